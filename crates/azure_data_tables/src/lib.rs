@@ -1,0 +1,1 @@
+//! A small Azure Table Storage client.

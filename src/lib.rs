@@ -1,0 +1,2 @@
+//! scimgate.
+pub mod store;

@@ -1,0 +1,1 @@
+//! Imitates the Azure Functions host.
