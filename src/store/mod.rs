@@ -146,13 +146,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// The first `limit` rows with `from <= key < until`, in key order (bytes). Loops over the service's short pages
     /// itself: fewer than `limit` rows come back only when the range is exhausted.
-    async fn scan(
-        &self,
-        partition: &str,
-        from: &str,
-        until: &str,
-        limit: usize,
-    ) -> Result<Page, Error>;
+    async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, Error>;
 
     /// Applies all changes or none. Each key at most once.
     async fn commit(&self, partition: &str, changes: &[Change]) -> Result<(), Error>;
@@ -172,10 +166,7 @@ pub(crate) fn check_commit(partition: &str, changes: &[Change]) -> Result<(), Er
     for change in changes {
         check_key(change.key())?;
         if !keys.insert(change.key()) {
-            return Err(Error::TooLarge(format!(
-                "key {} twice in one commit",
-                change.key()
-            )));
+            return Err(Error::TooLarge(format!("key {} twice in one commit", change.key())));
         }
         let (stamp, body) = change.sizes();
         if stamp > MAX_STAMP_BYTES {
@@ -201,11 +192,7 @@ pub(crate) fn check_commit(partition: &str, changes: &[Change]) -> Result<(), Er
 /// Keys and partitions: 1 to [`MAX_KEY_BYTES`] of `[0-9A-Za-z._~-]`, which every store takes as they are.
 pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     let fits = (1..=MAX_KEY_BYTES).contains(&key.len());
-    if fits
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
-    {
+    if fits && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b)) {
         return Ok(());
     }
     Err(Error::TooLarge(format!(
