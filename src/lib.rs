@@ -1,2 +1,27 @@
-//! scimgate.
+//! scimgate: SCIM 2.0 for SaaS vendors, on Azure Functions and Table Storage.
+//!
+//! A request goes one straight way: [`http`] finds the route and the credential, [`tenants`] turns the credential into
+//! an access, [`directory`] asks a pure function of [`scim`] what the resource becomes and commits it to the [`store`],
+//! [`rows`] says how that is spelled. In reading order:
+
+pub mod scim;
+
 pub mod store;
+
+pub mod rows;
+
+pub mod ambient;
+
+pub mod tenants;
+
+pub mod directory;
+
+pub mod http;
+
+pub mod config;
+
+pub mod telemetry;
+
+pub mod app;
+
+pub mod cli;

@@ -1,2 +1,19 @@
-//! The executable.
-fn main() {}
+//! Parses the command line and dispatches.
+
+use std::process::ExitCode;
+
+use actix_web::rt::System;
+use clap::Parser;
+use scimgate::{cli, telemetry};
+
+fn main() -> ExitCode {
+    let command = cli::Cli::parse();
+    telemetry::start();
+    match System::new().block_on(cli::run(command)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("scimgate: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}

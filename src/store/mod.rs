@@ -9,6 +9,11 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
+pub mod counting;
+pub mod faults;
+pub mod settle;
+pub mod sqlite;
+
 /// Most changes in one commit (Table Storage, entity group transactions).
 pub const MAX_CHANGES: usize = 100;
 /// Most bytes of bodies and stamps in one commit; leaves room for the envelope in Table Storage's 4 MiB of base64.
@@ -211,4 +216,9 @@ pub(crate) fn check_get(partition: &str, keys: &[&str]) -> Result<(), Error> {
         )));
     }
     keys.iter().try_for_each(|key| check_key(key))
+}
+
+/// Checks the arguments of [`Store::scan`].
+pub(crate) fn check_scan(partition: &str, from: &str, until: &str) -> Result<(), Error> {
+    [partition, from, until].into_iter().try_for_each(check_key)
 }

@@ -1,0 +1,187 @@
+//! The composition root: which store, which tenants, which server; and how they start and stop.
+
+use std::{
+    fmt,
+    net::TcpListener,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{
+    App as Actix, HttpServer,
+    dev::Server,
+    middleware::from_fn,
+    web::{self, Data, Payload},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    ambient::Ambient,
+    config::{Settings, StoreSetting},
+    http,
+    scim::schema::Catalog,
+    store::{self, Store, sqlite::SqliteStore},
+    tenants::{self, Expiry, NewTenant, Tenants, Terms},
+};
+
+/// An idle connection is closed by whoever is in front of us, never by us: closing one that is about to be used again
+/// fails the request on it. Longer than any front end keeps one.
+const KEEP_ALIVE: Duration = Duration::from_secs(3_900);
+/// Pause between two tries to open the store.
+const OPEN_AGAIN: Duration = Duration::from_secs(2);
+/// How long requests may go on after the server was told to stop.
+const DRAIN_SECONDS: u64 = 20;
+/// Most connections of one worker thread; bounds memory.
+const MAX_CONNECTIONS: usize = 5_000;
+
+/// One running scimgate.
+pub struct App {
+    /// What was set.
+    pub settings: Settings,
+    /// Time and ids.
+    pub ambient: Arc<dyn Ambient>,
+    service: OnceLock<Service>,
+    draining: AtomicBool,
+}
+
+/// What is there once the store is.
+pub struct Service {
+    /// Rows.
+    pub store: Arc<dyn Store>,
+    /// Who may come in.
+    pub tenants: Tenants,
+    /// What resources look like.
+    pub catalog: Arc<Catalog>,
+}
+
+impl App {
+    /// An app that has no store yet.
+    pub fn new(settings: Settings, ambient: Arc<dyn Ambient>) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            ambient,
+            service: OnceLock::new(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Gives the app its store; from now on requests are answered.
+    pub fn start(&self, store: Arc<dyn Store>) -> &Service {
+        self.service.get_or_init(|| Service {
+            tenants: Tenants::new(Arc::clone(&store), Arc::clone(&self.ambient)),
+            catalog: Arc::new(Catalog::standard()),
+            store,
+        })
+    }
+
+    /// What the store's being there made possible; nothing before.
+    pub fn service(&self) -> Option<&Service> {
+        self.service.get()
+    }
+
+    /// The process is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says that it isn't ready any more, so that front ends send requests elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// No retry can heal it: the settings must change.
+    Setting(String),
+    /// It can't be reached now.
+    Store(store::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting(text) => f.write_str(text),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// Opens the store that is set.
+pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
+    match settings.store() {
+        StoreSetting::Memory => Ok(Arc::new(SqliteStore::memory().map_err(OpenError::Store)?)),
+        StoreSetting::Sqlite(path) => Ok(Arc::new(SqliteStore::open(&path).map_err(OpenError::Store)?)),
+        StoreSetting::Tables => Err(OpenError::Setting("tables: comes next".to_owned())),
+    }
+}
+
+/// Opens the store, however long that takes: storage that can't be reached is no reason to exit, as the Functions host
+/// gives a handler up for good at its third exit.
+pub async fn open_store_patiently(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
+    loop {
+        match open_store(settings).await {
+            Err(OpenError::Store(error)) => {
+                tracing::error!(%error, "the store can't be opened; trying again in {} s", OPEN_AGAIN.as_secs());
+                sleep(OPEN_AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Makes the tenant that the settings ask for, if it is missing.
+pub async fn bootstrap(app: &App, service: &Service) -> Result<(), tenants::Error> {
+    let settings = &app.settings;
+    let (Some(name), Some(token)) = (&settings.bootstrap_tenant, &settings.bootstrap_token) else {
+        return Ok(());
+    };
+    let new = NewTenant {
+        name: name.clone(),
+        ..NewTenant::default()
+    };
+    let terms = Terms {
+        label: "bootstrap".to_owned(),
+        expires: Some(Expiry::Never),
+    };
+    let deadline = Instant::now() + settings.deadline();
+    match service
+        .tenants
+        .create(&new, Some(token.clone()), &terms, "bootstrap", deadline)
+        .await
+    {
+        Ok(_) | Err(tenants::Error::NameTaken(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The HTTP server on a listener; it runs while the returned future is polled.
+pub fn run(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
+    let app = Arc::clone(app);
+    let factory = move || {
+        let app = Data::new(Arc::clone(&app));
+        Actix::new()
+            .app_data(app)
+            .wrap(from_fn(http::edge::guard))
+            .default_service(web::to(entry))
+    };
+    let server = HttpServer::new(factory)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(KEEP_ALIVE)
+        .client_disconnect_timeout(Duration::from_secs(2))
+        .max_connections(MAX_CONNECTIONS)
+        .shutdown_timeout(DRAIN_SECONDS)
+        .disable_signals()
+        .listen_auto_h2c(listener)?;
+    Ok(server.run())
+}
+
+async fn entry(app: Data<Arc<App>>, request: actix_web::HttpRequest, payload: Payload) -> actix_web::HttpResponse {
+    http::entry(&app, request, payload).await
+}

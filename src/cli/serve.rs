@@ -1,0 +1,136 @@
+//! `scimgate serve`: the custom handler.
+
+use std::{io::IsTerminal, net::TcpListener, sync::Arc};
+
+use anyhow::Context;
+use clap::Args;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+
+use super::tenant_url;
+use crate::{
+    ambient::System,
+    app::{self, App, Service},
+    config::{Settings, StoreSetting},
+    tenants::{self, NewTenant, Terms},
+};
+
+/// Exit code that asks the Functions host to start the process again without counting a failure.
+const RESTART: u8 = 200;
+
+#[derive(Args, Debug, Default)]
+pub(super) struct Serve {}
+
+/// Serves until a signal comes. Never returns 0: the Functions host would not start the process again.
+pub(super) async fn run(settings: Settings, _: &Serve) -> anyhow::Result<u8> {
+    let address = (settings.address, settings.port());
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!(
+            "can't listen on {}:{} (SCIMGATE_PORT sets another port)",
+            address.0, address.1
+        )
+    })?;
+    let app = App::new(settings, Arc::new(System));
+    let server = app::run(&app, listener)?;
+    let handle = server.handle();
+    let mut server = tokio::task::spawn_local(server);
+    let opening = tokio::task::spawn_local(open(Arc::clone(&app)));
+    let signal = tokio::select! {
+        signal = stop_signal() => signal?,
+        ended = &mut server => {
+            ended??;
+            anyhow::bail!("the server ended by itself");
+        }
+        failed = failure(opening) => return Err(failed),
+    };
+    app.drain();
+    handle.stop(true).await;
+    Ok(if app.settings.is_custom_handler() {
+        RESTART
+    } else {
+        128 + signal
+    })
+}
+
+/// Only comes back when the store can never be opened.
+async fn failure(opening: tokio::task::JoinHandle<anyhow::Result<()>>) -> anyhow::Error {
+    match opening.await {
+        Ok(Ok(())) => std::future::pending().await,
+        Ok(Err(error)) => error,
+        Err(panic) => panic.into(),
+    }
+}
+
+/// The number of the signal that asked to stop.
+async fn stop_signal() -> std::io::Result<u8> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => Ok(2),
+        _ = terminate.recv() => Ok(15),
+    }
+}
+
+async fn open(app: Arc<App>) -> anyhow::Result<()> {
+    let store = app::open_store_patiently(&app.settings).await?;
+    let service = app.start(store);
+    loop {
+        match prepare(&app, service).await {
+            Ok(()) => return Ok(()),
+            Err(tenants::Error::Store(error)) => {
+                tracing::error!(%error, "the first tenant can't be made yet");
+                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Makes the first tenant where one is wanted.
+async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
+    if app.settings.bootstrap_tenant.is_some() {
+        return app::bootstrap(app, service).await;
+    }
+    if app.settings.store() == StoreSetting::Tables || app.settings.is_custom_handler() {
+        return Ok(());
+    }
+    let deadline = Instant::now() + app.settings.deadline();
+    if !service.tenants.list(deadline).await?.is_empty() {
+        println!("scimgate listens on {}", tenant_url(&app.settings, "<tenant>"));
+        return Ok(());
+    }
+    let new = NewTenant {
+        name: "demo".to_owned(),
+        title: "Demonstration".to_owned(),
+        ..NewTenant::default()
+    };
+    let terms = Terms {
+        label: "demo".to_owned(),
+        expires: None,
+    };
+    let (tenant, issued) = service
+        .tenants
+        .create(&new, None, &terms, "first start", deadline)
+        .await?;
+    greet(&tenant_url(&app.settings, &tenant.name), &issued.secret);
+    Ok(())
+}
+
+fn greet(url: &str, secret: &str) {
+    let terminal = std::io::stdout().is_terminal();
+    let (bold, plain) = if terminal { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    println!(
+        "scimgate is running, with a first tenant 'demo'. This token is shown once.
+
+  {bold}Tenant URL{plain}    {url}
+  {bold}Secret token{plain}  {secret}
+
+Try it:
+
+  curl -sS -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/scim+json' \\
+    -d '{{\"schemas\":[\"urn:ietf:params:scim:schemas:core:2.0:User\"],\"userName\":\"bjensen@example.com\"}}' \\
+    '{url}/Users'
+"
+    );
+}

@@ -1,0 +1,71 @@
+//! How commands show what they have to say: text for people, JSON for programs.
+
+use clap::Args;
+use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+
+/// The form of a command's output.
+#[derive(Args, Debug)]
+pub(super) struct Output {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    /// Prints one of the two.
+    pub(super) fn print(&self, json: Value, text: &str) {
+        if self.json {
+            println!("{json:#}")
+        } else {
+            println!("{text}")
+        }
+    }
+}
+
+/// Columns as wide as their widest cell.
+pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let widths: Vec<usize> = (0..N)
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.chain([head[column].len()]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |cells: Vec<&str>| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let body = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    std::iter::once(line(head.to_vec()))
+        .chain(body)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The text, or a dash for nothing.
+pub(super) fn or_dash(text: Option<String>) -> String {
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
+/// 2026-11-22
+pub(super) fn date(time: OffsetDateTime) -> String {
+    time.format(format_description!("[year]-[month]-[day]"))
+        .expect("a time has a date")
+}
+
+/// 2026-11-22 10:42
+pub(super) fn minute(time: OffsetDateTime) -> String {
+    time.format(format_description!("[year]-[month]-[day] [hour]:[minute]"))
+        .expect("a time has minutes")
+}
+
+/// 2026-11-22 10:42:07
+pub(super) fn second(time: OffsetDateTime) -> String {
+    time.format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second]"))
+        .expect("a time has seconds")
+}
+
+/// As RFC 3339 spells it.
+pub(super) fn exact(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).expect("the years we live in have four digits")
+}

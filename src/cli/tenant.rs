@@ -1,0 +1,296 @@
+//! `scimgate tenant …`
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{
+    Operator,
+    show::{self, date, or_dash},
+    token::{self, Validity},
+};
+use crate::tenants::{Error, Issued, Listed, NewTenant, Progress, Tenant};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a tenant and its first secret token
+    Create(Create),
+    /// Show all tenants: users, last request, next expiry of a token
+    List {
+        #[command(flatten)]
+        output: show::Output,
+    },
+    /// Show one tenant
+    Show {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        output: show::Output,
+    },
+    /// Give a tenant another name; its Tenant URL changes with it
+    Rename {
+        /// Its name now
+        name: String,
+        /// Its name from now on
+        to: String,
+        #[command(flatten)]
+        output: show::Output,
+    },
+    /// Remove a tenant with everything in it; refuses its requests at once
+    Delete(Delete),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Create {
+    /// 2 to 63 characters of a-z, 0-9 and '-'; stands in the Tenant URL
+    name: String,
+    /// Succeed without doing anything when there is a tenant of this name
+    #[arg(long)]
+    if_absent: bool,
+    /// The customer's name, for people
+    #[arg(long, default_value = "", hide_default_value = true)]
+    title: String,
+    /// Whom to write to at the customer's
+    #[arg(long, default_value = "", hide_default_value = true)]
+    contact: String,
+    #[command(flatten)]
+    validity: Validity,
+    #[command(flatten)]
+    output: show::Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Delete {
+    /// Its name
+    name: String,
+    /// Don't ask for the name again
+    #[arg(long)]
+    yes: bool,
+    /// Don't wait until every instance has noticed; run the command again later to finish
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    output: show::Output,
+}
+
+pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create(create) => self::create(operator, create).await,
+        Command::List { output } => list(operator, &output).await,
+        Command::Show { name, output } => show(operator, &name, &output).await,
+        Command::Rename { name, to, output } => rename(operator, &name, &to, &output).await,
+        Command::Delete(delete) => self::delete(operator, &delete).await,
+    }
+}
+
+async fn create(operator: &Operator, create: Create) -> anyhow::Result<()> {
+    let new = NewTenant {
+        name: create.name,
+        title: create.title,
+        contact: create.contact,
+    };
+    let terms = create.validity.terms(operator.ambient.now());
+    let made = operator
+        .tenants
+        .create(&new, None, &terms, &operator.name, operator.deadline())
+        .await;
+    let (tenant, issued) = match made {
+        Err(Error::NameTaken(name)) if create.if_absent => {
+            let url = operator.tenant_url(&name);
+            let text = format!("Tenant '{name}' is there already: {url}");
+            create
+                .output
+                .print(json!({ "name": name, "created": false, "tenantUrl": url }), &text);
+            return Ok(());
+        }
+        made => made?,
+    };
+    let url = operator.tenant_url(&tenant.name);
+    let json = json!({
+        "name": tenant.name,
+        "created": true,
+        "tenantUrl": url,
+        "secretToken": issued.secret,
+        "token": token::describe(&issued.credential),
+    });
+    create.output.print(json, &welcome(&tenant, &issued, &url));
+    Ok(())
+}
+
+/// What an operator reads after a tenant was made: the secret apart from what is forwarded to the customer.
+fn welcome(tenant: &Tenant, issued: &Issued, url: &str) -> String {
+    let expires = issued.credential.expires.map_or_else(|| "never".to_owned(), date);
+    format!(
+        "Tenant '{}' is ready.
+
+Secret token, shown this once; hand it over separately from the rest:
+
+  {}
+
+To forward to the customer's administrator:
+
+  ----
+  In Microsoft Entra: Enterprise applications > your application > Provisioning.
+  Set Provisioning Mode to Automatic and paste under Admin Credentials:
+
+    Tenant URL    {url}
+    Secret Token  (comes separately; expires: {expires})
+
+  Paste the token without the word Bearer, choose Test Connection, then Save.
+  ----",
+        tenant.name, issued.secret
+    )
+}
+
+async fn list(operator: &Operator, output: &show::Output) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    let mut array = Vec::new();
+    for listed in operator.tenants.list(operator.deadline()).await? {
+        let users = operator
+            .tenants
+            .count_users(&listed.tenant.id, || operator.deadline())
+            .await?;
+        array.push(describe(operator, &listed, users));
+        rows.push([
+            listed.tenant.name.clone(),
+            if listed.deleting {
+                "being removed".to_owned()
+            } else {
+                listed.tenant.title.clone()
+            },
+            users.to_string(),
+            or_dash(listed.last_request.map(show::minute)),
+            or_dash(listed.next_expiry.map(date)),
+        ]);
+    }
+    let table = show::table(["TENANT", "TITLE", "USERS", "LAST REQUEST", "NEXT EXPIRY"], &rows);
+    let text = if rows.is_empty() {
+        "No tenants yet; 'scimgate tenant create <name>' makes one.".to_owned()
+    } else {
+        table
+    };
+    output.print(Value::Array(array), &text);
+    Ok(())
+}
+
+async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow::Result<()> {
+    let tenant = operator.tenants.find(name, operator.deadline()).await?;
+    let all = operator.tenants.list(operator.deadline()).await?;
+    let listed = all
+        .into_iter()
+        .find(|listed| listed.tenant.id == tenant.id)
+        .ok_or(Error::NoTenant(tenant.name))?;
+    let users = operator
+        .tenants
+        .count_users(&listed.tenant.id, || operator.deadline())
+        .await?;
+    let tenant = &listed.tenant;
+    let text = format!(
+        "Tenant        {}\nTenant URL    {}\nTitle         {}\nContact       {}\nMade          {}\nUsers         {users}\n\
+         Last request  {}\nNext expiry   {}\nPartition     {}",
+        tenant.name,
+        operator.tenant_url(&tenant.name),
+        or_dash(Some(tenant.title.clone())),
+        or_dash(Some(tenant.contact.clone())),
+        show::minute(tenant.created),
+        or_dash(listed.last_request.map(show::minute)),
+        or_dash(listed.next_expiry.map(date)),
+        tenant.id,
+    );
+    output.print(describe(operator, &listed, users), &text);
+    Ok(())
+}
+
+fn describe(operator: &Operator, listed: &Listed, users: usize) -> Value {
+    json!({
+        "name": listed.tenant.name,
+        "title": listed.tenant.title,
+        "contact": listed.tenant.contact,
+        "tenantUrl": operator.tenant_url(&listed.tenant.name),
+        "partition": listed.tenant.id,
+        "created": show::exact(listed.tenant.created),
+        "users": users,
+        "lastRequest": listed.last_request.map(show::exact),
+        "nextExpiry": listed.next_expiry.map(show::exact),
+        "deleting": listed.deleting,
+    })
+}
+
+async fn rename(operator: &Operator, name: &str, to: &str, output: &show::Output) -> anyhow::Result<()> {
+    let tenant = operator
+        .tenants
+        .rename(name, to, &operator.name, operator.deadline())
+        .await?;
+    let url = operator.tenant_url(&tenant.name);
+    let text = format!(
+        "The tenant's URL is now {url}\nIts old URL is refused within 60 s: the customer must paste the new one. \
+         Users, ids and tokens stay as they are."
+    );
+    output.print(json!({ "name": tenant.name, "tenantUrl": url }), &text);
+    Ok(())
+}
+
+async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
+    if !delete.yes {
+        confirm(&delete.name)?;
+    }
+    let progress = |text: &str| {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{text}");
+        }
+    };
+    let mut removal = operator
+        .tenants
+        .remove(&delete.name, &operator.name, operator.deadline())
+        .await?;
+    let mut removed = 0;
+    let finished = loop {
+        match removal.step(operator.deadline()).await? {
+            Progress::Removed(rows) => {
+                removed = rows;
+                progress(&format!("{rows} rows removed"));
+            }
+            Progress::Until(_) if delete.no_wait => break false,
+            Progress::Until(time) => {
+                let left = (time - operator.ambient.now()).whole_seconds().max(0) + 1;
+                progress(&format!(
+                    "{removed} rows removed; waiting {left} s until every instance has noticed"
+                ));
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+            Progress::Done => break true,
+        }
+    };
+    progress("");
+    let text = if finished {
+        format!("Tenant '{}' is gone, with {removed} rows.", delete.name)
+    } else {
+        format!(
+            "Tenant '{0}' is refused, and {removed} rows are gone. In two minutes run 'scimgate tenant delete {0}' again to \
+             finish.",
+            delete.name
+        )
+    };
+    delete.output.print(
+        json!({ "name": delete.name, "rows": removed, "finished": finished }),
+        &text,
+    );
+    Ok(())
+}
+
+/// Asks for the name, so that nobody removes a tenant by a slip.
+fn confirm(name: &str) -> anyhow::Result<()> {
+    if !std::io::stdin().is_terminal() {
+        bail!("this removes tenant '{name}' with everything in it; say --yes to do so without being asked");
+    }
+    eprint!("This removes tenant '{name}' with all its users, and cannot be undone.\nType its name to go on: ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim() != name {
+        bail!("nothing was removed");
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! `scimgate token …`
+
+use std::io::{IsTerminal, Read};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use time::{Date, Duration, OffsetDateTime, macros::format_description};
+
+use super::{
+    Operator,
+    show::{self, date, or_dash},
+};
+use crate::tenants::{CACHED, Credential, Expiry, Issued, Origin, Terms};
+
+/// A secret shorter than this can be guessed.
+const SHORT_SECRET: usize = 20;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make another secret token for a tenant; works on the next request
+    Create {
+        /// The tenant's name
+        tenant: String,
+        #[command(flatten)]
+        validity: Validity,
+        #[command(flatten)]
+        output: show::Output,
+    },
+    /// Show a tenant's tokens; never their secrets
+    List {
+        /// The tenant's name
+        tenant: String,
+        #[command(flatten)]
+        output: show::Output,
+    },
+    /// Refuse a token from now on
+    Revoke {
+        /// The tenant's name
+        tenant: String,
+        /// The token's id, as 'token list' shows it
+        id: String,
+        #[command(flatten)]
+        output: show::Output,
+    },
+    /// Take over a secret that customers use already: reads it from standard input
+    Import {
+        /// The tenant's name
+        tenant: String,
+        #[command(flatten)]
+        validity: Validity,
+        #[command(flatten)]
+        output: show::Output,
+    },
+}
+
+/// How long a token is valid, and what it is called.
+#[derive(Args, Debug)]
+pub(super) struct Validity {
+    /// What to call it, for people
+    #[arg(long, default_value = "", hide_default_value = true)]
+    label: String,
+    /// When it stops working: a date (2027-12-31, its end in UTC), a number of days (90d) or never [default: in a year]
+    #[arg(long, value_parser = expiry, value_name = "WHEN")]
+    expires: Option<Until>,
+}
+
+/// What `--expires` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    End(Date),
+    Days(u16),
+    Never,
+}
+
+impl Validity {
+    /// With days counted from `now`.
+    pub(super) fn terms(&self, now: OffsetDateTime) -> Terms {
+        let expires = self.expires.map(|until| match until {
+            Until::End(date) => Expiry::At(date.midnight().assume_utc() + Duration::days(1)),
+            Until::Days(days) => Expiry::At(now + Duration::days(days.into())),
+            Until::Never => Expiry::Never,
+        });
+        Terms {
+            label: self.label.clone(),
+            expires,
+        }
+    }
+}
+
+fn expiry(text: &str) -> Result<Until, String> {
+    let days = |text: &str| text.strip_suffix('d')?.parse().ok().filter(|days| *days > 0);
+    let day = |text| Date::parse(text, format_description!("[year]-[month]-[day]")).ok();
+    match text {
+        "never" => Ok(Until::Never),
+        _ => days(text)
+            .map(Until::Days)
+            .or_else(|| day(text).map(Until::End))
+            .ok_or_else(|| "expected a date such as 2027-12-31, a number of days such as 90d, or never".to_owned()),
+    }
+}
+
+pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create {
+            tenant,
+            validity,
+            output,
+        } => create(operator, &tenant, &validity, None, &output).await,
+        Command::List { tenant, output } => list(operator, &tenant, &output).await,
+        Command::Revoke { tenant, id, output } => revoke(operator, &tenant, &id, &output).await,
+        Command::Import {
+            tenant,
+            validity,
+            output,
+        } => {
+            let secret = read_secret()?;
+            create(operator, &tenant, &validity, Some(secret), &output).await
+        }
+    }
+}
+
+async fn create(
+    operator: &Operator,
+    tenant: &str,
+    validity: &Validity,
+    secret: Option<String>,
+    output: &show::Output,
+) -> anyhow::Result<()> {
+    let terms = validity.terms(operator.ambient.now());
+    let short = secret.as_ref().is_some_and(|secret| secret.len() < SHORT_SECRET);
+    let issued = operator
+        .tenants
+        .add_credential(tenant, secret, &terms, &operator.name, operator.deadline())
+        .await?;
+    let Issued { credential, secret } = &issued;
+    let mut json = json!({ "tenant": tenant, "token": describe(credential) });
+    let expires = credential.expires.map_or_else(|| "never".to_owned(), date);
+    let mut text = format!(
+        "Token {} of tenant '{tenant}' works from the next request on; expires: {expires}.",
+        credential.id
+    );
+    if credential.origin == Origin::Issued {
+        json["secretToken"] = secret.as_str().into();
+        text.push_str(&format!("\n\nSecret token, shown this once:\n\n  {secret}"));
+    }
+    if short {
+        text.push_str("\n\nThis secret is short enough to be guessed: give the customer a new one soon.");
+    }
+    output.print(json, &text);
+    Ok(())
+}
+
+async fn list(operator: &Operator, tenant: &str, output: &show::Output) -> anyhow::Result<()> {
+    let credentials = operator.tenants.credentials(tenant, operator.deadline()).await?;
+    let now = operator.ambient.now();
+    let rows: Vec<_> = credentials
+        .iter()
+        .map(|credential| {
+            [
+                credential.id.clone(),
+                or_dash(Some(credential.label.clone())),
+                state(credential, now).to_owned(),
+                date(credential.created),
+                credential.expires.map_or_else(|| "never".to_owned(), date),
+            ]
+        })
+        .collect();
+    let array = credentials.iter().map(describe).collect();
+    output.print(
+        Value::Array(array),
+        &show::table(["TOKEN", "LABEL", "STATE", "MADE", "EXPIRES"], &rows),
+    );
+    Ok(())
+}
+
+async fn revoke(operator: &Operator, tenant: &str, id: &str, output: &show::Output) -> anyhow::Result<()> {
+    let credential = operator
+        .tenants
+        .revoke(tenant, id, &operator.name, operator.deadline())
+        .await?;
+    let everywhere = credential.revoked.map(|revoked| revoked + CACHED);
+    let text = format!(
+        "Token {id} of tenant '{tenant}' is revoked. It is refused everywhere from {} UTC on.",
+        or_dash(everywhere.map(show::second))
+    );
+    let json = json!({
+        "tenant": tenant,
+        "token": describe(&credential),
+        "refusedEverywhereFrom": everywhere.map(show::exact),
+    });
+    output.print(json, &text);
+    Ok(())
+}
+
+/// A token as JSON.
+pub(super) fn describe(credential: &Credential) -> Value {
+    json!({
+        "id": credential.id,
+        "label": credential.label,
+        "imported": credential.origin == Origin::Imported,
+        "created": show::exact(credential.created),
+        "expires": credential.expires.map(show::exact),
+        "revoked": credential.revoked.map(show::exact),
+    })
+}
+
+fn state(credential: &Credential, now: OffsetDateTime) -> &'static str {
+    match credential {
+        Credential { revoked: Some(_), .. } => "revoked",
+        _ if !credential.is_valid(now) => "expired",
+        Credential {
+            origin: Origin::Imported,
+            ..
+        } => "valid, imported",
+        Credential { .. } => "valid",
+    }
+}
+
+/// The secret on standard input, without the line end.
+fn read_secret() -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("Paste the secret and end with Enter and Ctrl-D:");
+    }
+    let mut secret = String::new();
+    std::io::stdin()
+        .lock()
+        .take(1 << 20)
+        .read_to_string(&mut secret)
+        .context("the secret is no text")?;
+    Ok(secret.trim_end_matches(['\r', '\n']).to_owned())
+}

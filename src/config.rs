@@ -1,0 +1,217 @@
+//! The settings: environment variables, or flags of the same meaning. The only reader of the environment.
+
+use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::Args;
+
+use crate::http::BasePath;
+
+/// Where the resources are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreSetting {
+    /// `sqlite:<path>`: one file on a local disk.
+    Sqlite(PathBuf),
+    /// `memory:`: gone with the process.
+    Memory,
+    /// `tables:`: Azure Table Storage.
+    Tables,
+}
+
+impl FromStr for StoreSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("tables", "")) => Ok(Self::Tables),
+            _ => Err("expected sqlite:<path>, memory: or tables:".to_owned()),
+        }
+    }
+}
+
+/// Everything that can be set. Each is an environment variable (an app setting of the Function App) and a flag.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// Where tenants, users and groups are kept: sqlite:<path>, memory: or tables: [default: tables: on Azure, else
+    /// sqlite:./scimgate.db]
+    #[arg(long, env = "SCIMGATE_STORE", global = true, value_name = "STORE")]
+    pub store: Option<StoreSetting>,
+
+    /// Connection string of the storage account; UseDevelopmentStorage=true means Azurite [default: AzureWebJobsStorage]
+    #[arg(
+        long,
+        env = "SCIMGATE_TABLES_CONNECTION",
+        global = true,
+        hide_env_values = true,
+        value_name = "STRING"
+    )]
+    pub tables_connection: Option<String>,
+
+    /// Table endpoint of the storage account, used with an identity instead of a connection string:
+    /// https://<account>.table.core.windows.net
+    #[arg(long, env = "SCIMGATE_TABLES_ENDPOINT", global = true, value_name = "URL")]
+    pub tables_endpoint: Option<String>,
+
+    /// Name of the table; made when it is missing
+    #[arg(
+        long,
+        env = "SCIMGATE_TABLE",
+        global = true,
+        default_value = "scimgate",
+        value_name = "NAME"
+    )]
+    pub table: String,
+
+    /// Scheme and host that customers use, for example https://scim.example.com [default: from the request]
+    #[arg(long, env = "SCIMGATE_PUBLIC_URL", global = true, value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<String>,
+
+    /// Port on the loopback address [default: FUNCTIONS_CUSTOMHANDLER_PORT under the Functions host, else 8080]
+    #[arg(long, env = "SCIMGATE_PORT", global = true, value_name = "PORT")]
+    pub port: Option<u16>,
+
+    /// Address to listen on
+    #[arg(
+        long,
+        env = "SCIMGATE_ADDRESS",
+        global = true,
+        default_value = "127.0.0.1",
+        value_name = "IP"
+    )]
+    pub address: IpAddr,
+
+    /// Base paths of an earlier endpoint that keep working, separated by commas: /api/scim,/api/{tenant}/scim
+    #[arg(
+        long,
+        env = "SCIMGATE_BASE_PATHS",
+        global = true,
+        value_delimiter = ',',
+        value_name = "PATHS"
+    )]
+    pub base_paths: Vec<BasePath>,
+
+    /// Believe X-Forwarded-Host and X-Forwarded-Proto; always on under the Functions host
+    #[arg(long, env = "SCIMGATE_TRUST_PROXY", global = true, action = clap::ArgAction::SetTrue,
+          value_parser = clap::builder::FalseyValueParser::new())]
+    pub trust_proxy: bool,
+
+    /// Where customers get help, a URL or an address; named in errors that they can't mend themselves
+    #[arg(long, env = "SCIMGATE_SUPPORT", global = true, value_name = "TEXT", value_parser = support)]
+    pub support: Option<String>,
+
+    /// Seconds until a request is answered 503 with Retry-After; keep it below every front end's time-out
+    #[arg(long, env = "SCIMGATE_DEADLINE", global = true, default_value_t = 15, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=200))]
+    pub deadline: u64,
+
+    /// Tenant to make at the start when it is missing; needs SCIMGATE_BOOTSTRAP_TOKEN
+    #[arg(
+        long,
+        env = "SCIMGATE_BOOTSTRAP_TENANT",
+        global = true,
+        value_name = "NAME",
+        requires = "bootstrap_token"
+    )]
+    pub bootstrap_tenant: Option<String>,
+
+    /// The first secret token of that tenant
+    #[arg(
+        long,
+        env = "SCIMGATE_BOOTSTRAP_TOKEN",
+        global = true,
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub bootstrap_token: Option<String>,
+
+    #[arg(long, env = "FUNCTIONS_CUSTOMHANDLER_PORT", global = true, hide = true)]
+    functions_port: Option<u16>,
+
+    #[arg(
+        long,
+        env = "AzureWebJobsStorage",
+        global = true,
+        hide = true,
+        hide_env_values = true
+    )]
+    web_jobs_storage: Option<String>,
+
+    #[arg(long, env = "WEBSITE_SITE_NAME", global = true, hide = true)]
+    site_name: Option<String>,
+
+    #[arg(long, env = "IDENTITY_ENDPOINT", global = true, hide = true)]
+    identity_endpoint: Option<String>,
+}
+
+impl Settings {
+    /// The store, set or by where this runs.
+    pub fn store(&self) -> StoreSetting {
+        match (&self.store, &self.site_name) {
+            (Some(store), _) => store.clone(),
+            (None, Some(_)) => StoreSetting::Tables,
+            (None, None) => StoreSetting::Sqlite(PathBuf::from("./scimgate.db")),
+        }
+    }
+
+    /// The storage account's connection string, if there is one.
+    pub fn tables_connection(&self) -> Option<&str> {
+        let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if set(&self.tables_connection) {
+            return self.tables_connection.as_deref();
+        }
+        // An endpoint means an identity; the host's own storage is then none of our business.
+        self.web_jobs_storage
+            .as_deref()
+            .filter(|text| !text.is_empty() && self.tables_endpoint.is_none())
+    }
+
+    /// Whether this runs as an Azure Functions custom handler.
+    pub fn is_custom_handler(&self) -> bool {
+        self.functions_port.is_some()
+    }
+
+    /// Whether Azure offers this process a managed identity.
+    pub fn has_managed_identity(&self) -> bool {
+        self.identity_endpoint.is_some()
+    }
+
+    /// Whether a hop in front may say what the client's URL was.
+    pub fn trusts_proxy(&self) -> bool {
+        self.trust_proxy || self.is_custom_handler()
+    }
+
+    /// The port to listen on.
+    pub fn port(&self) -> u16 {
+        self.functions_port.or(self.port).unwrap_or(8080)
+    }
+
+    /// All base paths; the standard one first.
+    pub fn base_paths(&self) -> Vec<BasePath> {
+        std::iter::once(BasePath::standard())
+            .chain(self.base_paths.iter().cloned())
+            .collect()
+    }
+
+    /// How long a request may take.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline)
+    }
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = rest.unwrap_or("").trim_end_matches('/');
+    if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
+        return Err("expected scheme and host, for example https://scim.example.com".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn support(text: &str) -> Result<String, String> {
+    if text.len() > 200 || text.chars().any(|c| c.is_control() || !c.is_ascii()) {
+        return Err("expected at most 200 ASCII characters".to_owned());
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,132 @@
+//! Which values can be looked up, and how they are spelled in keys: as a keyed hash, so that no personal data stands in
+//! a key.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE32HEX_NOPAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+
+use crate::{
+    rows,
+    scim::{attributes::Attributes, fold::fold, schema::ResourceType},
+    tenants::Tenant,
+};
+
+/// An attribute whose values have index rows.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// Resource type.
+    resource_type: &'static str,
+    /// Attribute and, for a multi-valued one, sub-attribute.
+    path: (&'static str, Option<&'static str>),
+    /// First part of the key.
+    prefix: &'static str,
+    /// One resource per value; the key ends with the hash. Otherwise it ends with the id.
+    pub(super) unique: bool,
+    /// The schema's `caseExact`.
+    case_exact: bool,
+}
+
+/// All of them. `email` addresses compare without case (RFC 7643 §4.1.2 leaves it to the schema: `caseExact` false).
+static INDEXES: &[Index] = &[
+    Index {
+        resource_type: "User",
+        path: ("userName", None),
+        prefix: "n",
+        unique: true,
+        case_exact: false,
+    },
+    Index {
+        resource_type: "User",
+        path: ("externalId", None),
+        prefix: "x",
+        unique: false,
+        case_exact: true,
+    },
+    Index {
+        resource_type: "User",
+        path: ("emails", Some("value")),
+        prefix: "e",
+        unique: false,
+        case_exact: false,
+    },
+];
+
+/// The indexes of a resource type.
+pub(super) fn indexes(of: &ResourceType) -> impl Iterator<Item = &'static Index> {
+    INDEXES.iter().filter(|index| index.resource_type == of.name)
+}
+
+/// The letter that begins the keys of a type's resources.
+pub(super) fn kind(of: &ResourceType) -> &'static str {
+    match of.name.as_str() {
+        "Group" => "g",
+        _ => "u",
+    }
+}
+
+impl Index {
+    /// The key of a unique value's row, or what the keys of a value's rows begin with.
+    pub(super) fn key(&self, tenant: &Tenant, value: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&tenant.index_key).expect("HMAC takes keys of any length");
+        mac.update(self.prefix.as_bytes());
+        mac.update(self.normal(value).as_bytes());
+        let hash = BASE32HEX_NOPAD
+            .encode(&mac.finalize().into_bytes()[..20])
+            .to_ascii_lowercase();
+        if self.unique {
+            format!("{}~{hash}", self.prefix)
+        } else {
+            format!("{}~{hash}~", self.prefix)
+        }
+    }
+
+    /// The attribute as a filter's equality names it: `userName`, `emails.value`.
+    pub(super) fn name(&self) -> String {
+        let (name, sub) = self.path;
+        sub.map_or_else(|| name.to_owned(), |sub| format!("{name}.{sub}"))
+    }
+
+    /// Whether two values are the same to this attribute.
+    pub(super) fn same(&self, one: &str, other: &str) -> bool {
+        self.normal(one) == self.normal(other)
+    }
+
+    fn normal(&self, value: &str) -> String {
+        if self.case_exact { value.to_owned() } else { fold(value) }
+    }
+
+    fn values<'a>(&self, attributes: &'a Attributes) -> Vec<&'a str> {
+        let (name, sub) = self.path;
+        match (attributes.as_map().get(name), sub) {
+            (Some(Value::String(value)), None) => vec![value],
+            (Some(Value::Array(elements)), Some(sub)) => elements
+                .iter()
+                .filter_map(|element| element.get(sub)?.as_str())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The index rows that a resource should have: key and value.
+pub(super) fn entries(
+    of: &ResourceType,
+    tenant: &Tenant,
+    id: &str,
+    attributes: &Attributes,
+) -> BTreeMap<String, (bool, String)> {
+    let mut entries = BTreeMap::new();
+    for index in indexes(of) {
+        for value in index.values(attributes) {
+            let mut key = index.key(tenant, value);
+            if !index.unique {
+                key.push_str(&rows::id_part(id));
+            }
+            entries.entry(key).or_insert((index.unique, value.to_owned()));
+        }
+    }
+    entries
+}

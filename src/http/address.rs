@@ -1,0 +1,207 @@
+//! What a URL's path means. No credential is known yet, so nothing here depends on which tenants there are.
+
+use std::{fmt, str::FromStr};
+
+use crate::scim::error::{Error as Refused, Rule};
+
+/// Where tenants' endpoints stand: `/scim/{tenant}`, or an earlier endpoint's place. An optional `/v2` may follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasePath(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Tenant,
+}
+
+impl BasePath {
+    /// `/scim/{tenant}`, always there.
+    pub fn standard() -> Self {
+        Self(vec![Part::Literal("scim".to_owned()), Part::Tenant])
+    }
+
+    /// How many of the path's segments this stands for, and the tenant among them.
+    fn strip<'a>(&self, segments: &'a [String]) -> Option<(usize, Option<&'a str>)> {
+        let mut tenant = None;
+        for (part, segment) in self.0.iter().zip(segments) {
+            match part {
+                Part::Tenant if is_endpoint(segment) => return None,
+                Part::Tenant => tenant = Some(segment.as_str()),
+                Part::Literal(literal) if literal == segment => {}
+                Part::Literal(_) => return None,
+            }
+        }
+        (segments.len() >= self.0.len()).then_some((self.0.len(), tenant))
+    }
+}
+
+impl fmt::Display for BasePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.0 {
+            match part {
+                Part::Literal(literal) => write!(f, "/{literal}")?,
+                Part::Tenant => f.write_str("/{tenant}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for BasePath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let part = |segment: &str| match segment {
+            "{tenant}" => Ok(Part::Tenant),
+            _ if segment
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) =>
+            {
+                Ok(Part::Literal(segment.to_owned()))
+            }
+            _ => Err(format!("'{segment}' is neither plain text nor {{tenant}}")),
+        };
+        let parts: Vec<Part> = text
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(part)
+            .collect::<Result<_, _>>()?;
+        if !text.starts_with('/') || parts.is_empty() {
+            return Err("a base path looks like /api/scim or /api/{tenant}/scim".to_owned());
+        }
+        if parts.iter().filter(|part| **part == Part::Tenant).count() > 1 {
+            return Err("{tenant} may stand in a base path once".to_owned());
+        }
+        if parts[0] == Part::Literal("manage".to_owned()) || parts[0] == Part::Literal("admin".to_owned()) {
+            return Err("/manage and /admin are taken".to_owned());
+        }
+        Ok(Self(parts))
+    }
+}
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    /// `/`: the Functions host asks here whether the process is there.
+    Root,
+    /// `/health/live`: the process is there.
+    Live,
+    /// `/health/ready`: the store answers too.
+    Ready,
+    /// Something below a Tenant URL.
+    Scim {
+        /// The path up to the endpoint, as the client spelled it; locations are built on it.
+        base: String,
+        /// The tenant's name, unless the base path has none.
+        tenant: Option<String>,
+        /// What follows.
+        endpoint: Endpoint,
+    },
+}
+
+/// What follows behind a Tenant URL (RFC 7644 §3.2).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    TenantUrl,
+    ServiceProviderConfig,
+    ResourceTypes,
+    ResourceType(String),
+    Schemas,
+    Schema(String),
+    /// The resources of a type, by the type's endpoint, such as `Users`.
+    Resources(String),
+    /// One of them.
+    Resource(String, String),
+    /// Anything else.
+    Unknown,
+}
+
+/// First segments behind a Tenant URL; where a tenant's name should stand they mean that it was left out.
+const ENDPOINTS: &[&str] = &[
+    "Users",
+    "Groups",
+    "Schemas",
+    "ResourceTypes",
+    "ServiceProviderConfig",
+    "Bulk",
+    "Me",
+    ".search",
+    "v2",
+];
+
+fn is_endpoint(segment: &str) -> bool {
+    ENDPOINTS.contains(&segment)
+}
+
+impl Address {
+    /// Reads a path; `bases` in addition to the standard one.
+    pub(super) fn parse(path: &str, bases: &[BasePath]) -> Result<Self, Refused> {
+        // Empty segments come from a Tenant URL with a slash at its end.
+        let segments: Vec<String> = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(decode)
+            .collect();
+        match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [] => return Ok(Self::Root),
+            ["health", "live"] => return Ok(Self::Live),
+            ["health", "ready"] => return Ok(Self::Ready),
+            _ => {}
+        }
+        let longest = bases
+            .iter()
+            .filter_map(|base| base.strip(&segments))
+            .max_by_key(|(length, _)| *length);
+        let Some((mut length, tenant)) = longest else {
+            let in_scim = segments.first().is_some_and(|first| first == "scim");
+            let rule = if in_scim {
+                Rule::NoTenantInPath
+            } else {
+                Rule::UnknownEndpoint
+            };
+            let expected = "https://<host>/scim/<tenant>";
+            return Err(if in_scim {
+                rule.error().with("expected", expected)
+            } else {
+                rule.error()
+            });
+        };
+        if segments.get(length).is_some_and(|segment| segment == "v2") {
+            length += 1;
+        }
+        let endpoint = Endpoint::parse(&segments[length..])?;
+        Ok(Self::Scim {
+            base: format!("/{}", segments[..length].join("/")),
+            tenant: tenant.map(str::to_owned),
+            endpoint,
+        })
+    }
+}
+
+impl Endpoint {
+    fn parse(segments: &[String]) -> Result<Self, Refused> {
+        Ok(
+            match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                [] => Self::TenantUrl,
+                ["ServiceProviderConfig"] => Self::ServiceProviderConfig,
+                ["ResourceTypes"] => Self::ResourceTypes,
+                ["ResourceTypes", name] => Self::ResourceType((*name).to_owned()),
+                ["Schemas"] => Self::Schemas,
+                ["Schemas", urn] => Self::Schema((*urn).to_owned()),
+                ["Users" | "Groups", twice, ..] if is_endpoint(twice) => {
+                    return Err(Rule::TenantUrlHasResource.at(format!("/{}", segments[0])));
+                }
+                [endpoint] => Self::Resources((*endpoint).to_owned()),
+                [endpoint, id] => Self::Resource((*endpoint).to_owned(), (*id).to_owned()),
+                _ => Self::Unknown,
+            },
+        )
+    }
+}
+
+/// Undoes percent-encoding once; what is none stays as it is.
+fn decode(segment: &str) -> String {
+    percent_encoding::percent_decode_str(segment)
+        .decode_utf8_lossy()
+        .into_owned()
+}

@@ -1,0 +1,186 @@
+//! What goes out. Every failure becomes a SCIM error here, and nowhere else.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use serde_json::{Map, Value};
+
+use super::call::Failure;
+use crate::{
+    app::App,
+    directory,
+    scim::{
+        error::{Error as Refused, Rule},
+        normalize::Trace,
+    },
+    store,
+};
+
+/// The media type of every SCIM body (RFC 7644 §3.8).
+const SCIM_JSON: &str = "application/scim+json";
+
+/// After how long to come back when nothing better is known.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+
+/// What was rewritten or ignored in the request: `unknown-attribute nickname2, boolean-string active`.
+const NORMALIZED: HeaderName = HeaderName::from_static("scimgate-normalized");
+
+/// Longest value of [`NORMALIZED`]; what is beyond it is counted.
+const MAX_NORMALIZED_BYTES: usize = 1_000;
+
+/// A success.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    headers: Vec<(HeaderName, String)>,
+    body: Option<Value>,
+}
+
+impl Answer {
+    /// 200 with a body.
+    pub(super) fn ok(body: impl Into<Value>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            body: Some(body.into()),
+        }
+    }
+
+    /// 201 with a body whose `meta.location` is the `Location`.
+    pub(super) fn created(location: String, body: Map<String, Value>) -> Self {
+        let answer = Self {
+            status: StatusCode::CREATED,
+            ..Self::ok(body)
+        };
+        answer.with(LOCATION, location)
+    }
+
+    /// 204.
+    pub(super) fn done() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// 304: the client has this version.
+    pub(super) fn not_modified() -> Self {
+        Self {
+            status: StatusCode::NOT_MODIFIED,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// 204 with the methods that the endpoint takes.
+    pub(super) fn options(allowed: &'static str) -> Self {
+        Self::done().with(ALLOW, allowed.to_owned())
+    }
+
+    /// The version of the resource (RFC 7644 §3.14).
+    #[must_use]
+    pub(super) fn version(self, version: &str) -> Self {
+        self.with(ETAG, format!("W/\"{version}\""))
+    }
+
+    /// What was done to the request.
+    #[must_use]
+    pub(super) fn normalized(self, trace: &Trace) -> Self {
+        if trace.notes().is_empty() {
+            self
+        } else {
+            self.with(NORMALIZED, spell(trace))
+        }
+    }
+
+    fn with(mut self, name: HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The HTTP response.
+    pub(super) fn respond(self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        for header in self.headers {
+            response.insert_header(header);
+        }
+        match self.body {
+            Some(body) => response.insert_header((CONTENT_TYPE, SCIM_JSON)).body(body.to_string()),
+            None => response.finish(),
+        }
+    }
+}
+
+/// The response to a request that failed.
+pub(super) fn failed(app: &App, failure: &Failure) -> HttpResponse {
+    match failure {
+        Failure::Refused(error) => refused(app, error),
+        Failure::Method(error, allowed) => {
+            let mut response = refused(app, error);
+            let allowed = actix_web::http::header::HeaderValue::from_static(allowed);
+            response.headers_mut().insert(ALLOW, allowed);
+            response
+        }
+        Failure::Directory(directory::Error::Refused(error)) => refused(app, error),
+        Failure::Directory(error) => {
+            tracing::error!(%error, "a request failed");
+            let rule = match error {
+                directory::Error::Store(store::Error::Changed(_) | store::Error::Missing(_)) => Rule::Conflict,
+                _ => Rule::StorageUnavailable,
+            };
+            respond(app, &rule.error(), error.retry_after())
+        }
+    }
+}
+
+/// The response to a request that was refused.
+pub(super) fn refused(app: &App, error: &Refused) -> HttpResponse {
+    respond(app, error, None)
+}
+
+fn respond(app: &App, error: &Refused, retry_after: Option<Duration>) -> HttpResponse {
+    let status = StatusCode::from_u16(error.status()).expect("the table holds HTTP statuses");
+    let mut response = HttpResponse::build(status);
+    response.insert_header((CONTENT_TYPE, SCIM_JSON));
+    if status == StatusCode::UNAUTHORIZED {
+        response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+    }
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        let seconds = retry_after.unwrap_or(RETRY_AFTER_DEFAULT).as_secs().max(1);
+        response.insert_header((RETRY_AFTER, seconds.to_string()));
+    }
+    let support = app
+        .settings
+        .support
+        .as_deref()
+        .filter(|_| status.as_u16() == 401 || status.is_server_error());
+    let support = support.map(|support| format!("Support: {support}"));
+    response.body(error.body(support.as_deref()).to_string())
+}
+
+fn spell(trace: &Trace) -> String {
+    let mut text = String::new();
+    let mut left_out = trace.dropped();
+    for note in trace.notes() {
+        let next = format!("{} {}", note.quirk.name(), note.path);
+        if text.len() + next.len() > MAX_NORMALIZED_BYTES {
+            left_out += 1;
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&next);
+    }
+    if left_out > 0 {
+        text.push_str(&format!(", and {left_out} more"));
+    }
+    text
+}

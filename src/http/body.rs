@@ -1,0 +1,74 @@
+//! A request's body, read within limits of size and time.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, http::header, web::Payload};
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::scim::{
+    error::{Error as Refused, Rule},
+    limits::MAX_BODY_BYTES,
+};
+
+/// How long a body may take to arrive.
+pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// Reads a JSON object (RFC 7644 §3.8).
+pub(super) async fn object(request: &HttpRequest, payload: Payload) -> Result<Value, Refused> {
+    media_type(request)?;
+    let late = || Rule::BodyLate.error().with("limit", BODY_TIME.as_secs().to_string());
+    let bytes = timeout(BODY_TIME, bytes(request, payload))
+        .await
+        .map_err(|_| late())??;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        let position = format!("line {}, column {}", error.line(), error.column());
+        Rule::BodyNotJson.error().with("position", position)
+    })?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Rule::BodyNotObject.error())
+    }
+}
+
+/// `application/scim+json` or `application/json`, whatever its parameters; none at all is taken as JSON.
+fn media_type(request: &HttpRequest) -> Result<(), Refused> {
+    let Some(value) = request.headers().get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value
+        .to_str()
+        .unwrap_or("?")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    match essence.as_str() {
+        "application/scim+json" | "application/json" | "" => Ok(()),
+        _ => Err(Rule::BadMediaType.error()),
+    }
+}
+
+async fn bytes(request: &HttpRequest, mut payload: Payload) -> Result<Vec<u8>, Refused> {
+    let too_large = || Rule::BodyTooLarge.error().with("limit", MAX_BODY_BYTES.to_string());
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
+    while let Some(chunk) = payload.next().await {
+        // The connection broke off; whoever reads the answer sees a body that ends early.
+        let chunk = chunk.map_err(|_| Rule::BodyNotJson.error().with("position", "its end, which never came"))?;
+        if bytes.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,186 @@
+//! One request below a Tenant URL: before its credential is known ([`Call`]), and after ([`Visit`]).
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, http::header};
+use tokio::time::Instant;
+
+use crate::{
+    app::{App, Service},
+    directory::{self, Directory, Precondition},
+    scim::{
+        error::{Error as Refused, Rule},
+        normalize::Trace,
+        projection::Selection,
+        schema::{Catalog, ResourceType},
+    },
+    tenants::Access,
+};
+
+/// A request whose sender is not known yet.
+pub(super) struct Call<'a> {
+    pub(super) app: &'a App,
+    pub(super) service: &'a Service,
+    pub(super) request: &'a HttpRequest,
+    /// The path up to the endpoint.
+    pub(super) base: String,
+    /// The tenant in the path.
+    pub(super) tenant: Option<String>,
+    /// Until when to answer.
+    pub(super) deadline: Instant,
+}
+
+/// A request of a known tenant; owns what it needs, so that a write can outlive its connection.
+pub(super) struct Visit {
+    pub(super) directory: Directory,
+    pub(super) catalog: Arc<Catalog>,
+    /// Scheme, host and base path under which the client found us.
+    pub(super) base_url: String,
+    /// The query's parameters, decoded, in order.
+    pub(super) parameters: Vec<(String, String)>,
+    pub(super) if_match: Precondition,
+    pub(super) if_none_match: Precondition,
+    pub(super) trace: Trace,
+}
+
+/// Why a request has no better answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It was refused.
+    Refused(Refused),
+    /// Its method is not among these.
+    Method(Refused, &'static str),
+    /// The tenant's directory failed.
+    Directory(directory::Error),
+}
+
+impl Failure {
+    pub(super) fn method(method: &str, allowed: &'static str) -> Self {
+        Self::Method(Rule::MethodNotAllowed.at(method).with("expected", allowed), allowed)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(error: Refused) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<directory::Error> for Failure {
+    fn from(error: directory::Error) -> Self {
+        Self::Directory(error)
+    }
+}
+
+impl Call<'_> {
+    /// The first value of a header, as text.
+    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.request.headers().get(name)?.to_str().ok()
+    }
+
+    /// The same request with its sender known.
+    pub(super) fn visit(&self, access: Arc<Access>) -> Result<Visit, Failure> {
+        let directory = Directory {
+            store: Arc::clone(&self.service.store),
+            ambient: Arc::clone(&self.app.ambient),
+            access,
+            deadline: self.deadline,
+        };
+        let query = self.request.query_string();
+        Ok(Visit {
+            directory,
+            catalog: Arc::clone(&self.service.catalog),
+            base_url: format!("{}{}", self.origin()?, self.base),
+            parameters: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            if_match: self.versions(header::IF_MATCH),
+            if_none_match: self.versions(header::IF_NONE_MATCH),
+            trace: Trace::default(),
+        })
+    }
+
+    /// Scheme and host under which the client found us.
+    pub(super) fn origin(&self) -> Result<String, Refused> {
+        if let Some(url) = &self.app.settings.public_url {
+            return Ok(url.trim_end_matches('/').to_owned());
+        }
+        let trusted = |name: &'static str| {
+            let value = self.request.headers().get(name)?.to_str().ok()?;
+            // The last one stands for the hop next to us.
+            value
+                .rsplit(',')
+                .next()
+                .map(str::trim)
+                .filter(|_| self.app.settings.trusts_proxy())
+        };
+        let host = trusted("x-forwarded-host")
+            .or_else(|| self.header(header::HOST))
+            .unwrap_or("localhost");
+        let scheme = trusted("x-forwarded-proto").unwrap_or("http");
+        if !is_host(host) || !matches!(scheme, "http" | "https") {
+            return Err(Rule::BadHost.error());
+        }
+        Ok(format!("{scheme}://{host}"))
+    }
+
+    /// The entity tags of a condition (RFC 9110 §13.1); compared weakly, as ours are all weak.
+    fn versions(&self, name: header::HeaderName) -> Precondition {
+        let values: Vec<&str> = self
+            .request
+            .headers()
+            .get_all(name)
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        if values.is_empty() {
+            return Precondition::None;
+        }
+        let tags = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+        let tags: Vec<String> = tags
+            .map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned())
+            .collect();
+        if tags.iter().any(|tag| tag == "*") {
+            Precondition::Exists
+        } else {
+            Precondition::Version(tags)
+        }
+    }
+}
+
+impl Visit {
+    /// The resource type of an endpoint such as `Users`.
+    pub(super) fn resource_type(&self, endpoint: &str) -> Result<Arc<ResourceType>, Refused> {
+        self.catalog
+            .by_endpoint(&format!("/{endpoint}"))
+            .cloned()
+            .ok_or_else(|| Rule::UnknownEndpoint.error())
+    }
+
+    /// The value of a parameter; names are compared without case.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self
+            .parameters
+            .iter()
+            .find(|(given, _)| given.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// What of a resource the client wants to see (RFC 7644 §3.9).
+    pub(super) fn selection(&self, of: &ResourceType) -> Result<Selection, Refused> {
+        Selection::parse(of, self.parameter("attributes"), self.parameter("excludedAttributes"))
+    }
+}
+
+/// A host name or address, with or without a port (RFC 3986 §3.2.2, without what no DNS name has).
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let literal = |inner: &str| inner.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.');
+    let host_fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => !inner.is_empty() && literal(inner),
+        None => !host.is_empty() && host.bytes().all(name),
+    };
+    text.len() <= 255 && port_fits && host_fits
+}

@@ -1,0 +1,96 @@
+//! HTTP: the only importer of actix-web.
+//!
+//! Reading order: this file (every route on one screen), `address` (what a URL means), `call` (one request), `auth`,
+//! `resources` and `discovery` (the endpoints), `answer` (what goes out), `edge` (what every answer keeps to).
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{app::App, scim::error::Rule};
+
+mod address;
+mod answer;
+mod auth;
+mod body;
+mod call;
+mod discovery;
+pub mod edge;
+mod health;
+mod resources;
+
+pub use address::BasePath;
+
+use address::{Address, Endpoint};
+use answer::Answer;
+use call::{Call, Failure};
+
+/// Every request comes in here.
+pub(crate) async fn entry(app: &Arc<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let address = match Address::parse(request.path(), &app.settings.base_paths()) {
+        Ok(address) => address,
+        Err(refused) => return answer::refused(app, &refused),
+    };
+    match address {
+        Address::Root | Address::Live => health::alive(),
+        Address::Ready => health::ready(app).await,
+        Address::Scim { base, tenant, endpoint } => {
+            let Some(service) = app.service() else {
+                return answer::refused(app, &Rule::Starting.error());
+            };
+            let deadline = Instant::now() + app.settings.deadline();
+            let call = Call {
+                app,
+                service,
+                request: &request,
+                base,
+                tenant,
+                deadline,
+            };
+            // Behind the deadline the store's last try may still be under way; nobody waits for it.
+            match timeout_at(deadline, scim(&call, endpoint, payload)).await {
+                Ok(Ok(answer)) => answer.respond(),
+                Ok(Err(failure)) => answer::failed(app, &failure),
+                Err(_) => answer::refused(app, &Rule::DeadlineExceeded.error()),
+            }
+        }
+    }
+}
+
+/// The routes. What is missing here is answered 405 with what [`allowed`] says.
+async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<Answer, Failure> {
+    use Endpoint as E;
+    if endpoint == E::TenantUrl {
+        return Err(Rule::TenantUrlBrowsed.error().into());
+    }
+    let access = auth::authenticate(call).await?;
+    let mut visit = call.visit(access)?;
+    let allowed = allowed(&endpoint);
+    let request = call.request;
+    match (endpoint, request.method().as_str()) {
+        (E::ServiceProviderConfig, "GET" | "HEAD") => discovery::service_provider_config(&visit),
+        (E::ResourceTypes, "GET" | "HEAD") => discovery::resource_types(&visit),
+        (E::ResourceType(name), "GET" | "HEAD") => discovery::resource_type(&visit, &name),
+        (E::Schemas, "GET" | "HEAD") => discovery::schemas(&visit),
+        (E::Schema(urn), "GET" | "HEAD") => discovery::schema(&visit, &urn),
+        (E::Resources(of), "GET" | "HEAD") => resources::query(&mut visit, &of).await,
+        (E::Resources(of), "POST") => resources::create(visit, &of, request, payload).await,
+        (E::Resource(of, id), "GET" | "HEAD") => resources::read(&visit, &of, &id).await,
+        (E::Resource(of, id), "PUT") => resources::replace(visit, &of, id, request, payload).await,
+        (E::Resource(of, id), "PATCH") => resources::patch(visit, &of, id, request, payload).await,
+        (E::Resource(of, id), "DELETE") => resources::delete(visit, &of, id).await,
+        (E::Unknown, _) => Err(Rule::UnknownEndpoint.error().into()),
+        (_, "OPTIONS") => Ok(Answer::options(allowed)),
+        (_, method) => Err(Failure::method(method, allowed)),
+    }
+}
+
+/// The methods of an endpoint, as `Allow` spells them (RFC 9110 §10.2.1).
+fn allowed(endpoint: &Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Resources(_) => "GET, HEAD, OPTIONS, POST",
+        Endpoint::Resource(..) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+        _ => "GET, HEAD, OPTIONS",
+    }
+}

@@ -1,0 +1,376 @@
+//! The door: a client's JSON becomes [`Attributes`], or is refused.
+//!
+//! Inside, every name has its canonical spelling, every value its schema's type, nothing is null or empty, nothing is
+//! read-only and everything required is there. So the rest of the code indexes by exact name and trusts what it finds.
+
+mod values;
+
+pub(super) use self::values::accept_value;
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use self::values::{accept_attribute, wrong_type};
+use super::error::{Error, Rule};
+use super::limits::MAX_RESOURCE_BYTES;
+use super::normalize::{Quirk, Trace};
+use super::schema::{Attribute, Extension, Mutability, ResourceType, Schema, Type};
+
+/// Entra adds a schema of its own to `schemas` of groups, and means nothing by it.
+const ADSCIM_PREFIX: &str = "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/";
+
+/// What all core schemas' URNs begin with: tells a schema of another endpoint from one nobody knows.
+const CORE_PREFIX: &str = "urn:ietf:params:scim:schemas:core:2.0:";
+
+/// A resource's attributes as they are stored: `externalId` and the core ones at the top, an extension's in an object
+/// under its URN. Made by this module only.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attributes(Map<String, Value>);
+
+impl Attributes {
+    /// The attributes by canonical name; never null, `[]` or `{}`.
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// The attributes that [`Self::as_map`] gave when they were stored. Not for what a client sent.
+    pub fn from_stored(map: Map<String, Value>) -> Attributes {
+        Attributes(map)
+    }
+}
+
+/// Accepts the body of a create (RFC 7644 §3.3). A user without `active` is active.
+pub fn accept(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+    let mut attributes = accept_document(rt, document, trace)?;
+    if has_active(rt) {
+        attributes.0.entry("active").or_insert(Value::Bool(true));
+    }
+    Ok(attributes)
+}
+
+/// Accepts the body of a replace (RFC 7644 §3.5.1) of a resource that was `before`.
+///
+/// `active` left out keeps its value: Okta's PUT often lacks it, and neither a leaver must come back nor anyone be
+/// locked out by that. Immutable attributes left out keep theirs too.
+pub fn replace(
+    rt: &ResourceType,
+    before: &Attributes,
+    document: Value,
+    trace: &mut Trace,
+) -> Result<Attributes, Error> {
+    let mut after = accept_document(rt, document, trace)?;
+    keep_immutable(&rt.schema, &before.0, &mut after.0);
+    for Extension { schema, .. } in &rt.extensions {
+        if let Some(Value::Object(before)) = before.0.get(&schema.id) {
+            let mut members = after
+                .0
+                .get_mut(&schema.id)
+                .and_then(Value::as_object_mut)
+                .map(std::mem::take);
+            let kept = members.get_or_insert_default();
+            keep_immutable(schema, before, kept);
+            if !kept.is_empty() {
+                after.0.insert(schema.id.clone(), Value::Object(std::mem::take(kept)));
+            }
+        }
+    }
+    if has_active(rt) && !after.0.contains_key("active") {
+        after.0.insert(
+            "active".into(),
+            before.0.get("active").cloned().unwrap_or(Value::Bool(true)),
+        );
+    }
+    check_immutable(rt, before, &after)?;
+    Ok(after)
+}
+
+/// Accepts what a PATCH made of a resource's attributes: every check but `schemas`, which are derived, not stored.
+pub fn accept_edited(rt: &ResourceType, document: Map<String, Value>, trace: &mut Trace) -> Result<Attributes, Error> {
+    let mut sorted = Sorted::default();
+    for (key, value) in document {
+        sorted.place(rt, &key, value, trace)?;
+    }
+    let mut map = Map::new();
+    let external_id = rt
+        .attribute("externalId")
+        .filter(|attribute| attribute.mutability != Mutability::ReadOnly);
+    for attribute in external_id.into_iter().chain(&rt.schema.attributes) {
+        accept_attribute(attribute, &attribute.name, &mut sorted.core, &mut map, trace)?;
+    }
+    for extension in &rt.extensions {
+        accept_extension(extension, &mut sorted, &mut map, trace)?;
+    }
+    let bytes = serde_json::to_vec(&map).map_or(usize::MAX, |json| json.len());
+    if bytes > MAX_RESOURCE_BYTES {
+        return Err(Rule::ResourceTooLarge
+            .error()
+            .with("limit", MAX_RESOURCE_BYTES.to_string()));
+    }
+    Ok(Attributes(map))
+}
+
+/// Refuses `after` if it changes what `before` has in an immutable attribute (RFC 7643 §7).
+pub fn check_immutable(rt: &ResourceType, before: &Attributes, after: &Attributes) -> Result<(), Error> {
+    for attribute in &rt.schema.attributes {
+        check_unchanged(
+            attribute,
+            &attribute.name,
+            before.0.get(&attribute.name),
+            after.0.get(&attribute.name),
+        )?;
+    }
+    for Extension { schema, .. } in &rt.extensions {
+        for attribute in &schema.attributes {
+            let path = format!("{}:{}", schema.id, attribute.name);
+            let [before, after] = [before, after].map(|of| of.0.get(&schema.id).and_then(|e| e.get(&attribute.name)));
+            check_unchanged(attribute, &path, before, after)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes over from `before` what is immutable and left out.
+fn keep_immutable(schema: &Schema, before: &Map<String, Value>, after: &mut Map<String, Value>) {
+    for attribute in schema
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.mutability == Mutability::Immutable)
+    {
+        if let (Some(kept), None) = (before.get(&attribute.name), after.get(&attribute.name)) {
+            after.insert(attribute.name.clone(), kept.clone());
+        }
+    }
+}
+
+fn accept_document(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+    let Value::Object(mut document) = document else {
+        return Err(Rule::BodyNotObject.error());
+    };
+    let spelled = document.keys().find(|key| key.eq_ignore_ascii_case("schemas")).cloned();
+    check_schemas(rt, spelled.and_then(|key| document.shift_remove(&key)), trace)?;
+    accept_edited(rt, document, trace)
+}
+
+fn has_active(rt: &ResourceType) -> bool {
+    rt.schema
+        .attribute("active")
+        .is_some_and(|attribute| attribute.kind == Type::Boolean)
+}
+
+/// `schemas` must be there and name nothing but this type's schemas (RFC 7643 §3).
+fn check_schemas(rt: &ResourceType, schemas: Option<Value>, trace: &mut Trace) -> Result<(), Error> {
+    let urns = match schemas {
+        Some(Value::Array(urns)) => urns,
+        Some(Value::String(urn)) if !urn.is_empty() => {
+            trace.note(Quirk::SingleForArray, "schemas");
+            vec![Value::String(urn)]
+        }
+        None | Some(Value::Null | Value::String(_)) => Vec::new(),
+        Some(_) => return Err(wrong_type("schemas", "an array of URNs")),
+    };
+    if urns.is_empty() {
+        return Err(Rule::SchemasMissing.error().with("expected", &rt.schema.id));
+    }
+    let mut core = false;
+    let mut foreign = None;
+    for urn in &urns {
+        let urn = urn.as_str().ok_or_else(|| wrong_type("schemas", "an array of URNs"))?;
+        if urn.eq_ignore_ascii_case(&rt.schema.id) {
+            core = true;
+        } else if let Some(extension) = rt.extension(urn) {
+            if !extension.schema.id.eq_ignore_ascii_case(urn) {
+                trace.note(Quirk::TypoUrn, "schemas");
+            }
+        } else if urn
+            .get(..ADSCIM_PREFIX.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(ADSCIM_PREFIX))
+        {
+            trace.note(Quirk::ForeignSchema, "schemas");
+        } else {
+            foreign = foreign.or(Some(urn));
+        }
+    }
+    if let Some(urn) = foreign {
+        let other = !core
+            && urn
+                .get(..CORE_PREFIX.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(CORE_PREFIX));
+        let rule = if other {
+            Rule::OtherResourceType
+        } else {
+            Rule::UnknownSchema
+        };
+        return Err(rule.at(urn).with("expected", &rt.schema.id));
+    }
+    if !core {
+        trace.note(Quirk::CoreSchemaMissing, "schemas");
+    }
+    Ok(())
+}
+
+/// A document's values, each under the canonical name of its attribute, as they came.
+#[derive(Default)]
+struct Sorted {
+    core: Map<String, Value>,
+    /// By URN.
+    extensions: HashMap<String, Map<String, Value>>,
+}
+
+impl Sorted {
+    fn place(&mut self, rt: &ResourceType, key: &str, value: Value, trace: &mut Trace) -> Result<(), Error> {
+        if is_unassigned(&value) {
+            return Ok(());
+        }
+        if let Some(attribute) = rt.attribute(key) {
+            return put(&mut self.core, attribute, key, value);
+        }
+        if let Some(extension) = rt.extension(key) {
+            return self.place_extension(extension, key, value, trace);
+        }
+        let (extension, attribute, quirk) = match (rt.split_urn(key), rt.extension_of(key)) {
+            (Some((None, name)), _) => (None, rt.schema.attribute(name), Quirk::QualifiedKey),
+            (Some((Some(extension), name)), _) => {
+                (Some(extension), extension.schema.attribute(name), Quirk::QualifiedKey)
+            }
+            (None, Some((extension, attribute))) => (Some(extension), Some(attribute), Quirk::UnqualifiedKey),
+            (None, None) => (None, None, Quirk::UnknownAttribute),
+        };
+        let Some(attribute) = attribute else {
+            trace.note(Quirk::UnknownAttribute, key);
+            return Ok(());
+        };
+        trace.note(quirk, key);
+        put(self.of(extension), attribute, key, value)
+    }
+
+    fn place_extension(
+        &mut self,
+        extension: &Extension,
+        key: &str,
+        value: Value,
+        trace: &mut Trace,
+    ) -> Result<(), Error> {
+        let urn = &extension.schema.id;
+        if !urn.eq_ignore_ascii_case(key) {
+            trace.note(Quirk::TypoUrn, urn);
+        }
+        let Value::Object(members) = value else {
+            return if value == "" {
+                Ok(())
+            } else {
+                Err(wrong_type(urn, "an object"))
+            };
+        };
+        for (name, value) in members {
+            if is_unassigned(&value) {
+                continue;
+            }
+            let path = format!("{urn}:{name}");
+            match extension.schema.attribute(&name) {
+                Some(attribute) => put(self.of(Some(extension)), attribute, &path, value)?,
+                None => trace.note(Quirk::UnknownAttribute, path),
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, extension: Option<&Extension>) -> &mut Map<String, Value> {
+        match extension {
+            Some(extension) => self.extensions.entry(extension.schema.id.clone()).or_default(),
+            None => &mut self.core,
+        }
+    }
+}
+
+/// Unassigned on the wire (RFC 7643 §2.5); `""` depends on the attribute.
+fn is_unassigned(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(values) => values.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+fn put(map: &mut Map<String, Value>, attribute: &Attribute, path: &str, value: Value) -> Result<(), Error> {
+    match map.insert(attribute.name.clone(), value) {
+        None => Ok(()),
+        Some(_) => Err(Rule::AttributeTwice.at(path)),
+    }
+}
+
+fn accept_extension(
+    extension: &Extension,
+    sorted: &mut Sorted,
+    map: &mut Map<String, Value>,
+    trace: &mut Trace,
+) -> Result<(), Error> {
+    let urn = &extension.schema.id;
+    let mut sent = sorted.extensions.remove(urn).unwrap_or_default();
+    if sent.is_empty() && !extension.required {
+        return Ok(());
+    }
+    let mut members = Map::new();
+    for attribute in &extension.schema.attributes {
+        accept_attribute(
+            attribute,
+            &format!("{urn}:{}", attribute.name),
+            &mut sent,
+            &mut members,
+            trace,
+        )?;
+    }
+    if !members.is_empty() {
+        map.insert(urn.clone(), Value::Object(members));
+    } else if extension.required {
+        return Err(Rule::RequiredMissing.at(urn));
+    }
+    Ok(())
+}
+
+fn check_unchanged(
+    attribute: &Attribute,
+    path: &str,
+    before: Option<&Value>,
+    after: Option<&Value>,
+) -> Result<(), Error> {
+    let Some(before) = before else { return Ok(()) };
+    if attribute.mutability == Mutability::Immutable && after != Some(before) {
+        return Err(Rule::Immutable.at(path));
+    }
+    let immutable = attribute
+        .sub_attributes
+        .iter()
+        .filter(|sub| sub.mutability == Mutability::Immutable);
+    for sub in immutable {
+        for (before, after) in counterparts(before, after) {
+            if before
+                .get(&sub.name)
+                .is_some_and(|value| after.get(&sub.name) != Some(value))
+            {
+                return Err(Rule::Immutable.at(format!("{path}.{}", sub.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The values that are the same one before and after: the only one, or those with the same `value`.
+fn counterparts<'a>(before: &'a Value, after: Option<&'a Value>) -> Vec<(&'a Value, &'a Value)> {
+    match (before, after) {
+        (Value::Array(before), Some(Value::Array(after))) => {
+            let by_value: HashMap<&str, &Value> =
+                after.iter().filter_map(|v| Some((v["value"].as_str()?, v))).collect();
+            before
+                .iter()
+                .filter_map(|v| Some((v, *by_value.get(v["value"].as_str()?)?)))
+                .collect()
+        }
+        (before @ Value::Object(_), Some(after @ Value::Object(_))) => vec![(before, after)],
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

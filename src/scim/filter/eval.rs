@@ -1,0 +1,155 @@
+//! Putting a document, or one value of an attribute, to a filter.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Number, Value};
+
+use super::super::fold::fold;
+use super::super::path::{Leaf, Path};
+use super::super::resource::parse_date_time;
+use super::super::schema::Type;
+use super::literal::is_chronological;
+use super::{Filter, Literal, Operator};
+
+/// What paths are looked up in.
+#[derive(Clone, Copy)]
+pub(super) enum Node<'v> {
+    /// A resource, or a value with parts.
+    Object(&'v Map<String, Value>),
+    /// A value of a simple multi-valued attribute.
+    Simple(&'v Value),
+}
+
+impl<'v> Node<'v> {
+    pub(super) fn of(value: &'v Value) -> Node<'v> {
+        match value {
+            Value::Object(map) => Node::Object(map),
+            value => Node::Simple(value),
+        }
+    }
+
+    fn child(self, name: &str) -> Option<&'v Value> {
+        match self {
+            Node::Object(map) => map.get(name),
+            Node::Simple(value) => (name == "value").then_some(value),
+        }
+    }
+}
+
+pub(super) fn matches(filter: &Filter, node: Node<'_>) -> bool {
+    match filter {
+        Filter::And(filters) => filters.iter().all(|filter| matches(filter, node)),
+        Filter::Or(filters) => filters.iter().any(|filter| matches(filter, node)),
+        Filter::Not(filter) => !matches(filter, node),
+        Filter::Present(path) => values(path, node).any(is_present),
+        Filter::Compare {
+            path,
+            operator: Operator::Ne,
+            value,
+        } => !compares(path, node, Operator::Eq, value),
+        Filter::Compare { path, operator, value } => compares(path, node, *operator, value),
+        Filter::ValuePath { path, filter } => values(path, node).any(|value| matches(filter, Node::of(value))),
+    }
+}
+
+/// Every value that the path leads to.
+fn values<'v>(path: &Path, node: Node<'v>) -> impl Iterator<Item = &'v Value> {
+    let holder = match path.extension() {
+        Some(urn) => node.child(urn).map(Node::of),
+        None => Some(node),
+    };
+    let found = match path.attribute() {
+        Some(name) => holder.and_then(|holder| holder.child(name)),
+        None => path.extension().and_then(|urn| node.child(urn)),
+    };
+    let sub_attribute = path.sub_attribute().map(str::to_owned);
+    each(found).filter_map(move |value| match &sub_attribute {
+        Some(name) => Node::of(value).child(name),
+        None => Some(value),
+    })
+}
+
+/// The elements of an array, else the value itself.
+fn each(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    match value {
+        Some(Value::Array(elements)) => elements.iter(),
+        Some(value) => std::slice::from_ref(value).iter(),
+        None => [].iter(),
+    }
+}
+
+/// RFC 7644, table 3: "a non-empty or non-null value, or a non-empty node for complex attributes".
+fn is_present(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(elements) => elements.iter().any(is_present),
+        Value::Object(parts) => parts.values().any(is_present),
+    }
+}
+
+fn compares(path: &Path, node: Node<'_>, operator: Operator, literal: &Literal) -> bool {
+    let mut found = values(path, node);
+    match literal {
+        Literal::Boolean(wanted) => found.any(|value| value.as_bool() == Some(*wanted)),
+        Literal::Number(wanted) => found.any(|value| {
+            value
+                .as_number()
+                .is_some_and(|number| is_ordered(order(number, wanted), operator))
+        }),
+        Literal::Text(wanted) => text_compares(path.leaf(), &mut found, operator, wanted),
+    }
+}
+
+fn text_compares<'v>(leaf: Leaf, found: &mut dyn Iterator<Item = &'v Value>, operator: Operator, wanted: &str) -> bool {
+    let mut found = found.filter_map(Value::as_str);
+    if leaf.kind == Type::DateTime && is_chronological(operator) {
+        let Some(wanted) = parse_date_time(wanted) else {
+            return false;
+        };
+        return found
+            .any(|text| parse_date_time(text).is_some_and(|time| is_ordered(Some(time.cmp(&wanted)), operator)));
+    }
+    if leaf.case_exact {
+        return found.any(|text| text_matches(text, operator, wanted));
+    }
+    let wanted = fold(wanted);
+    found.any(|text| text_matches(&fold(text), operator, &wanted))
+}
+
+fn text_matches(text: &str, operator: Operator, wanted: &str) -> bool {
+    match operator {
+        Operator::Co => text.contains(wanted),
+        Operator::Sw => text.starts_with(wanted),
+        Operator::Ew => text.ends_with(wanted),
+        ordered => is_ordered(Some(text.cmp(wanted)), ordered),
+    }
+}
+
+fn is_ordered(ordering: Option<Ordering>, operator: Operator) -> bool {
+    let Some(ordering) = ordering else { return false };
+    match operator {
+        Operator::Eq => ordering.is_eq(),
+        Operator::Ne => ordering.is_ne(),
+        Operator::Gt => ordering.is_gt(),
+        Operator::Ge => ordering.is_ge(),
+        Operator::Lt => ordering.is_lt(),
+        Operator::Le => ordering.is_le(),
+        Operator::Co | Operator::Sw | Operator::Ew => false,
+    }
+}
+
+/// Whole numbers exactly, others as floating-point ones.
+fn order(left: &Number, right: &Number) -> Option<Ordering> {
+    let whole = |number: &Number| {
+        number
+            .as_i64()
+            .map(i128::from)
+            .or_else(|| number.as_u64().map(i128::from))
+    };
+    match (whole(left), whole(right)) {
+        (Some(left), Some(right)) => Some(left.cmp(&right)),
+        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
+    }
+}

@@ -1,0 +1,338 @@
+//! The grammar: `or` over `and` over `not`, groups, value paths and comparisons.
+
+use super::super::error::{Error, Rule};
+use super::super::limits::{MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
+use super::super::normalize::Trace;
+use super::super::path::{Path, Resolved, Scope, Unresolved};
+use super::super::schema::{Attribute, ResourceType, Returned, Type};
+use super::literal::{self, Operand};
+use super::{Filter, Operator};
+
+/// Reads a text from left to right. It recurses no deeper than [`MAX_FILTER_DEPTH`] allows, and neither does what it
+/// makes.
+pub(in super::super) struct Parser<'t> {
+    text: &'t str,
+    /// Bytes read; always at a character's beginning.
+    at: usize,
+    depth: usize,
+    trace: &'t mut Trace,
+}
+
+impl<'t> Parser<'t> {
+    pub(in super::super) fn new(text: &'t str, trace: &'t mut Trace) -> Parser<'t> {
+        Parser {
+            text,
+            at: 0,
+            depth: 0,
+            trace,
+        }
+    }
+
+    /// The whole text as a filter.
+    pub(in super::super) fn filter(mut self, scope: Scope<'_>) -> Result<Filter, Error> {
+        self.check_length()?;
+        let filter = self.disjunction(scope)?;
+        self.skip_spaces();
+        if self.at < self.text.len() {
+            return Err(self.syntax("and, or, or the end"));
+        }
+        Ok(filter)
+    }
+
+    /// The whole text as the `path` of a PATCH operation.
+    pub(in super::super) fn patch_path(mut self, rt: &ResourceType) -> Result<Path, Error> {
+        self.text = self.text.trim();
+        self.check_length()?;
+        let name = self.word();
+        let malformed = |expected: &str| Rule::PathSyntax.at(name).with("expected", expected);
+        let resolved = Scope::Resource(rt).resolve(name, self.trace);
+        let scope = match &resolved {
+            Ok(Resolved {
+                definition: Some(definition),
+                ..
+            }) => Scope::Value(definition),
+            Ok(_) | Err(Unresolved::Unknown) => Scope::Anything,
+            Err(Unresolved::Malformed) => return Err(malformed("an attribute name")),
+        };
+        let filter = if self.rest().starts_with('[') {
+            Some(self.bracketed(scope)?)
+        } else {
+            None
+        };
+        let sub_name = if filter.is_some() && self.eat(".") {
+            Some(self.word())
+        } else {
+            None
+        };
+        if self.at < self.text.len() {
+            return Err(malformed("nothing more behind it, or a filter in brackets"));
+        }
+        let Ok(Resolved { mut path, definition }) = resolved else {
+            return Err(Rule::UnknownPathAttribute.at(name));
+        };
+        if let Some(filter) = filter {
+            let definition = definition.filter(|_| path.sub_attribute().is_none());
+            let definition = definition.filter(|definition| has_values(definition));
+            let definition = definition.ok_or_else(|| Rule::PathFilterNotAllowed.at(name))?;
+            path = path.with_filter(filter);
+            if let Some(sub_name) = sub_name {
+                let unknown = || Rule::UnknownPathAttribute.at(format!("{}.{sub_name}", definition.name));
+                path = path.with_sub_attribute(definition.sub_attribute(sub_name).ok_or_else(unknown)?);
+            }
+        }
+        Ok(path)
+    }
+
+    fn disjunction(&mut self, scope: Scope<'_>) -> Result<Filter, Error> {
+        let mut filters = vec![self.conjunction(scope)?];
+        while self.eat_keyword("or") {
+            filters.push(self.conjunction(scope)?);
+        }
+        Ok(Filter::any(filters))
+    }
+
+    fn conjunction(&mut self, scope: Scope<'_>) -> Result<Filter, Error> {
+        let mut filters = vec![self.factor(scope)?];
+        while self.eat_keyword("and") {
+            filters.push(self.factor(scope)?);
+        }
+        Ok(Filter::all(filters))
+    }
+
+    fn factor(&mut self, scope: Scope<'_>) -> Result<Filter, Error> {
+        self.skip_spaces();
+        if self.rest().starts_with('(') {
+            return self.enclosed("(", ")", scope);
+        }
+        if self.eat_keyword("not") {
+            self.skip_spaces();
+            if !self.rest().starts_with('(') {
+                return Err(self.syntax("an opening parenthesis behind not"));
+            }
+            return Ok(Filter::Not(Box::new(self.enclosed("(", ")", scope)?)));
+        }
+        self.expression(scope)
+    }
+
+    fn bracketed(&mut self, scope: Scope<'_>) -> Result<Filter, Error> {
+        self.enclosed("[", "]", scope)
+    }
+
+    fn enclosed(&mut self, opening: &str, closing: &str, scope: Scope<'_>) -> Result<Filter, Error> {
+        self.eat(opening);
+        self.depth += 1;
+        if self.depth > MAX_FILTER_DEPTH {
+            return Err(Rule::FilterTooDeep.error().with("limit", MAX_FILTER_DEPTH.to_string()));
+        }
+        let filter = self.disjunction(scope)?;
+        self.skip_spaces();
+        if !self.eat(closing) {
+            let kind = if closing == ")" { "parenthesis" } else { "bracket" };
+            return Err(self.syntax(&format!("and, or, or a closing {kind}")));
+        }
+        self.depth -= 1;
+        Ok(filter)
+    }
+
+    /// A comparison, or an attribute with brackets.
+    fn expression(&mut self, scope: Scope<'_>) -> Result<Filter, Error> {
+        let start = self.at;
+        let name = self.word();
+        let resolved = match scope.resolve(name, self.trace) {
+            Ok(resolved) => resolved,
+            Err(Unresolved::Unknown) => return Err(Rule::UnknownFilterAttribute.at(name)),
+            Err(Unresolved::Malformed) => {
+                self.at = start;
+                return Err(self.syntax("an attribute name"));
+            }
+        };
+        if let Some(definition) = resolved.definition
+            && (definition.returned == Returned::Never || is_hidden_part(definition, &resolved.path))
+        {
+            return Err(Rule::FilterSensitive.at(resolved.path.name()));
+        }
+        if self.rest().starts_with('[') {
+            self.value_path(resolved)
+        } else {
+            self.comparison(resolved)
+        }
+    }
+
+    /// `emails[…]`, and beyond the RFC's grammar `emails[…].value eq "…"`, the form in which Entra matches.
+    fn value_path(&mut self, attribute: Resolved<'_>) -> Result<Filter, Error> {
+        let Resolved {
+            path,
+            definition: Some(definition),
+        } = attribute
+        else {
+            return Err(self.syntax("an operator"));
+        };
+        if path.sub_attribute().is_some() || !has_values(definition) {
+            return Err(self.syntax("an operator"));
+        }
+        let filter = self.bracketed(Scope::Value(definition))?;
+        let name = if self.eat(".") {
+            self.word()
+        } else if self.at_operator() {
+            "value"
+        } else {
+            return Ok(Filter::ValuePath {
+                path,
+                filter: Box::new(filter),
+            });
+        };
+        let unknown = || Rule::UnknownFilterAttribute.at(format!("{}.{name}", path.name()));
+        let part = Scope::Value(definition)
+            .resolve(name, self.trace)
+            .map_err(|_| unknown())?;
+        let (comparison, negated) = match self.comparison(part)? {
+            // No value that the brackets choose equals: not "there is one that differs".
+            Filter::Compare {
+                path,
+                operator: Operator::Ne,
+                value,
+            } => (
+                Filter::Compare {
+                    path,
+                    operator: Operator::Eq,
+                    value,
+                },
+                true,
+            ),
+            Filter::Not(present) => (*present, true),
+            comparison => (comparison, false),
+        };
+        let found = Filter::ValuePath {
+            path,
+            filter: Box::new(Filter::all(vec![filter, comparison])),
+        };
+        Ok(if negated { Filter::Not(Box::new(found)) } else { found })
+    }
+
+    /// What stands behind an attribute: `pr`, or an operator and a value.
+    fn comparison(&mut self, attribute: Resolved<'_>) -> Result<Filter, Error> {
+        let Resolved { path, definition } = attribute;
+        self.skip_spaces();
+        let position = self.position();
+        let word = self.word();
+        if word.is_empty() {
+            return Err(Rule::FilterSyntax.at(position).with("expected", "an operator"));
+        }
+        if word.eq_ignore_ascii_case("pr") {
+            return Ok(Filter::Present(path));
+        }
+        let operator = Operator::from_keyword(word).ok_or_else(|| Rule::UnknownOperator.at(position))?;
+        self.skip_spaces();
+        let operand = self.operand()?;
+        if operand == Operand::Word("null") && matches!(operator, Operator::Eq | Operator::Ne) {
+            // RFC 7644 §3.4.2.2, RFC 7643 §2.5: null is the state of having no value.
+            let present = Filter::Present(path);
+            return Ok(if operator == Operator::Ne {
+                present
+            } else {
+                Filter::Not(Box::new(present))
+            });
+        }
+        let path = to_comparable(path, definition)?;
+        let value = literal::typed(&path, operator, operand, self.trace)?;
+        Ok(Filter::Compare { path, operator, value })
+    }
+
+    fn operand(&mut self) -> Result<Operand<'t>, Error> {
+        let position = self.position();
+        let (operand, length) = literal::read(self.rest(), &position)?;
+        self.at += length;
+        Ok(operand)
+    }
+
+    fn check_length(&self) -> Result<(), Error> {
+        if self.text.len() > MAX_FILTER_BYTES {
+            return Err(Rule::FilterTooLong.error().with("limit", MAX_FILTER_BYTES.to_string()));
+        }
+        Ok(())
+    }
+
+    fn rest(&self) -> &'t str {
+        &self.text[self.at..]
+    }
+
+    fn skip_spaces(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start().len();
+    }
+
+    fn eat(&mut self, token: &str) -> bool {
+        let found = self.rest().starts_with(token);
+        if found {
+            self.at += token.len();
+        }
+        found
+    }
+
+    /// A name or keyword: up to the next space, bracket or quotation mark.
+    fn word(&mut self) -> &'t str {
+        let rest = self.rest();
+        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '[' | ']' | '"'));
+        let word = &rest[..end.unwrap_or(rest.len())];
+        self.at += word.len();
+        word
+    }
+
+    fn eat_keyword(&mut self, keyword: &str) -> bool {
+        let start = self.at;
+        self.skip_spaces();
+        let found = self.word().eq_ignore_ascii_case(keyword);
+        if !found {
+            self.at = start;
+        }
+        found
+    }
+
+    fn at_operator(&mut self) -> bool {
+        let start = self.at;
+        self.skip_spaces();
+        let word = self.word();
+        self.at = start;
+        word.eq_ignore_ascii_case("pr") || Operator::from_keyword(word).is_some()
+    }
+
+    /// Where the parser stands, for people: characters count from 1.
+    fn position(&self) -> String {
+        format!("character {}", self.text[..self.at].chars().count() + 1)
+    }
+
+    fn syntax(&self, expected: &str) -> Error {
+        Rule::FilterSyntax.at(self.position()).with("expected", expected)
+    }
+}
+
+/// Whether brackets make sense behind the attribute: it has several values, or one with parts (Entra: `manager[…]`).
+fn has_values(definition: &Attribute) -> bool {
+    definition.multi_valued || definition.kind == Type::Complex
+}
+
+fn is_hidden_part(definition: &Attribute, path: &Path) -> bool {
+    path.sub_attribute()
+        .and_then(|name| definition.sub_attribute(name))
+        .is_some_and(|part| part.returned == Returned::Never)
+}
+
+/// An attribute with parts is compared by its `value` (RFC 7644 §3.4.2.2: `emails co "example.com"`).
+fn to_comparable(path: Path, definition: Option<&Attribute>) -> Result<Path, Error> {
+    if path.leaf().kind != Type::Complex {
+        return Ok(path);
+    }
+    let needs_part = |example: &str| Rule::FilterNeedsSubAttribute.at(path.name()).with("expected", example);
+    let Some(definition) = definition else {
+        return Err(needs_part("one of its attributes"));
+    };
+    match definition.sub_attribute("value") {
+        Some(value) => Ok(path.clone().with_sub_attribute(value)),
+        None => {
+            let example = definition
+                .sub_attributes
+                .first()
+                .map_or("its value", |part| part.name.as_str());
+            Err(needs_part(example))
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The limits of what a client may send or ask for. What the protocol can advertise, `discovery` advertises.
+
+/// Bytes of a filter, or of a PATCH path.
+pub const MAX_FILTER_BYTES: usize = 10_000;
+
+/// Depth of a filter: parentheses, `not` and brackets inside one another.
+pub const MAX_FILTER_DEPTH: usize = 50;
+
+/// Operations in one PATCH. Entra sends one per changed attribute or member, a few hundred at most.
+pub const MAX_PATCH_OPERATIONS: usize = 1_000;
+
+/// Bytes of a JSON request body.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Bytes of one string value, in UTF-8: room for a photo's URL or a certificate, not for the photo.
+pub const MAX_STRING_BYTES: usize = 32 * 1024;
+
+/// Values of a multi-valued attribute.
+pub const MAX_VALUES: usize = 1_000;
+
+/// Values of `emails`: each is an indexed row in the commit that writes the user.
+pub const MAX_EMAILS: usize = 40;
+
+/// Bytes of a resource's attributes as JSON: what a row's body holds, with room for its format.
+pub const MAX_RESOURCE_BYTES: usize = 500 * 1024;
+
+/// Resources on a page when the client names no `count`.
+pub const DEFAULT_PAGE: usize = 100;
+
+/// Resources on a page, whatever the client asks for; advertised as `filter.maxResults`.
+pub const MAX_PAGE: usize = 200;
+
+/// Names in `attributes` or `excludedAttributes`.
+pub const MAX_SELECTED_NAMES: usize = 200;

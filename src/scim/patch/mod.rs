@@ -1,0 +1,44 @@
+//! PATCH (RFC 7644 §3.5.2), as the RFC has it and as Entra and Okta send it.
+//!
+//! The operations edit a copy of the resource's JSON one after the other; the copy must then pass the same door as a new
+//! resource. So a message takes effect as a whole or not at all, and no operation can make what a create could not.
+
+mod edit;
+mod identity;
+mod message;
+mod part;
+#[cfg(test)]
+mod tests;
+mod unfold;
+mod values;
+
+use serde_json::Value;
+
+use super::attributes::{self, Attributes};
+use super::error::Error;
+use super::normalize::Trace;
+use super::schema::ResourceType;
+use edit::Editor;
+
+/// URN of the PATCH message (RFC 7644 §3.5.2).
+pub const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// What `before` becomes by the PATCH message `body`. Equal to `before` when the message changes nothing.
+///
+/// Beyond the RFC, and noted in `trace`: keys that are paths (`name.givenName`, `emails[type eq "work"].value`,
+/// `urn:…:User:department`) in an operation without path; a filter that matches nothing makes the value it describes;
+/// `remove` with a list of values removes only those; `""` and null clear; unknown attributes are left out.
+///
+/// # Errors
+/// `invalidSyntax` for a malformed message, `invalidPath` and `invalidFilter` for a path, `noTarget`, `mutability`,
+/// `invalidValue`; or what [`attributes::accept`] refuses.
+pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+    let operations = message::read(body, trace)?;
+    let mut editor = Editor::new(rt, before.as_map().clone(), trace);
+    for operation in operations {
+        editor.perform(operation)?;
+    }
+    let after = attributes::accept_edited(rt, editor.into_document(), trace)?;
+    attributes::check_immutable(rt, before, &after)?;
+    Ok(after)
+}

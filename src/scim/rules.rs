@@ -1,0 +1,305 @@
+//! The table of everything that is refused. `docs/errors.md` is generated from it.
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The rule.
+    pub rule: Rule,
+    /// Its stable name, for telemetry, tests and documentation.
+    pub name: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// `scimType` of RFC 7644 §3.12, table 9.
+    pub scim_type: Option<&'static str>,
+    /// What the client is told: what is wrong and what to change, with `{placeholders}` for names, positions and
+    /// limits.
+    pub sentence: &'static str,
+    /// What a person in front of Entra's portal does about it.
+    pub advice: &'static str,
+}
+
+macro_rules! scim_type {
+    (-) => {
+        None
+    };
+    ($scim_type:ident) => {
+        Some(stringify!($scim_type))
+    };
+}
+
+macro_rules! rules {
+    ($($rule:ident $name:literal $status:literal $scim_type:tt $sentence:literal $advice:expr;)+) => {
+        /// A reason to refuse a request.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Rule { $(#[doc = concat!("`", $name, "`, status ", $status)] $rule,)+ }
+
+        /// The table, in the order of [`Rule`].
+        pub const RULES: &[Entry] = &[$(Entry {
+            rule: Rule::$rule,
+            name: $name,
+            status: $status,
+            scim_type: scim_type!($scim_type),
+            sentence: $sentence,
+            advice: $advice,
+        },)+];
+    };
+}
+
+const MAPPING: &str = "\
+    Open Provisioning > Mappings, the mapping of users (or groups), and correct the row whose target attribute the \
+    message names.";
+const MATCHING: &str = "\
+    Open Provisioning > Mappings and look at the rows that take part in matching: their target attribute must be one \
+    this service lists under /Schemas.";
+const PROTOCOL: &str = "\
+    Nothing to set in Entra: the request itself is malformed. Entra does not send this; with another client, report \
+    it to that client's maker.";
+const URL: &str = "\
+    Open Provisioning > Admin Credentials and paste the Tenant URL again exactly as it was handed out.";
+const TOKEN: &str = "\
+    Open Provisioning > Admin Credentials, paste the secret token again, without \"Bearer\", spaces or line breaks, \
+    choose Test Connection, then Save. If it fails, ask the vendor for a new token.";
+const RETRY: &str = "\
+    Nothing to do: Entra tries again by itself in the next cycle. If it goes on for more than a few hours, send the \
+    vendor the Reference at the end of the message.";
+const REPORT: &str = "\
+    Send the vendor the whole message with the Reference at its end. Nothing in Entra causes this.";
+
+rules! {
+    // Filters
+    FilterSyntax "filter-syntax" 400 invalidFilter
+        "The filter cannot be read at {subject}: expected {expected}."
+        "Special characters in a matching attribute's value can break the filter Entra builds. Look at the user's \
+         value of the matching attribute.";
+    UnterminatedString "unterminated-string" 400 invalidFilter
+        "The filter has a text at {subject} whose closing quotation mark is missing."
+        "The user's value of the matching attribute probably holds a quotation mark or a backslash. Correct it, or \
+         match by another attribute (Provisioning > Mappings).";
+    UnknownOperator "unknown-operator" 400 invalidFilter
+        "The filter has a word at {subject} that is no operator: use eq, ne, co, sw, ew, pr, gt, ge, lt or le."
+        PROTOCOL;
+    UnknownFilterAttribute "unknown-filter-attribute" 400 invalidFilter
+        "The filter names {subject}, which is no attribute of this resource type: use one listed under /Schemas."
+        MATCHING;
+    FilterWrongType "filter-wrong-type" 400 invalidFilter
+        "The filter compares {subject} with a value of another type: expected {expected}."
+        MATCHING;
+    OperatorNotForType "operator-not-for-type" 400 invalidFilter
+        "The filter uses an operator on {subject} that its type does not have: use {expected}."
+        MATCHING;
+    FilterNeedsSubAttribute "filter-needs-sub-attribute" 400 invalidFilter
+        "The filter compares {subject}, which has parts: name one of them, such as {expected}."
+        MATCHING;
+    FilterTooLong "filter-too-long" 400 invalidFilter
+        "The filter is longer than {limit} bytes: ask for less at a time."
+        PROTOCOL;
+    FilterTooDeep "filter-too-deep" 400 invalidFilter
+        "The filter is nested deeper than {limit} levels: write it with fewer parentheses."
+        PROTOCOL;
+    FilterSensitive "filter-sensitive" 403 sensitive
+        "The filter names {subject}, which is never shown and cannot be searched."
+        MATCHING;
+    TooMany "too-many" 400 tooMany
+        "The filter would have to look at more than {limit} resources: narrow it with an eq on userName, externalId \
+         or emails."
+        MATCHING;
+    FilterOnDiscovery "filter-on-discovery" 403 -
+        "This endpoint cannot be filtered (RFC 7644 section 4): ask without filter."
+        PROTOCOL;
+
+    // Paths and PATCH
+    PathSyntax "path-syntax" 400 invalidPath
+        "The path {subject} cannot be read: expected {expected}."
+        MAPPING;
+    UnknownPathAttribute "unknown-path-attribute" 400 invalidPath
+        "The path {subject} names no attribute of this resource type: use one listed under /Schemas."
+        MAPPING;
+    PathFilterNotAllowed "path-filter-not-allowed" 400 invalidPath
+        "The path {subject} has a filter in brackets on an attribute that holds a single value: leave the brackets out."
+        MAPPING;
+    NotPatchOp "not-patch-op" 400 invalidSyntax
+        "The body is no PATCH message: it needs schemas with urn:ietf:params:scim:api:messages:2.0:PatchOp."
+        PROTOCOL;
+    NoOperations "no-operations" 400 invalidSyntax
+        "The PATCH message has no Operations: send an array with at least one."
+        PROTOCOL;
+    OperationSyntax "operation-syntax" 400 invalidSyntax
+        "Operation {subject} of the PATCH message cannot be read: expected {expected}."
+        PROTOCOL;
+    UnknownOp "unknown-op" 400 invalidSyntax
+        "Operation {subject} of the PATCH message has an op that is none of add, remove and replace."
+        PROTOCOL;
+    TooManyOperations "too-many-operations" 413 -
+        "The PATCH message has more than {limit} operations: send them in several requests."
+        PROTOCOL;
+    ValueMissing "value-missing" 400 invalidValue
+        "Operation {subject} of the PATCH message needs a value."
+        MAPPING;
+    ValueNotObject "value-not-object" 400 invalidValue
+        "Operation {subject} of the PATCH message has no path, so its value must be an object with attribute names."
+        PROTOCOL;
+    RemoveWithoutPath "remove-without-path" 400 noTarget
+        "Operation {subject} of the PATCH message removes without saying what: it needs a path."
+        PROTOCOL;
+    NoTarget "no-target" 400 noTarget
+        "The path {subject} matches no value of this resource, and its filter does not say how to make one."
+        MAPPING;
+    ReadOnly "read-only" 400 mutability
+        "{subject} is set by this service and cannot be changed: leave it out."
+        "Open Provisioning > Mappings and delete the row whose target attribute the message names.";
+    Immutable "immutable" 400 mutability
+        "{subject} cannot be changed once it has a value: leave it out, or make a new resource."
+        "Open Provisioning > Mappings, edit the row whose target attribute the message names, and set Apply this \
+         mapping to \"Only during object creation\".";
+    RequiredRemoved "required-removed" 400 mutability
+        "{subject} is required and cannot be removed: replace its value instead."
+        MAPPING;
+
+    // Values
+    RequiredMissing "required-missing" 400 invalidValue
+        "{subject} is required, and is missing or empty: send a value."
+        "The user has no value in the source attribute. Fill it in, or in Provisioning > Mappings give the row of \
+         that target attribute a source that every user has (or a default value).";
+    WrongType "wrong-type" 400 invalidValue
+        "{subject} has a value of the wrong type: expected {expected}."
+        MAPPING;
+    ControlCharacter "control-character" 400 invalidValue
+        "{subject} has a control character in its value: remove it."
+        "The source attribute of that user holds an invisible character, often pasted from elsewhere. Type the value \
+         anew.";
+    ValueTooLong "value-too-long" 400 invalidValue
+        "{subject} has a value longer than {limit} bytes: shorten it."
+        MAPPING;
+    TooManyValues "too-many-values" 400 invalidValue
+        "{subject} has more than {limit} values: send fewer."
+        MAPPING;
+    SeveralPrimaries "several-primaries" 400 invalidValue
+        "{subject} has more than one value with primary true: mark one only."
+        "Open Provisioning > Mappings and let only one row of that target attribute set primary.";
+    AttributeTwice "attribute-twice" 400 invalidSyntax
+        "{subject} appears twice in the body under different spellings: send it once."
+        "Open Provisioning > Mappings and delete one of the two rows with that target attribute.";
+    ResourceTooLarge "resource-too-large" 413 -
+        "The resource would be larger than {limit} bytes: send fewer or shorter values."
+        MAPPING;
+    SchemasMissing "schemas-missing" 400 invalidSyntax
+        "schemas is missing or empty: send an array with {expected}."
+        PROTOCOL;
+    UnknownSchema "unknown-schema" 400 invalidValue
+        "schemas names {subject}, which this resource type does not have: use {expected} and the extensions listed \
+         under /ResourceTypes."
+        "Open Provisioning > Mappings > Show advanced options > Edit attribute list and delete attributes of a schema \
+         this service does not list under /Schemas.";
+    OtherResourceType "other-resource-type" 400 invalidSyntax
+        "schemas names {subject}, which belongs to another endpoint: this one takes {expected}."
+        PROTOCOL;
+    UniqueTaken "unique-taken" 409 uniqueness
+        "{subject} is already taken by the {state} resource {id}: use another value, or update that resource."
+        "Another account holds this value, perhaps a deactivated one. Find it by the id in the message; rename or \
+         delete it, or let Entra match it: Provisioning > Mappings, matching attribute, then Provision on demand.";
+
+    // Parameters
+    ParameterNotNumber "parameter-not-number" 400 invalidValue
+        "The parameter {subject} must be a whole number."
+        PROTOCOL;
+    SelectionAmbiguous "selection-ambiguous" 400 invalidValue
+        "The parameters attributes and excludedAttributes exclude each other: send one of them."
+        PROTOCOL;
+    TooManyNames "too-many-names" 400 invalidValue
+        "The parameter {subject} has more than {limit} names: send fewer."
+        PROTOCOL;
+
+    // Addresses
+    NotFound "not-found" 404 -
+        "There is no {subject} with this id: it was deleted, or never existed here."
+        "Entra finds or creates the user again by itself in the next cycle. To do it now, use Provision on demand; if \
+         it persists, choose Restart provisioning.";
+    UnknownEndpoint "unknown-endpoint" 404 -
+        "There is no such endpoint: behind the Tenant URL come /Users, /Groups, /Schemas, /ResourceTypes or \
+         /ServiceProviderConfig."
+        URL;
+    NoTenantInPath "no-tenant-in-path" 404 -
+        "The address names no tenant: a Tenant URL looks like {expected}."
+        URL;
+    TenantUrlHasResource "tenant-url-has-resource" 404 -
+        "The Tenant URL ends in {subject}, and the client adds that itself: paste the Tenant URL without it."
+        "Open Provisioning > Admin Credentials and remove everything behind the tenant's name from the Tenant URL.";
+    TenantUrlBrowsed "tenant-url-browsed" 404 -
+        "This is a Tenant URL: it is not to be opened but to be pasted into the identity provider, together with the \
+         secret token."
+        "Open Provisioning > Admin Credentials and paste this address as the Tenant URL.";
+    MethodNotAllowed "method-not-allowed" 405 -
+        "This endpoint does not take {subject}: use {expected}."
+        PROTOCOL;
+    BadHost "bad-host" 400 -
+        "The Host header is no host name."
+        URL;
+    NotImplemented "not-implemented" 501 -
+        "{subject} is not supported by this service."
+        PROTOCOL;
+
+    // Credentials
+    NoCredential "no-credential" 401 -
+        "The request has no credential: send Authorization: Bearer with the tenant's secret token."
+        TOKEN;
+    Unauthorized "unauthorized" 401 -
+        "The credential is not valid for this tenant: check that Tenant URL and secret token were handed out together."
+        TOKEN;
+    TokenExpired "token-expired" 401 -
+        "The secret token expired on {date}: ask for a new one."
+        "Ask the vendor for a new secret token, paste it under Provisioning > Admin Credentials, choose Test \
+         Connection, Save, and then Restart provisioning if the job is in quarantine.";
+    TokenRevoked "token-revoked" 401 -
+        "The secret token was revoked on {date}: ask for a new one."
+        "Ask the vendor for a new secret token, paste it under Provisioning > Admin Credentials, choose Test \
+         Connection, Save, and then Restart provisioning if the job is in quarantine.";
+    BearerTwice "bearer-twice" 401 -
+        "The credential begins with the word Bearer twice: paste the secret token alone."
+        TOKEN;
+    TokenWithSpaces "token-with-spaces" 401 -
+        "The credential has spaces or line breaks in it: paste the secret token as one piece."
+        TOKEN;
+    TenantDeleted "tenant-deleted" 403 -
+        "This tenant was closed by the vendor."
+        "Switch provisioning off (Provisioning > Stop provisioning), or ask the vendor why the tenant was closed.";
+
+    // Bodies and preconditions
+    BadMediaType "bad-media-type" 415 -
+        "The body's Content-Type must be application/scim+json or application/json."
+        PROTOCOL;
+    BodyNotJson "body-not-json" 400 invalidSyntax
+        "The body is not JSON: it cannot be read at {position}."
+        PROTOCOL;
+    BodyNotObject "body-not-object" 400 invalidSyntax
+        "The body must be a JSON object."
+        PROTOCOL;
+    BodyTooLarge "body-too-large" 413 -
+        "The body is larger than {limit} bytes: send less at a time."
+        MAPPING;
+    BodyLate "body-late" 408 -
+        "The body did not arrive within {limit} seconds."
+        RETRY;
+    PreconditionFailed "precondition-failed" 412 -
+        "The resource has changed since the version named in If-Match: read it again and repeat the change."
+        PROTOCOL;
+
+    // Load and failures
+    TooManyRequests "too-many-requests" 429 -
+        "This tenant sends more than {limit} requests a second: wait as long as Retry-After says."
+        RETRY;
+    Conflict "conflict" 503 -
+        "The resource is being changed by other requests at the same time: repeat the request."
+        RETRY;
+    StorageUnavailable "storage-unavailable" 503 -
+        "The service's storage does not answer: repeat the request."
+        RETRY;
+    Starting "starting" 503 -
+        "The service is starting: repeat the request in a few seconds."
+        RETRY;
+    DeadlineExceeded "deadline-exceeded" 503 -
+        "The request could not be finished in time: repeat it."
+        RETRY;
+    Internal "internal" 500 -
+        "The service failed. It is not the request's fault."
+        REPORT;
+}

@@ -1,0 +1,200 @@
+//! From a secret to an [`Access`]: one parallel read, then remembered for up to 60 s.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use subtle::ConstantTimeEq;
+use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
+
+use super::{
+    AliasBody, SeenBody, Tenant, TenantBody, Tenants, alias_key,
+    credentials::{Credential, hash, token_key},
+    parse_name, seen_key, tenant_key,
+};
+use crate::{
+    rows::{self, CONTROL, FORMAT, FormatError},
+    store::{self, Change, settle},
+};
+
+/// How long a known credential is believed without asking the store: a revocation is in force everywhere after it.
+pub const CACHED: Duration = Duration::seconds(60);
+/// The same for an unknown one.
+const CACHED_UNKNOWN: Duration = Duration::seconds(5);
+/// Most answers remembered; unknown secrets cost an attacker nothing, so their number must not cost us memory.
+const MAX_CACHED: usize = 10_000;
+
+/// The right to work on one tenant's resources.
+pub struct Access {
+    /// Whose resources.
+    pub tenant: Tenant,
+    /// Which credential was shown; stands in events.
+    pub credential: String,
+}
+
+/// Why there is no [`Access`].
+#[derive(Debug)]
+pub enum Refusal {
+    /// No such tenant, no such secret, or another tenant's: never told apart.
+    Unknown,
+    /// This tenant's secret, but it has expired.
+    Expired(OffsetDateTime),
+    /// This tenant's secret, but it was revoked.
+    Revoked(OffsetDateTime),
+    /// The store could not tell.
+    Store(store::Error),
+    /// A row could not be read.
+    Format(FormatError),
+}
+
+/// What the store said of a secret at a tenant's URL.
+#[derive(Clone)]
+enum Known {
+    Nothing,
+    Credential(Arc<Access>, Credential),
+}
+
+/// Answers by (hash of the secret, tenant's name in the URL or nothing).
+#[derive(Default)]
+pub(super) struct Cache(Mutex<HashMap<(String, String), (Known, OffsetDateTime)>>);
+
+impl Cache {
+    fn find(&self, key: &(String, String), now: OffsetDateTime) -> Option<Known> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .get(key)
+            .filter(|(_, until)| now < *until)
+            .map(|(known, _)| known.clone())
+    }
+
+    fn remember(&self, key: (String, String), known: Known, now: OffsetDateTime) {
+        let lifetime = if matches!(known, Known::Nothing) {
+            CACHED_UNKNOWN
+        } else {
+            CACHED
+        };
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MAX_CACHED {
+            entries.retain(|_, (known, until)| now < *until && !matches!(known, Known::Nothing));
+        }
+        if entries.len() < MAX_CACHED {
+            entries.insert(key, (known, now + lifetime));
+        }
+    }
+
+    /// In this process at once, elsewhere after [`CACHED`].
+    pub(super) fn forget(&self, hash: &str) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|(cached, _), _| cached != hash);
+    }
+}
+
+impl Tenants {
+    /// Who shows this secret at this tenant's URL; without a name the secret alone names the tenant.
+    pub async fn authenticate(
+        &self,
+        name: Option<&str>,
+        secret: &str,
+        deadline: Instant,
+    ) -> Result<Arc<Access>, Refusal> {
+        let now = self.ambient.now();
+        let hash = hash(secret);
+        let name = match name.map(parse_name) {
+            None => None,
+            Some(Ok(name)) => Some(name),
+            Some(Err(_)) => return Err(Refusal::Unknown),
+        };
+        let key = (hash, name.unwrap_or_default());
+        let known = match self.cache.find(&key, now) {
+            Some(known) => known,
+            None => {
+                let known = self.look_up(&key.0, &key.1, deadline).await?;
+                self.cache.remember(key, known.clone(), now);
+                self.note_seen(&known, now);
+                known
+            }
+        };
+        let Known::Credential(access, credential) = known else {
+            return Err(Refusal::Unknown);
+        };
+        match credential {
+            Credential {
+                revoked: Some(time), ..
+            } => Err(Refusal::Revoked(time)),
+            Credential {
+                expires: Some(time), ..
+            } if time <= now => Err(Refusal::Expired(time)),
+            _ => Ok(access),
+        }
+    }
+
+    async fn look_up(&self, hash: &str, name: &str, deadline: Instant) -> Result<Known, Refusal> {
+        let key = token_key(hash);
+        let keys = if name.is_empty() {
+            vec![key]
+        } else {
+            vec![key, tenant_key(name)]
+        };
+        let mut rows = self.control(&keys, deadline).await?.into_iter();
+        let Some(token) = rows.next().flatten() else {
+            return Ok(Known::Nothing);
+        };
+        if !bool::from(token.key.as_bytes().ct_eq(keys[0].as_bytes())) {
+            return Ok(Known::Nothing);
+        }
+        let credential: Credential = rows::body(&token)?;
+        let tenant = match name {
+            "" => self.tenant_by_id(&credential.tenant, deadline).await?,
+            _ => rows.next().flatten(),
+        };
+        let Some(row) = tenant else { return Ok(Known::Nothing) };
+        let body: TenantBody = rows::body(&row)?;
+        if body.id != credential.tenant || body.deleting.is_some() {
+            return Ok(Known::Nothing);
+        }
+        let access = Access {
+            tenant: body.tenant(&row.key)?,
+            credential: credential.id.clone(),
+        };
+        Ok(Known::Credential(Arc::new(access), credential))
+    }
+
+    async fn tenant_by_id(&self, id: &str, deadline: Instant) -> Result<Option<store::Row>, Refusal> {
+        let Some(alias) = self.control(&[alias_key(id)], deadline).await?.pop().flatten() else {
+            return Ok(None);
+        };
+        let AliasBody { name, .. } = rows::body(&alias)?;
+        Ok(self.control(&[tenant_key(&name)], deadline).await?.pop().flatten())
+    }
+
+    async fn control(&self, keys: &[String], deadline: Instant) -> Result<Vec<Option<store::Row>>, Refusal> {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        settle::patient_get(&*self.store, CONTROL, &keys, deadline)
+            .await
+            .map_err(Refusal::Store)
+    }
+
+    /// Writes down that the tenant was heard of, beside the request: nobody waits for it and nothing depends on it.
+    fn note_seen(&self, known: &Known, now: OffsetDateTime) {
+        let Known::Credential(access, _) = known else { return };
+        let body = SeenBody {
+            format: FORMAT,
+            time: now,
+        };
+        let change = Change::Upsert(rows::write(seen_key(&access.tenant.id), &body));
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move {
+            if let Err(error) = store.commit(CONTROL, &[change]).await {
+                tracing::debug!(%error, "the time of a tenant's last request was not written");
+            }
+        });
+    }
+}
+
+impl From<FormatError> for Refusal {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
+    }
+}

@@ -1,0 +1,263 @@
+//! Credentials: opaque bearer tokens, stored as hashes only. A tenant may have several at once, so that they can be
+//! rotated without a gap.
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
+
+use super::{Error, Tenants, parse_name, replace};
+use crate::{
+    rows::{self, FORMAT},
+    store::{self, Change},
+};
+
+/// Most bytes of a label.
+pub const MAX_LABEL_BYTES: usize = 100;
+
+/// How long a token is valid when nobody says otherwise.
+const DEFAULT_LIFETIME: Duration = Duration::days(365);
+
+/// What an operator may choose for a new credential.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// For people; at most [`MAX_LABEL_BYTES`].
+    pub label: String,
+    /// When it stops working; `None` means in a year.
+    pub expires: Option<Expiry>,
+}
+
+/// When a credential stops working.
+#[derive(Clone, Copy, Debug)]
+pub enum Expiry {
+    /// At this time.
+    At(OffsetDateTime),
+    /// Never. Only sensible for an imported secret whose customers must not notice the move.
+    Never,
+}
+
+/// Where a secret came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Made here.
+    Issued,
+    /// Brought along from another endpoint.
+    Imported,
+}
+
+/// A credential as operators see it; never the secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    pub(super) format: u32,
+    /// Names the tenant.
+    pub(super) tenant: String,
+    /// Names the credential in commands, events and telemetry.
+    pub id: String,
+    /// For people.
+    pub label: String,
+    /// Where its secret came from.
+    pub origin: Origin,
+    /// Since when it works.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// From when on it is refused.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub expires: Option<OffsetDateTime>,
+    /// Since when it is refused.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub revoked: Option<OffsetDateTime>,
+}
+
+impl Credential {
+    /// Neither revoked nor expired.
+    pub fn is_valid(&self, now: OffsetDateTime) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+/// A new credential with its secret, which is nowhere else and can't be shown again.
+pub struct Issued {
+    /// The credential.
+    pub credential: Credential,
+    /// What the customer's administrator pastes into "Secret Token".
+    pub secret: String,
+}
+
+/// The row that leads from a tenant to one of its credentials.
+#[derive(Serialize, Deserialize)]
+struct HeldBody {
+    format: u32,
+    hash: String,
+}
+
+impl Tenants {
+    /// Adds a credential to a tenant; works on the next request. `secret` is one that exists already elsewhere.
+    pub async fn add_credential(
+        &self,
+        name: &str,
+        secret: Option<String>,
+        terms: &Terms,
+        by: &str,
+        deadline: Instant,
+    ) -> Result<Issued, Error> {
+        let tenant = self.find(name, deadline).await?;
+        let (issued, credential_rows) = self.issue(&tenant.id, secret, terms)?;
+        let mut changes = vec![
+            self.event("token-create", "Token", &issued.credential.id, by),
+            // The tenant must still be there when the credential comes into being.
+            Change::Touch(super::tenant_key(&tenant.name)),
+        ];
+        changes.extend(credential_rows);
+        match self.settle(&changes, deadline).await {
+            Ok(()) => Ok(issued),
+            Err(store::Error::Exists(_)) => Err(Error::SecretTaken),
+            Err(error) => Err(super::changed_by_someone(name)(error)),
+        }
+    }
+
+    /// A tenant's credentials, the oldest first.
+    pub async fn credentials(&self, name: &str, deadline: Instant) -> Result<Vec<Credential>, Error> {
+        let tenant = self.find(name, deadline).await?;
+        let mut credentials = Vec::new();
+        for hash in self.held(&tenant.id, deadline).await?.into_iter().map(|(_, hash)| hash) {
+            let key = token_key(&hash);
+            let row = store::settle::patient_get(&*self.store, rows::CONTROL, &[&key], deadline)
+                .await?
+                .pop()
+                .flatten();
+            if let Some(row) = row {
+                credentials.push(rows::body::<Credential>(&row)?);
+            }
+        }
+        credentials.sort_by_key(|credential| credential.created);
+        Ok(credentials)
+    }
+
+    /// Refuses a credential from now on; in force everywhere within 60 s. Revoking twice changes nothing.
+    pub async fn revoke(&self, name: &str, id: &str, by: &str, deadline: Instant) -> Result<Credential, Error> {
+        let tenant = self.find(&parse_name(name)?, deadline).await?;
+        let held = self.held(&tenant.id, deadline).await?;
+        let no_credential = || Error::NoCredential(id.to_owned());
+        let (_, hash) = held
+            .into_iter()
+            .find(|(held_id, _)| held_id == id)
+            .ok_or_else(no_credential)?;
+        let key = token_key(&hash);
+        let row = store::settle::patient_get(&*self.store, rows::CONTROL, &[&key], deadline)
+            .await?
+            .pop()
+            .flatten();
+        let row = row.ok_or_else(no_credential)?;
+        let mut credential: Credential = rows::body(&row)?;
+        if credential.revoked.is_some() {
+            return Ok(credential);
+        }
+        credential.revoked = Some(self.ambient.now());
+        let changes = [
+            self.event("token-revoke", "Token", id, by),
+            replace(key, row.etag, &credential),
+        ];
+        self.settle(&changes, deadline).await?;
+        self.cache.forget(&hash);
+        Ok(credential)
+    }
+
+    /// The rows of a new credential; nothing is written yet.
+    pub(super) fn issue(
+        &self,
+        tenant: &str,
+        secret: Option<String>,
+        terms: &Terms,
+    ) -> Result<(Issued, Vec<Change>), Error> {
+        if terms.label.len() > MAX_LABEL_BYTES || terms.label.chars().any(char::is_control) {
+            return Err(Error::BadLabel);
+        }
+        let origin = if secret.is_some() {
+            Origin::Imported
+        } else {
+            Origin::Issued
+        };
+        let secret = match secret {
+            Some(secret) => parse_secret(secret)?,
+            None => format!(
+                "sg_{}",
+                BASE32_NOPAD.encode(&self.ambient.secret()).to_ascii_lowercase()
+            ),
+        };
+        let hash = hash(&secret);
+        let now = self.ambient.now();
+        let credential = Credential {
+            format: FORMAT,
+            tenant: tenant.to_owned(),
+            id: BASE32_NOPAD.encode(&self.ambient.secret()[..5]).to_ascii_lowercase(),
+            label: terms.label.clone(),
+            origin,
+            created: now,
+            expires: match terms.expires {
+                None => Some(now + DEFAULT_LIFETIME),
+                Some(Expiry::At(time)) => Some(time),
+                Some(Expiry::Never) => None,
+            },
+            revoked: None,
+        };
+        let held = HeldBody {
+            format: FORMAT,
+            hash: hash.clone(),
+        };
+        let changes = vec![
+            Change::Insert(rows::write(token_key(&hash), &credential)),
+            Change::Insert(rows::write(held_key(tenant, &credential.id), &held)),
+        ];
+        Ok((Issued { credential, secret }, changes))
+    }
+
+    /// A tenant's credentials as (id, hash).
+    pub(super) async fn held(&self, tenant: &str, deadline: Instant) -> Result<Vec<(String, String)>, Error> {
+        let prefix = held_key(tenant, "");
+        let mut held = Vec::new();
+        for row in self.rows(&prefix, deadline).await? {
+            let body: HeldBody = rows::body(&row)?;
+            held.push((row.key[prefix.len()..].to_owned(), body.hash));
+        }
+        Ok(held)
+    }
+
+    /// Every credential of every tenant, with the tenant's id.
+    pub(super) async fn all_credentials(&self, deadline: Instant) -> Result<Vec<(String, Credential)>, Error> {
+        let mut all = Vec::new();
+        for row in self.rows("token~", deadline).await? {
+            let credential: Credential = rows::body(&row)?;
+            all.push((credential.tenant.clone(), credential));
+        }
+        Ok(all)
+    }
+}
+
+/// What is stored of a secret. Issued ones have 256 random bits, so a plain hash cannot be reversed.
+pub(super) fn hash(secret: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(secret))
+}
+
+pub(super) fn token_key(hash: &str) -> String {
+    format!("token~{hash}")
+}
+
+pub(super) fn held_key(tenant: &str, credential: &str) -> String {
+    format!("of~{tenant}~{credential}")
+}
+
+/// A secret from elsewhere: anything that fits into `Authorization: Bearer …` (RFC 6750 §2.1 is narrower; some
+/// endpoints were not).
+fn parse_secret(secret: String) -> Result<String, Error> {
+    if secret.is_empty() {
+        return Err(Error::BadSecret("it is empty"));
+    }
+    if !secret.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Error::BadSecret(
+            "it has a space, a line end or a character outside ASCII",
+        ));
+    }
+    Ok(secret)
+}

@@ -1,0 +1,419 @@
+//! Tenants and their credentials: rows of the control partition. `authenticate` turns a credential into an [`Access`],
+//! without which no other room can reach a tenant's resources.
+
+use std::{collections::HashMap, sync::Arc};
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use hkdf::Hkdf;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::{
+    ambient::Ambient,
+    rows::{self, CONTROL, EventBody, FORMAT, FormatError, Operation},
+    store::{self, Change, ETag, Row, Store, settle},
+};
+
+mod authenticate;
+mod credentials;
+mod removal;
+
+pub use authenticate::{Access, CACHED, Refusal};
+pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms};
+pub use removal::{Progress, Removal};
+
+/// Names that mean something else at their place in a URL.
+const RESERVED_NAMES: &[&str] = &["v2"];
+
+/// A customer of the vendor: its resources are one partition of the store.
+#[derive(Clone)]
+pub struct Tenant {
+    /// Names the partition; random, never changes.
+    pub id: String,
+    /// Stands in the Tenant URL; may change.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// Whom to write to at the customer's.
+    pub contact: String,
+    /// When it was made.
+    pub created: OffsetDateTime,
+    /// Keys the hashes in index rows, so that no personal data stands in keys.
+    pub index_key: [u8; 32],
+}
+
+/// What an operator wants a tenant to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewTenant {
+    /// 2 to 63 characters of `[a-z0-9-]`; letters may be given in either case.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// Whom to write to at the customer's.
+    pub contact: String,
+}
+
+/// Why an operator's command failed.
+#[derive(Debug)]
+pub enum Error {
+    /// The name is not 2 to 63 characters of `[a-z0-9-]`, or it is reserved.
+    BadName,
+    /// Another tenant has this name.
+    NameTaken(String),
+    /// There is no tenant of this name.
+    NoTenant(String),
+    /// The tenant is being removed.
+    BeingDeleted(String),
+    /// The tenant has no credential with this id.
+    NoCredential(String),
+    /// The secret is already a credential, of this tenant or of another.
+    SecretTaken,
+    /// The secret cannot stand in an `Authorization` header; the text says why.
+    BadSecret(&'static str),
+    /// The label is longer than [`MAX_LABEL_BYTES`] or has control characters.
+    BadLabel,
+    /// A row cannot be read.
+    Format(FormatError),
+    /// The store failed.
+    Store(store::Error),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BadName => write!(
+                f,
+                "a tenant's name is 2 to 63 characters of a-z, 0-9 and '-', begins and ends with a letter or digit, \
+                 and is not '{}'",
+                RESERVED_NAMES.join("' or '")
+            ),
+            Self::NameTaken(name) => write!(f, "there is a tenant '{name}' already"),
+            Self::NoTenant(name) => write!(f, "there is no tenant '{name}'; 'scimgate tenant list' shows all"),
+            Self::BeingDeleted(name) => {
+                write!(
+                    f,
+                    "tenant '{name}' is being removed; 'scimgate tenant delete {name}' goes on with it"
+                )
+            }
+            Self::NoCredential(id) => write!(f, "the tenant has no token '{id}'; 'scimgate token list' shows all"),
+            Self::SecretTaken => write!(f, "this secret is in use already; every token belongs to one tenant"),
+            Self::BadSecret(why) => write!(f, "this secret cannot be used: {why}"),
+            Self::BadLabel => write!(
+                f,
+                "a label is at most {MAX_LABEL_BYTES} bytes without control characters"
+            ),
+            Self::Format(error) => write!(f, "{error}"),
+            Self::Store(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<FormatError> for Error {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
+    }
+}
+
+/// The row of a tenant, found by its name.
+#[derive(Clone, Serialize, Deserialize)]
+struct TenantBody {
+    format: u32,
+    id: String,
+    name: String,
+    title: String,
+    contact: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created: OffsetDateTime,
+    /// 32 bytes, hexadecimal; HKDF makes the tenant's keys of it.
+    secret: String,
+    /// Since when it is being removed.
+    #[serde(with = "time::serde::rfc3339::option")]
+    deleting: Option<OffsetDateTime>,
+}
+
+/// The row that leads from a tenant's id to its name.
+#[derive(Serialize, Deserialize)]
+struct AliasBody {
+    format: u32,
+    name: String,
+}
+
+/// The row that says when a tenant was last heard of.
+#[derive(Serialize, Deserialize)]
+struct SeenBody {
+    format: u32,
+    #[serde(with = "time::serde::rfc3339")]
+    time: OffsetDateTime,
+}
+
+impl TenantBody {
+    fn tenant(&self, key: &str) -> Result<Tenant, FormatError> {
+        let broken = || FormatError::Broken { key: key.to_owned() };
+        let secret = HEXLOWER.decode(self.secret.as_bytes()).map_err(|_| broken())?;
+        let mut index_key = [0; 32];
+        Hkdf::<Sha256>::new(None, &secret)
+            .expand(b"index", &mut index_key)
+            .map_err(|_| broken())?;
+        Ok(Tenant {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            title: self.title.clone(),
+            contact: self.contact.clone(),
+            created: self.created,
+            index_key,
+        })
+    }
+}
+
+/// What `tenant list` shows of a tenant.
+pub struct Listed {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// When a request with a valid credential last came, to the minute.
+    pub last_request: Option<OffsetDateTime>,
+    /// When the first of its valid credentials expires.
+    pub next_expiry: Option<OffsetDateTime>,
+    /// It is being removed.
+    pub deleting: bool,
+}
+
+/// All tenants of a store.
+#[derive(Clone)]
+pub struct Tenants {
+    store: Arc<dyn Store>,
+    ambient: Arc<dyn Ambient>,
+    cache: Arc<authenticate::Cache>,
+}
+
+impl Tenants {
+    /// The tenants in this store.
+    pub fn new(store: Arc<dyn Store>, ambient: Arc<dyn Ambient>) -> Self {
+        Self {
+            store,
+            ambient,
+            cache: Arc::default(),
+        }
+    }
+
+    /// Makes a tenant and its first credential in one commit.
+    pub async fn create(
+        &self,
+        new: &NewTenant,
+        secret: Option<String>,
+        terms: &Terms,
+        by: &str,
+        deadline: Instant,
+    ) -> Result<(Tenant, Issued), Error> {
+        let name = parse_name(&new.name)?;
+        let now = self.ambient.now();
+        let body = TenantBody {
+            format: FORMAT,
+            id: format!(
+                "t{}",
+                BASE32_NOPAD.encode(&self.ambient.secret()[..15]).to_ascii_lowercase()
+            ),
+            name: name.clone(),
+            title: new.title.clone(),
+            contact: new.contact.clone(),
+            created: now,
+            secret: HEXLOWER.encode(&self.ambient.secret()),
+            deleting: None,
+        };
+        let key = tenant_key(&name);
+        let tenant = body.tenant(&key)?;
+        let alias = AliasBody {
+            format: FORMAT,
+            name: name.clone(),
+        };
+        let (issued, credential_rows) = self.issue(&tenant.id, secret, terms)?;
+        let mut changes = vec![
+            self.event("tenant-create", "Tenant", &tenant.id, by),
+            Change::Insert(rows::write(key.clone(), &body)),
+            Change::Insert(rows::write(alias_key(&tenant.id), &alias)),
+        ];
+        changes.extend(credential_rows);
+        match self.settle(&changes, deadline).await {
+            Ok(()) => Ok((tenant, issued)),
+            Err(store::Error::Exists(taken)) if taken == key => {
+                let (_, body) = self.row(&name, deadline).await?;
+                Err(if body.deleting.is_some() {
+                    Error::BeingDeleted(name)
+                } else {
+                    Error::NameTaken(name)
+                })
+            }
+            Err(store::Error::Exists(_)) => Err(Error::SecretTaken),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The tenant of this name.
+    pub async fn find(&self, name: &str, deadline: Instant) -> Result<Tenant, Error> {
+        let (row, body) = self.row(&parse_name(name)?, deadline).await?;
+        if body.deleting.is_some() {
+            return Err(Error::BeingDeleted(body.name));
+        }
+        Ok(body.tenant(&row.key)?)
+    }
+
+    /// All tenants, by name.
+    pub async fn list(&self, deadline: Instant) -> Result<Vec<Listed>, Error> {
+        let mut expiries: HashMap<String, OffsetDateTime> = HashMap::new();
+        let now = self.ambient.now();
+        for (tenant, credential) in self.all_credentials(deadline).await? {
+            if credential.is_valid(now)
+                && let Some(expires) = credential.expires
+            {
+                expiries
+                    .entry(tenant)
+                    .and_modify(|first| *first = expires.min(*first))
+                    .or_insert(expires);
+            }
+        }
+        let mut seen = HashMap::new();
+        for row in self.rows("seen~", deadline).await? {
+            let body: SeenBody = rows::body(&row)?;
+            seen.insert(row.key["seen~".len()..].to_owned(), body.time);
+        }
+        let mut tenants = Vec::new();
+        for row in self.rows("tenant~", deadline).await? {
+            let body: TenantBody = rows::body(&row)?;
+            tenants.push(Listed {
+                last_request: seen.remove(&body.id),
+                next_expiry: expiries.remove(&body.id),
+                deleting: body.deleting.is_some(),
+                tenant: body.tenant(&row.key)?,
+            });
+        }
+        Ok(tenants)
+    }
+
+    /// Gives a tenant another name. Its old Tenant URL stops working within 60 s; ids and tokens stay.
+    pub async fn rename(&self, name: &str, to: &str, by: &str, deadline: Instant) -> Result<Tenant, Error> {
+        let to = parse_name(to)?;
+        let (row, mut body) = self.row(&parse_name(name)?, deadline).await?;
+        if body.deleting.is_some() {
+            return Err(Error::BeingDeleted(body.name));
+        }
+        if body.name == to {
+            return Ok(body.tenant(&row.key)?);
+        }
+        body.name.clone_from(&to);
+        let key = tenant_key(&to);
+        let changes = [
+            self.event("tenant-rename", "Tenant", &body.id, by),
+            Change::Insert(rows::write(key.clone(), &body)),
+            Change::Delete(row.key, Some(row.etag)),
+            Change::Upsert(rows::write(
+                alias_key(&body.id),
+                &AliasBody {
+                    format: FORMAT,
+                    name: to.clone(),
+                },
+            )),
+        ];
+        match self.settle(&changes, deadline).await {
+            Ok(()) => Ok(body.tenant(&key)?),
+            Err(store::Error::Exists(_)) => Err(Error::NameTaken(to)),
+            Err(store::Error::Changed(_) | store::Error::Missing(_)) => Err(Error::NoTenant(name.to_owned())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How many users a tenant has, read to the end; each read has the deadline that the clock gives then.
+    pub async fn count_users(&self, tenant: &str, deadline: impl Fn() -> Instant) -> Result<usize, Error> {
+        let (mut from, until) = rows::range(&rows::resource_key_prefix("u"));
+        let mut users = 0;
+        loop {
+            let page = settle::patient_scan(&*self.store, tenant, (&from, &until), 1_000, deadline()).await?;
+            users += page.rows.len();
+            match page.rows.last() {
+                Some(row) if page.more => from = rows::behind(&row.key),
+                _ => return Ok(users),
+            }
+        }
+    }
+
+    async fn row(&self, name: &str, deadline: Instant) -> Result<(Row, TenantBody), Error> {
+        let key = tenant_key(name);
+        let row = settle::patient_get(&*self.store, CONTROL, &[&key], deadline)
+            .await?
+            .pop()
+            .flatten();
+        let row = row.ok_or_else(|| Error::NoTenant(name.to_owned()))?;
+        let body = rows::body(&row)?;
+        Ok((row, body))
+    }
+
+    async fn rows(&self, prefix: &str, deadline: Instant) -> Result<Vec<Row>, Error> {
+        let (from, until) = rows::range(prefix);
+        let page = settle::patient_scan(&*self.store, CONTROL, (&from, &until), usize::MAX, deadline).await?;
+        Ok(page.rows)
+    }
+
+    async fn settle(&self, changes: &[Change], deadline: Instant) -> Result<(), store::Error> {
+        settle::settle(&*self.store, CONTROL, changes, deadline).await
+    }
+
+    fn event(&self, kind: &str, resource_type: &str, id: &str, by: &str) -> Change {
+        let operation = Operation::new(self.ambient.now(), 0, self.ambient.secret());
+        let body = EventBody {
+            format: FORMAT,
+            kind: kind.to_owned(),
+            resource_type: resource_type.to_owned(),
+            id: id.to_owned(),
+            actor: by.to_owned(),
+            paths: Vec::new(),
+            time: operation.time(),
+        };
+        Change::Insert(rows::write(rows::event_key(&operation), &body))
+    }
+}
+
+/// A tenant's name in lower case, if it is one.
+pub fn parse_name(text: &str) -> Result<String, Error> {
+    let name = text.to_ascii_lowercase();
+    let inner = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let ends = !name.starts_with('-') && !name.ends_with('-');
+    if inner && ends && (2..=63).contains(&name.len()) && !RESERVED_NAMES.contains(&name.as_str()) {
+        return Ok(name);
+    }
+    Err(Error::BadName)
+}
+
+fn tenant_key(name: &str) -> String {
+    format!("tenant~{name}")
+}
+
+fn alias_key(tenant: &str) -> String {
+    format!("id~{tenant}")
+}
+
+fn seen_key(tenant: &str) -> String {
+    format!("seen~{tenant}")
+}
+
+fn changed_by_someone(name: &str) -> impl Fn(store::Error) -> Error {
+    let name = name.to_owned();
+    move |error| match error {
+        store::Error::Changed(_) | store::Error::Missing(_) => Error::NoTenant(name.clone()),
+        error => error.into(),
+    }
+}
+
+/// The change that writes `body` over the row that was read.
+fn replace<T: Serialize>(key: String, etag: ETag, body: &T) -> Change {
+    Change::Replace(rows::write(key, body), etag)
+}
