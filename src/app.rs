@@ -183,5 +183,5 @@ pub fn run(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
 }
 
 async fn entry(app: Data<Arc<App>>, request: actix_web::HttpRequest, payload: Payload) -> actix_web::HttpResponse {
-    http::entry(&app, request, payload).await
+    http::entry(&app, &request, payload).await
 }

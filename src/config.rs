@@ -1,4 +1,9 @@
 //! The settings: environment variables, or flags of the same meaning. The only reader of the environment.
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "the documentation of a setting is what --help prints"
+)]
 
 use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -125,6 +130,10 @@ pub struct Settings {
         value_name = "SECRET"
     )]
     pub bootstrap_token: Option<String>,
+
+    /// Whether bodies are printed; a flag of `serve`.
+    #[arg(skip)]
+    pub show_bodies: bool,
 
     #[arg(long, env = "FUNCTIONS_CUSTOMHANDLER_PORT", global = true, hide = true)]
     functions_port: Option<u16>,

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, net::TcpListener, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -21,10 +21,18 @@ use crate::{
 const RESTART: u8 = 200;
 
 #[derive(Args, Debug, Default)]
-pub(super) struct Serve {}
+pub(super) struct Serve {
+    /// Print the bodies of requests and responses, which hold personal data; for local debugging, embedded stores only
+    #[arg(long)]
+    show_bodies: bool,
+}
 
 /// Serves until a signal comes. Never returns 0: the Functions host would not start the process again.
-pub(super) async fn run(settings: Settings, _: &Serve) -> anyhow::Result<u8> {
+pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result<u8> {
+    if serve.show_bodies && settings.store() == StoreSetting::Tables {
+        bail!("--show-bodies prints personal data: it works with sqlite: and memory: only");
+    }
+    settings.show_bodies = serve.show_bodies;
     let address = (settings.address, settings.port());
     let listener = TcpListener::bind(address).with_context(|| {
         format!(
@@ -41,7 +49,7 @@ pub(super) async fn run(settings: Settings, _: &Serve) -> anyhow::Result<u8> {
         signal = stop_signal() => signal?,
         ended = &mut server => {
             ended??;
-            anyhow::bail!("the server ended by itself");
+            bail!("the server ended by itself");
         }
         failed = failure(opening) => return Err(failed),
     };

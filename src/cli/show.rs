@@ -14,11 +14,11 @@ pub(super) struct Output {
 
 impl Output {
     /// Prints one of the two.
-    pub(super) fn print(&self, json: Value, text: &str) {
+    pub(super) fn print(&self, json: &Value, text: &str) {
         if self.json {
-            println!("{json:#}")
+            println!("{json:#}");
         } else {
-            println!("{text}")
+            println!("{text}");
         }
     }
 }

@@ -102,7 +102,7 @@ async fn create(operator: &Operator, create: Create) -> anyhow::Result<()> {
             let text = format!("Tenant '{name}' is there already: {url}");
             create
                 .output
-                .print(json!({ "name": name, "created": false, "tenantUrl": url }), &text);
+                .print(&json!({ "name": name, "created": false, "tenantUrl": url }), &text);
             return Ok(());
         }
         made => made?,
@@ -115,7 +115,7 @@ async fn create(operator: &Operator, create: Create) -> anyhow::Result<()> {
         "secretToken": issued.secret,
         "token": token::describe(&issued.credential),
     });
-    create.output.print(json, &welcome(&tenant, &issued, &url));
+    create.output.print(&json, &welcome(&tenant, &issued, &url));
     Ok(())
 }
 
@@ -171,7 +171,7 @@ async fn list(operator: &Operator, output: &show::Output) -> anyhow::Result<()> 
     } else {
         table
     };
-    output.print(Value::Array(array), &text);
+    output.print(&Value::Array(array), &text);
     Ok(())
 }
 
@@ -199,7 +199,7 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
         or_dash(listed.next_expiry.map(date)),
         tenant.id,
     );
-    output.print(describe(operator, &listed, users), &text);
+    output.print(&describe(operator, &listed, users), &text);
     Ok(())
 }
 
@@ -228,7 +228,7 @@ async fn rename(operator: &Operator, name: &str, to: &str, output: &show::Output
         "The tenant's URL is now {url}\nIts old URL is refused within 60 s: the customer must paste the new one. \
          Users, ids and tokens stay as they are."
     );
-    output.print(json!({ "name": tenant.name, "tenantUrl": url }), &text);
+    output.print(&json!({ "name": tenant.name, "tenantUrl": url }), &text);
     Ok(())
 }
 
@@ -274,7 +274,7 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
         )
     };
     delete.output.print(
-        json!({ "name": delete.name, "rows": removed, "finished": finished }),
+        &json!({ "name": delete.name, "rows": removed, "finished": finished }),
         &text,
     );
     Ok(())

@@ -142,12 +142,12 @@ async fn create(
     );
     if credential.origin == Origin::Issued {
         json["secretToken"] = secret.as_str().into();
-        text.push_str(&format!("\n\nSecret token, shown this once:\n\n  {secret}"));
+        text = format!("{text}\n\nSecret token, shown this once:\n\n  {secret}");
     }
     if short {
         text.push_str("\n\nThis secret is short enough to be guessed: give the customer a new one soon.");
     }
-    output.print(json, &text);
+    output.print(&json, &text);
     Ok(())
 }
 
@@ -168,7 +168,7 @@ async fn list(operator: &Operator, tenant: &str, output: &show::Output) -> anyho
         .collect();
     let array = credentials.iter().map(describe).collect();
     output.print(
-        Value::Array(array),
+        &Value::Array(array),
         &show::table(["TOKEN", "LABEL", "STATE", "MADE", "EXPIRES"], &rows),
     );
     Ok(())
@@ -189,7 +189,7 @@ async fn revoke(operator: &Operator, tenant: &str, id: &str, output: &show::Outp
         "token": describe(&credential),
         "refusedEverywhereFrom": everywhere.map(show::exact),
     });
-    output.print(json, &text);
+    output.print(&json, &text);
     Ok(())
 }
 

@@ -26,6 +26,8 @@ use crate::{
 
 mod index;
 mod query;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use query::{Found, MAX_SCANNED};

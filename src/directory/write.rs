@@ -52,7 +52,7 @@ impl Directory {
             let newest_read = before.map_or(0, |before| before.stamp);
             let operation = Operation::new(self.ambient.now(), newest_read, self.ambient.secret());
             let mut changes = vec![self.event(of, id, kind, &operation, before, after.as_ref())];
-            let stored = self.resource(of, id, &operation, before, after.as_ref(), &mut changes);
+            let stored = resource_changes(of, id, &operation, before, after.as_ref(), &mut changes);
             let unique = self.index_changes(of, id, before, after.as_ref(), &mut changes);
             let done = settle::settle(&*self.store, &self.access.tenant.id, &changes, self.deadline).await;
             match done {
@@ -89,65 +89,6 @@ impl Directory {
             time: operation.time(),
         };
         Change::Insert(rows::write(rows::event_key(operation), &body))
-    }
-
-    /// Adds the change of the resource's own row, and its tombstone when it goes.
-    fn resource(
-        &self,
-        of: &ResourceType,
-        id: &str,
-        operation: &Operation,
-        before: Option<&Stored>,
-        after: Option<&Attributes>,
-        changes: &mut Vec<Change>,
-    ) -> Stored {
-        let created = before.map_or(operation.time(), |before| before.created);
-        let version = operation.to_string();
-        let stamp = Stamp {
-            format: FORMAT,
-            version: version.clone(),
-            stamp: operation.stamp,
-            modified: operation.time(),
-        };
-        let attributes = after
-            .or(before.map(|before| &before.attributes))
-            .cloned()
-            .unwrap_or_default();
-        let unknown = before.map(|before| before.unknown.clone()).unwrap_or_default();
-        let body = ResourceBody {
-            format: FORMAT,
-            id: id.to_owned(),
-            created,
-            attributes: attributes.as_map().clone(),
-            unknown: unknown.clone(),
-        };
-        let key = rows::resource_key(index::kind(of), id);
-        let write = |key| Write {
-            key,
-            stamp: rows::encode(&stamp),
-            body: rows::encode(&body),
-        };
-        match (before, after) {
-            (None, _) => changes.push(Change::Insert(write(key))),
-            (Some(before), Some(_)) => changes.push(Change::Replace(write(key), before.etag.clone())),
-            (Some(before), None) => {
-                changes.push(Change::Delete(key, Some(before.etag.clone())));
-                changes.push(Change::Upsert(write(rows::gone_key(id))));
-            }
-        }
-        Stored {
-            envelope: Envelope {
-                id: id.to_owned(),
-                created,
-                last_modified: operation.time(),
-                version,
-            },
-            attributes,
-            stamp: operation.stamp,
-            etag: store::ETag(String::new()),
-            created,
-            unknown,
-        }
     }
 
     /// Adds the changes of the index rows; returns the keys of values that must not be held by anyone else.
@@ -216,6 +157,64 @@ impl Directory {
                 .with("id", holder.id)
                 .with("state", state),
         ))
+    }
+}
+
+/// Adds the change of the resource's own row, and its tombstone when it goes.
+fn resource_changes(
+    of: &ResourceType,
+    id: &str,
+    operation: &Operation,
+    before: Option<&Stored>,
+    after: Option<&Attributes>,
+    changes: &mut Vec<Change>,
+) -> Stored {
+    let created = before.map_or(operation.time(), |before| before.created);
+    let version = operation.to_string();
+    let stamp = Stamp {
+        format: FORMAT,
+        version: version.clone(),
+        stamp: operation.stamp,
+        modified: operation.time(),
+    };
+    let attributes = after
+        .or(before.map(|before| &before.attributes))
+        .cloned()
+        .unwrap_or_default();
+    let unknown = before.map(|before| before.unknown.clone()).unwrap_or_default();
+    let body = ResourceBody {
+        format: FORMAT,
+        id: id.to_owned(),
+        created,
+        attributes: attributes.as_map().clone(),
+        unknown: unknown.clone(),
+    };
+    let key = rows::resource_key(index::kind(of), id);
+    let write = |key| Write {
+        key,
+        stamp: rows::encode(&stamp),
+        body: rows::encode(&body),
+    };
+    match (before, after) {
+        (None, _) => changes.push(Change::Insert(write(key))),
+        (Some(before), Some(_)) => changes.push(Change::Replace(write(key), before.etag.clone())),
+        (Some(before), None) => {
+            changes.push(Change::Delete(key, Some(before.etag.clone())));
+            changes.push(Change::Upsert(write(rows::gone_key(id))));
+        }
+    }
+    Stored {
+        envelope: Envelope {
+            id: id.to_owned(),
+            created,
+            last_modified: operation.time(),
+            version,
+        },
+        attributes,
+        stamp: operation.stamp,
+        etag: store::ETag(String::new()),
+        created,
+        unknown,
     }
 }
 

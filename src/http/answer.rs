@@ -1,6 +1,6 @@
 //! What goes out. Every failure becomes a SCIM error here, and nowhere else.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -11,7 +11,7 @@ use actix_web::{
 };
 use serde_json::{Map, Value};
 
-use super::call::Failure;
+use super::{call::Failure, console::RefusedBy};
 use crate::{
     app::App,
     directory,
@@ -29,7 +29,7 @@ const SCIM_JSON: &str = "application/scim+json";
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 
 /// What was rewritten or ignored in the request: `unknown-attribute nickname2, boolean-string active`.
-const NORMALIZED: HeaderName = HeaderName::from_static("scimgate-normalized");
+pub(super) const NORMALIZED: HeaderName = HeaderName::from_static("scimgate-normalized");
 
 /// Longest value of [`NORMALIZED`]; what is beyond it is counted.
 const MAX_NORMALIZED_BYTES: usize = 1_000;
@@ -121,14 +121,13 @@ impl Answer {
 /// The response to a request that failed.
 pub(super) fn failed(app: &App, failure: &Failure) -> HttpResponse {
     match failure {
-        Failure::Refused(error) => refused(app, error),
+        Failure::Refused(error) | Failure::Directory(directory::Error::Refused(error)) => refused(app, error),
         Failure::Method(error, allowed) => {
             let mut response = refused(app, error);
             let allowed = actix_web::http::header::HeaderValue::from_static(allowed);
             response.headers_mut().insert(ALLOW, allowed);
             response
         }
-        Failure::Directory(directory::Error::Refused(error)) => refused(app, error),
         Failure::Directory(error) => {
             tracing::error!(%error, "a request failed");
             let rule = match error {
@@ -162,6 +161,7 @@ fn respond(app: &App, error: &Refused, retry_after: Option<Duration>) -> HttpRes
         .as_deref()
         .filter(|_| status.as_u16() == 401 || status.is_server_error());
     let support = support.map(|support| format!("Support: {support}"));
+    response.extensions_mut().insert(RefusedBy(error.rule().entry().name));
     response.body(error.body(support.as_deref()).to_string())
 }
 
@@ -180,7 +180,7 @@ fn spell(trace: &Trace) -> String {
         text.push_str(&next);
     }
     if left_out > 0 {
-        text.push_str(&format!(", and {left_out} more"));
+        let _ = write!(text, ", and {left_out} more");
     }
     text
 }

@@ -7,29 +7,44 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::scim::{
-    error::{Error as Refused, Rule},
-    limits::MAX_BODY_BYTES,
+use super::console;
+use crate::{
+    app::App,
+    scim::{
+        error::{Error as Refused, Rule},
+        limits::MAX_BODY_BYTES,
+    },
 };
 
 /// How long a body may take to arrive.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// Reads a JSON object (RFC 7644 §3.8).
-pub(super) async fn object(request: &HttpRequest, payload: Payload) -> Result<Value, Refused> {
-    media_type(request)?;
-    let late = || Rule::BodyLate.error().with("limit", BODY_TIME.as_secs().to_string());
-    let bytes = timeout(BODY_TIME, bytes(request, payload))
-        .await
-        .map_err(|_| late())??;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
-        let position = format!("line {}, column {}", error.line(), error.column());
-        Rule::BodyNotJson.error().with("position", position)
-    })?;
-    if value.is_object() {
-        Ok(value)
-    } else {
-        Err(Rule::BodyNotObject.error())
+/// A request's body that nobody has read yet.
+pub(super) struct Body<'a> {
+    pub(super) app: &'a App,
+    pub(super) request: &'a HttpRequest,
+    pub(super) payload: Payload,
+}
+
+impl Body<'_> {
+    /// Reads a JSON object (RFC 7644 §3.8).
+    pub(super) async fn object(self) -> Result<Value, Refused> {
+        let Self { app, request, payload } = self;
+        media_type(request)?;
+        let late = || Rule::BodyLate.error().with("limit", BODY_TIME.as_secs().to_string());
+        let bytes = timeout(BODY_TIME, bytes(request, payload))
+            .await
+            .map_err(|_| late())??;
+        console::show_request(app, &bytes);
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+            let position = format!("line {}, column {}", error.line(), error.column());
+            Rule::BodyNotJson.error().with("position", position)
+        })?;
+        if value.is_object() {
+            Ok(value)
+        } else {
+            Err(Rule::BodyNotObject.error())
+        }
     }
 }
 

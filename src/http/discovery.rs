@@ -10,8 +10,8 @@ use crate::scim::{
     error::{Error as Refused, Rule},
 };
 
-pub(super) fn service_provider_config(visit: &Visit) -> Result<Answer, Failure> {
-    Ok(Answer::ok(discovery::service_provider_config(&visit.base_url)))
+pub(super) fn service_provider_config(visit: &Visit) -> Answer {
+    Answer::ok(discovery::service_provider_config(&visit.base_url))
 }
 
 pub(super) fn resource_types(visit: &Visit) -> Result<Answer, Failure> {

@@ -3,8 +3,6 @@
 //! Reading order: this file (every route on one screen), `address` (what a URL means), `call` (one request), `auth`,
 //! `resources` and `discovery` (the endpoints), `answer` (what goes out), `edge` (what every answer keeps to).
 
-use std::sync::Arc;
-
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,6 +13,7 @@ mod answer;
 mod auth;
 mod body;
 mod call;
+mod console;
 mod discovery;
 pub mod edge;
 mod health;
@@ -24,10 +23,18 @@ pub use address::BasePath;
 
 use address::{Address, Endpoint};
 use answer::Answer;
+use body::Body;
 use call::{Call, Failure};
 
 /// Every request comes in here.
-pub(crate) async fn entry(app: &Arc<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
+pub(crate) async fn entry(app: &App, request: &HttpRequest, payload: Payload) -> HttpResponse {
+    let began = Instant::now();
+    let response = answer(app, request, payload).await;
+    console::tell(request, &response, began.elapsed());
+    console::show_response(app, response)
+}
+
+async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> HttpResponse {
     let address = match Address::parse(request.path(), &app.settings.base_paths()) {
         Ok(address) => address,
         Err(refused) => return answer::refused(app, &refused),
@@ -43,7 +50,7 @@ pub(crate) async fn entry(app: &Arc<App>, request: HttpRequest, payload: Payload
             let call = Call {
                 app,
                 service,
-                request: &request,
+                request,
                 base,
                 tenant,
                 deadline,
@@ -67,18 +74,22 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     let access = auth::authenticate(call).await?;
     let mut visit = call.visit(access)?;
     let allowed = allowed(&endpoint);
-    let request = call.request;
-    match (endpoint, request.method().as_str()) {
-        (E::ServiceProviderConfig, "GET" | "HEAD") => discovery::service_provider_config(&visit),
+    let body = Body {
+        app: call.app,
+        request: call.request,
+        payload,
+    };
+    match (endpoint, call.request.method().as_str()) {
+        (E::ServiceProviderConfig, "GET" | "HEAD") => Ok(discovery::service_provider_config(&visit)),
         (E::ResourceTypes, "GET" | "HEAD") => discovery::resource_types(&visit),
         (E::ResourceType(name), "GET" | "HEAD") => discovery::resource_type(&visit, &name),
         (E::Schemas, "GET" | "HEAD") => discovery::schemas(&visit),
         (E::Schema(urn), "GET" | "HEAD") => discovery::schema(&visit, &urn),
         (E::Resources(of), "GET" | "HEAD") => resources::query(&mut visit, &of).await,
-        (E::Resources(of), "POST") => resources::create(visit, &of, request, payload).await,
+        (E::Resources(of), "POST") => resources::create(visit, &of, body).await,
         (E::Resource(of, id), "GET" | "HEAD") => resources::read(&visit, &of, &id).await,
-        (E::Resource(of, id), "PUT") => resources::replace(visit, &of, id, request, payload).await,
-        (E::Resource(of, id), "PATCH") => resources::patch(visit, &of, id, request, payload).await,
+        (E::Resource(of, id), "PUT") => resources::replace(visit, &of, id, body).await,
+        (E::Resource(of, id), "PATCH") => resources::patch(visit, &of, id, body).await,
         (E::Resource(of, id), "DELETE") => resources::delete(visit, &of, id).await,
         (E::Unknown, _) => Err(Rule::UnknownEndpoint.error().into()),
         (_, "OPTIONS") => Ok(Answer::options(allowed)),

@@ -1,11 +1,10 @@
 //! The seven verbs, the same for every resource type: from HTTP's words to the directory's and back.
 
-use actix_web::{HttpRequest, web::Payload};
 use serde_json::{Map, Value};
 
 use super::{
     answer::Answer,
-    body,
+    body::Body,
     call::{Failure, Visit},
 };
 use crate::{
@@ -57,15 +56,10 @@ pub(super) async fn query(visit: &mut Visit, endpoint: &str) -> Result<Answer, F
 }
 
 /// POST (RFC 7644 §3.3).
-pub(super) async fn create(
-    mut visit: Visit,
-    endpoint: &str,
-    request: &HttpRequest,
-    payload: Payload,
-) -> Result<Answer, Failure> {
+pub(super) async fn create(mut visit: Visit, endpoint: &str, body: Body<'_>) -> Result<Answer, Failure> {
     let of = visit.resource_type(endpoint)?;
     let selection = visit.selection(&of)?;
-    let document = body::object(request, payload).await?;
+    let document = body.object().await?;
     to_its_end(async move {
         let stored = visit.directory.create(&of, document, &mut visit.trace).await?;
         let body = show(&visit, &of, &stored, &selection);
@@ -78,16 +72,10 @@ pub(super) async fn create(
 }
 
 /// PUT (RFC 7644 §3.5.1).
-pub(super) async fn replace(
-    mut visit: Visit,
-    endpoint: &str,
-    id: String,
-    request: &HttpRequest,
-    payload: Payload,
-) -> Result<Answer, Failure> {
+pub(super) async fn replace(mut visit: Visit, endpoint: &str, id: String, body: Body<'_>) -> Result<Answer, Failure> {
     let of = visit.resource_type(endpoint)?;
     let selection = visit.selection(&of)?;
-    let document = body::object(request, payload).await?;
+    let document = body.object().await?;
     to_its_end(async move {
         let stored = visit
             .directory
@@ -102,16 +90,10 @@ pub(super) async fn replace(
 }
 
 /// PATCH (RFC 7644 §3.5.2): always 200 with the resource, which every client takes.
-pub(super) async fn patch(
-    mut visit: Visit,
-    endpoint: &str,
-    id: String,
-    request: &HttpRequest,
-    payload: Payload,
-) -> Result<Answer, Failure> {
+pub(super) async fn patch(mut visit: Visit, endpoint: &str, id: String, body: Body<'_>) -> Result<Answer, Failure> {
     let of = visit.resource_type(endpoint)?;
     let selection = visit.selection(&of)?;
-    let message = body::object(request, payload).await?;
+    let message = body.object().await?;
     to_its_end(async move {
         let stored = visit
             .directory

@@ -139,7 +139,7 @@ mod tests {
         for feature in ["patch", "bulk", "filter", "changePassword", "sort", "etag"] {
             assert!(config[feature]["supported"].is_boolean(), "{feature}");
         }
-        assert_eq!(config["filter"], json!({ "supported": true, "maxResults": 200 }));
+        assert_eq!(config["filter"], json!({ "supported": true, "maxResults": 1000 }));
         assert_eq!(
             config["bulk"],
             json!({ "supported": false, "maxOperations": 0, "maxPayloadSize": 0 })
@@ -167,7 +167,7 @@ mod tests {
                 "description": "User accounts",
                 "schema": USER_URN,
                 "schemaExtensions": [{ "schema": ENTERPRISE_USER_URN, "required": false }],
-                "meta": { "resourceType": "ResourceType", "location": "https://example.com/scim/demo/ResourceTypes/User" },
+                "meta": { "resourceType": "ResourceType", "location": format!("{BASE}/ResourceTypes/User") },
             })
         );
         assert_eq!(

@@ -23,9 +23,9 @@ impl Rule {
     }
 
     /// The refusal by this rule about `subject`: an attribute, a path, a parameter or a position. What could be a value
-    /// is taken out of it: the inside of brackets and quotation marks, and all but printable ASCII.
+    /// is taken out of it: the inside of brackets and quotation marks, words with an `@`, all but printable ASCII.
     pub fn at(self, subject: impl Into<String>) -> Error {
-        self.error().with("subject", subject)
+        self.error().with("subject", sanitise(&subject.into()))
     }
 
     /// The refusal by this rule.
@@ -38,7 +38,8 @@ impl Rule {
 }
 
 impl Error {
-    /// Fills the placeholder `{name}` of the rule's sentence; `text` is sanitised like a subject.
+    /// Fills the placeholder `{name}` of the rule's sentence with a text of this service's own, not the client's; all but
+    /// printable ASCII is taken out of it.
     #[must_use]
     pub fn with(mut self, name: &'static str, text: impl Into<String>) -> Error {
         debug_assert!(
@@ -46,7 +47,7 @@ impl Error {
             "{} has no placeholder {name}",
             self.rule.entry().name
         );
-        self.fills.push((name, sanitise(&text.into())));
+        self.fills.push((name, printable(&text.into())));
         self
     }
 
@@ -133,14 +134,14 @@ pub fn markdown() -> String {
 const MARKDOWN_HEAD: &str = "\
 # What the messages mean
 
-<!-- Generated from src/scim/rules.rs; a test compares them. -->
+<!-- Generated from src/scim/rules.rs. -->
 
-Entra shows the service's message in the provisioning log, under the failed step. Search this page for a piece of it. The
-places named here are in the Entra admin center: Enterprise applications, your application, Provisioning. The newer
+Entra shows the service's message in the provisioning log, under the failed step. Search this page for a piece of it.
+The places named here are in the Entra admin center: Enterprise applications, your application, Provisioning. The newer
 layout calls Admin Credentials \"Connectivity\" and Mappings \"Attribute mapping\".
 
-Every message ends with `Reference` and an identifier: with it the vendor finds the request. A message without it did not
-come from this service, but from something between Entra and it.
+Every message ends with `Reference` and an identifier: with it the vendor finds the request. A message without it did
+not come from this service, but from something between Entra and it.
 ";
 
 /// A sentence with its placeholders filled.
@@ -161,19 +162,26 @@ fn fill<'f>(mut sentence: &str, text: impl Fn(&str) -> &'f str) -> String {
 /// Longest subject, in characters.
 const MAX_SUBJECT: usize = 120;
 
-/// `text` fit to be shown: printable ASCII, at most [`MAX_SUBJECT`] characters, and without what stands between
-/// brackets or quotation marks, which in a path or a filter is a value.
+/// A name or position from a request, fit to be shown: printable, at most [`MAX_SUBJECT`] characters, and without what is
+/// a value: between brackets or quotation marks in a path or a filter, or an e-mail address in the place of a name.
 pub(super) fn sanitise(text: &str) -> String {
-    let mut clean = hide(&hide(text, '[', ']'), '"', '"');
-    clean = clean
-        .chars()
-        .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
+    let hidden = hide(&hide(text, '[', ']'), '"', '"');
+    let words: Vec<&str> = hidden
+        .split(' ')
+        .map(|word| if word.contains('@') { "..." } else { word })
         .collect();
+    let mut clean = printable(&words.join(" "));
     if clean.len() > MAX_SUBJECT {
         clean.truncate(MAX_SUBJECT - 3);
         clean.push_str("...");
     }
     clean
+}
+
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
+        .collect()
 }
 
 /// Takes out what is between the first `open` and the last `close`: a value may hold either itself.
@@ -259,6 +267,8 @@ mod tests {
             ("userName eq \"bjensen\"", "userName eq \"...\""),
             ("user\r\nName\0", "user??Name?"),
             ("Straße", "Stra?e"),
+            ("bjensen@example.com", "..."),
+            ("userName eq bjensen@example.com", "userName eq ..."),
             (&long, &format!("{}...", &long[..MAX_SUBJECT - 3])),
         ] {
             assert_eq!(sanitise(subject), shown);

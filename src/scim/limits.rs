@@ -28,7 +28,7 @@ pub const MAX_RESOURCE_BYTES: usize = 500 * 1024;
 pub const DEFAULT_PAGE: usize = 100;
 
 /// Resources on a page, whatever the client asks for; advertised as `filter.maxResults`.
-pub const MAX_PAGE: usize = 200;
+pub const MAX_PAGE: usize = 1_000;
 
 /// Names in `attributes` or `excludedAttributes`.
 pub const MAX_SELECTED_NAMES: usize = 200;

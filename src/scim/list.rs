@@ -132,7 +132,7 @@ mod tests {
                     start_index,
                     ..ListQuery::default()
                 },
-            )
+            );
         };
         start("1", 1);
         start("0", 1);
@@ -145,7 +145,7 @@ mod tests {
                     count,
                     ..ListQuery::default()
                 },
-            )
+            );
         };
         count("0", 0);
         count("-1", 0);
@@ -174,7 +174,14 @@ mod tests {
         let resource = Map::from_iter([("id".to_owned(), json!("2819c223"))]);
         assert_eq!(
             list_response(12, 6, vec![resource]).to_string(),
-            r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":12,"startIndex":6,"itemsPerPage":1,"Resources":[{"id":"2819c223"}]}"#
+            json!({
+                "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
+                "totalResults": 12,
+                "startIndex": 6,
+                "itemsPerPage": 1,
+                "Resources": [{ "id": "2819c223" }],
+            })
+            .to_string()
         );
         assert_eq!(list_response(0, 1, Vec::new())["Resources"], json!([]));
     }

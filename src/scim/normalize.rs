@@ -92,8 +92,6 @@ quirks! {
     ManagerString "manager-string";
     /// A plain string came in place of an object and became its `value` (Entra, for roles and members).
     PlainValue "plain-value";
-    /// A role came as JSON in the text of its `value`; its own value and name were taken out (Entra, `SingleAppRoleAssignment`).
-    StringifiedValue "stringified-value";
     /// One value came without its array.
     SingleForArray "single-for-array";
     /// An array of one came for an attribute with one value (Entra, for `manager`).

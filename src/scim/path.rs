@@ -6,7 +6,7 @@ use std::fmt;
 use super::error::Error;
 use super::filter::{Filter, Parser};
 use super::normalize::{Quirk, Trace};
-use super::schema::{Attribute, Extension, ResourceType, Type};
+use super::schema::{Attribute, Extension, ResourceType, Type, common};
 
 /// The name of an attribute, of a part of it, or of a whole extension.
 ///
@@ -135,7 +135,12 @@ impl Path {
 
 impl Leaf {
     fn of(definition: &Attribute) -> Leaf {
-        let case_exact = definition.case_exact || matches!(definition.kind, Type::Reference | Type::Binary);
+        // URNs are compared without regard to case (RFC 8141 §3.1), also in `schemas`, the attribute of every resource.
+        let is_urn = common()
+            .iter()
+            .any(|common| common.name == "schemas" && std::ptr::eq(common, definition));
+        let is_exact = definition.case_exact || matches!(definition.kind, Type::Reference | Type::Binary);
+        let case_exact = is_exact && !is_urn;
         Leaf {
             kind: definition.kind,
             case_exact,
@@ -200,17 +205,19 @@ pub(super) struct Resolved<'s> {
 impl<'s> Scope<'s> {
     /// Looks up `[URN ":"] name ["." sub-attribute]`.
     pub(super) fn resolve(self, text: &str, trace: &mut Trace) -> Result<Resolved<'s>, Unresolved> {
-        if !is_well_formed(text) {
-            return Err(Unresolved::Malformed);
-        }
-        match self {
-            Scope::Resource(rt) => in_resource(rt, text, trace).ok_or(Unresolved::Unknown),
-            Scope::Value(definition) => in_value(definition, text).ok_or(Unresolved::Unknown),
-            Scope::Anything => Ok(Resolved {
+        let resolved = match self {
+            Scope::Resource(rt) => in_resource(rt, text, trace),
+            Scope::Value(definition) => in_value(definition, text),
+            Scope::Anything => is_well_formed(text).then(|| Resolved {
                 path: nameless(text),
                 definition: None,
             }),
-        }
+        };
+        resolved.ok_or(if is_well_formed(text) {
+            Unresolved::Unknown
+        } else {
+            Unresolved::Malformed
+        })
     }
 }
 
@@ -292,7 +299,7 @@ fn nameless(text: &str) -> Path {
 
 /// RFC 7644 §3.4.2.2: `attrPath = [URI ":"] ATTRNAME *1subAttr`. What stands behind a URN's last colon may also be the
 /// end of the URN itself, as `2.0:User`.
-fn is_well_formed(text: &str) -> bool {
+pub(super) fn is_well_formed(text: &str) -> bool {
     let (urn, names) = match text.rsplit_once(':') {
         Some((urn, names)) => (Some(urn), names),
         None => (None, text),

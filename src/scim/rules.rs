@@ -52,8 +52,8 @@ const MATCHING: &str = "\
     Open Provisioning > Mappings and look at the rows that take part in matching: their target attribute must be one \
     this service lists under /Schemas.";
 const PROTOCOL: &str = "\
-    Nothing to set in Entra: the request itself is malformed. Entra does not send this; with another client, report \
-    it to that client's maker.";
+    Nothing to set in Entra: the request itself is malformed. Entra is not known to send this: report \
+    it to the maker of the client.";
 const URL: &str = "\
     Open Provisioning > Admin Credentials and paste the Tenant URL again exactly as it was handed out.";
 const TOKEN: &str = "\

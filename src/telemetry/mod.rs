@@ -3,15 +3,18 @@
 
 use std::io::IsTerminal;
 
-use tracing::Level;
+use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Sends log lines to standard output: our own from INFO on, libraries' from WARN on.
+/// Sends log lines to standard output: our own from INFO on, libraries' from WARN on, and in a terminal one line for each
+/// request.
 pub fn start() {
+    let terminal = std::io::stdout().is_terminal();
+    let requests = if terminal { LevelFilter::INFO } else { LevelFilter::OFF };
     let levels = Targets::new()
         .with_default(Level::WARN)
-        .with_target("scimgate", Level::INFO);
-    let terminal = std::io::stdout().is_terminal();
+        .with_target("scimgate", Level::INFO)
+        .with_target("scimgate::request", requests);
     tracing_subscriber::registry()
         .with(fmt::layer().with_ansi(terminal).with_target(false))
         .with(levels)

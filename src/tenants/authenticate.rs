@@ -107,14 +107,13 @@ impl Tenants {
             Some(Err(_)) => return Err(Refusal::Unknown),
         };
         let key = (hash, name.unwrap_or_default());
-        let known = match self.cache.find(&key, now) {
-            Some(known) => known,
-            None => {
-                let known = self.look_up(&key.0, &key.1, deadline).await?;
-                self.cache.remember(key, known.clone(), now);
-                self.note_seen(&known, now);
-                known
-            }
+        let known = if let Some(known) = self.cache.find(&key, now) {
+            known
+        } else {
+            let known = self.look_up(&key.0, &key.1, deadline).await?;
+            self.cache.remember(key, known.clone(), now);
+            self.note_seen(&known, now);
+            known
         };
         let Known::Credential(access, credential) = known else {
             return Err(Refusal::Unknown);

@@ -42,24 +42,20 @@ impl Tenants {
     pub async fn remove(&self, name: &str, by: &str, deadline: Instant) -> Result<Removal<'_>, Error> {
         let name = parse_name(name)?;
         let (row, mut body) = self.row(&name, deadline).await?;
-        let since = match body.deleting {
-            Some(since) => since,
-            None => {
-                let since = self.ambient.now();
-                body.deleting = Some(since);
-                let changes = [
-                    self.event("tenant-delete", "Tenant", &body.id, by),
-                    replace(row.key, row.etag, &body),
-                ];
-                self.settle(&changes, deadline)
-                    .await
-                    .map_err(changed_by_someone(&name))?;
-                for (_, hash) in self.held(&body.id, deadline).await? {
-                    self.cache.forget(&hash);
-                }
-                since
+        let since = body.deleting.unwrap_or_else(|| self.ambient.now());
+        if body.deleting.is_none() {
+            body.deleting = Some(since);
+            let changes = [
+                self.event("tenant-delete", "Tenant", &body.id, by),
+                replace(row.key, row.etag, &body),
+            ];
+            self.settle(&changes, deadline)
+                .await
+                .map_err(changed_by_someone(&name))?;
+            for (_, hash) in self.held(&body.id, deadline).await? {
+                self.cache.forget(&hash);
             }
-        };
+        }
         Ok(Removal {
             tenants: self,
             name,

@@ -13,9 +13,9 @@
 //! - `{base}` (the Tenant URL), `{unique}` (a fresh word a run) and every saved name are filled in wherever a string
 //!   stands. A name nobody saved is a failure, not a literal.
 //! - A body goes out as `application/scim+json; charset=utf-8` unless the step names another `Content-Type`.
-//! - An expected object names members the answer must have (it may have more); an expected array has the answer's length
-//!   and order. An object with one operator of [`pattern`] as its only member stands for a rule instead of a value.
-//!   An expected header is matched like a body's string; `null` says that the header must not be there.
+//! - An expected object names members the answer must have (it may have more); an expected array has the answer's
+//!   length and order. An object with one operator of [`pattern`] as its only member stands for a rule instead of a
+//!   value. An expected header is matched like a body's string; `null` says that the header must not be there.
 //! - What holds for every answer needs no saying: see [`breaches`].
 
 mod file;
@@ -187,13 +187,11 @@ fn judge(step: &Step, answer: &Answer, known: &mut Known) -> Result<Vec<String>,
         }),
     };
     for (name, place) in &step.save {
-        match value_at(place, answer, &document) {
-            Some(value) => known.names.insert(name.clone(), value),
-            None => {
-                found.push(format!("{place}: a text to save as `{name}`"));
-                return Ok(found);
-            }
+        let Some(value) = value_at(place, answer, &document) else {
+            found.push(format!("{place}: a text to save as `{name}`"));
+            return Ok(found);
         };
+        known.names.insert(name.clone(), value);
     }
     breaches(answer, &document, &known.names["base"], &mut found);
     for (name, pattern) in &expect.headers {

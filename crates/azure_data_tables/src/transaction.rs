@@ -378,19 +378,15 @@ mod tests {
 
     /// An answer as the service frames it.
     fn answer(parts: &[String]) -> String {
-        let parts: String = parts
-            .iter()
-            .map(|part| {
-                format!(
-                    "--changesetresponse_1\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n\
-                     {part}\r\n"
-                )
-            })
-            .collect();
-        format!(
-            "--batchresponse_1\r\nContent-Type: multipart/mixed; boundary=changesetresponse_1\r\n\r\n{parts}\
-             --changesetresponse_1--\r\n--batchresponse_1--\r\n"
-        )
+        let mut text =
+            "--batchresponse_1\r\nContent-Type: multipart/mixed; boundary=changesetresponse_1\r\n\r\n".to_owned();
+        for part in parts {
+            text.push_str("--changesetresponse_1\r\nContent-Type: application/http\r\n");
+            text.push_str("Content-Transfer-Encoding: binary\r\n\r\n");
+            text.push_str(part);
+            text.push_str("\r\n");
+        }
+        text + "--changesetresponse_1--\r\n--batchresponse_1--\r\n"
     }
 
     fn failure(status: &str, code: &str, message: &str) -> String {

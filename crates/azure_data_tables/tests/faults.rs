@@ -1,5 +1,7 @@
 //! The client against a server that misbehaves in every way a network can.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -343,6 +345,17 @@ async fn fifty_reads_are_one_connection() {
         assert_eq!(client.get_entity("p", "r").await.is_ok(), i % 2 == 0);
     }
     assert_eq!(server.connections.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_write_lost_on_a_used_connection_is_not_sent_again() {
+    let found = ok("200 OK", "", r#"{"PartitionKey":"p","RowKey":"r"}"#);
+    let server = Server::start([found, Reply::Close(String::new())]).await;
+    let client = server.client(LONG);
+    client.get_entity("p", "r").await.unwrap();
+    let error = client.insert_entity(Entity::new("p", "r")).await.unwrap_err();
+    assert!(error.is_ambiguous(), "{error:?}");
+    assert_eq!((server.requests(), server.connections.load(SeqCst)), (2, 1));
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ fn compares(path: &Path, node: Node<'_>, operator: Operator, literal: &Literal) 
     }
 }
 
-fn text_compares<'v>(leaf: Leaf, found: &mut dyn Iterator<Item = &'v Value>, operator: Operator, wanted: &str) -> bool {
+fn text_compares(leaf: Leaf, found: &mut dyn Iterator<Item = &Value>, operator: Operator, wanted: &str) -> bool {
     let mut found = found.filter_map(Value::as_str);
     if leaf.kind == Type::DateTime && is_chronological(operator) {
         let Some(wanted) = parse_date_time(wanted) else {

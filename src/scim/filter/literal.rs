@@ -55,7 +55,7 @@ fn quoted_length(text: &str) -> Option<usize> {
 pub(super) fn typed(
     path: &Path,
     operator: Operator,
-    operand: Operand<'_>,
+    operand: &Operand<'_>,
     trace: &mut Trace,
 ) -> Result<Literal, Error> {
     let kind = path.leaf().kind;
@@ -65,10 +65,10 @@ pub(super) fn typed(
             .with("expected", operator_names(kind)));
     }
     let wrong = |expected: &str| Rule::FilterWrongType.at(path.name()).with("expected", expected);
-    if operand == Operand::Word("null") {
+    if *operand == Operand::Word("null") {
         return Err(wrong("a value; null goes with eq and ne only"));
     }
-    let (text, is_quoted) = match &operand {
+    let (text, is_quoted) = match operand {
         Operand::Quoted(text) => (text.as_str(), true),
         Operand::Word(text) => (*text, false),
     };

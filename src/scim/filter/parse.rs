@@ -3,7 +3,7 @@
 use super::super::error::{Error, Rule};
 use super::super::limits::{MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
 use super::super::normalize::Trace;
-use super::super::path::{Path, Resolved, Scope, Unresolved};
+use super::super::path::{Path, Resolved, Scope, Unresolved, is_well_formed};
 use super::super::schema::{Attribute, ResourceType, Returned, Type};
 use super::literal::{self, Operand};
 use super::{Filter, Operator};
@@ -64,8 +64,10 @@ impl<'t> Parser<'t> {
         } else {
             None
         };
-        if self.at < self.text.len() {
-            return Err(malformed("nothing more behind it, or a filter in brackets"));
+        if self.at < self.text.len() || sub_name.is_some_and(|name| !is_well_formed(name)) {
+            return Err(malformed(
+                "nothing more behind it than a filter in brackets and one sub-attribute",
+            ));
         }
         let Ok(Resolved { mut path, definition }) = resolved else {
             return Err(Rule::UnknownPathAttribute.at(name));
@@ -234,7 +236,7 @@ impl<'t> Parser<'t> {
             });
         }
         let path = to_comparable(path, definition)?;
-        let value = literal::typed(&path, operator, operand, self.trace)?;
+        let value = literal::typed(&path, operator, &operand, self.trace)?;
         Ok(Filter::Compare { path, operator, value })
     }
 
@@ -321,18 +323,12 @@ fn to_comparable(path: Path, definition: Option<&Attribute>) -> Result<Path, Err
     if path.leaf().kind != Type::Complex {
         return Ok(path);
     }
-    let needs_part = |example: &str| Rule::FilterNeedsSubAttribute.at(path.name()).with("expected", example);
-    let Some(definition) = definition else {
-        return Err(needs_part("one of its attributes"));
-    };
-    match definition.sub_attribute("value") {
-        Some(value) => Ok(path.clone().with_sub_attribute(value)),
-        None => {
-            let example = definition
-                .sub_attributes
-                .first()
-                .map_or("its value", |part| part.name.as_str());
-            Err(needs_part(example))
-        }
-    }
+    let value = definition.and_then(|definition| definition.sub_attribute("value"));
+    value
+        .map(|value| path.clone().with_sub_attribute(value))
+        .ok_or_else(|| {
+            let part = definition.and_then(|definition| definition.sub_attributes.first());
+            let example = part.map_or("one of its attributes", |part| part.name.as_str());
+            Rule::FilterNeedsSubAttribute.at(path.name()).with("expected", example)
+        })
 }

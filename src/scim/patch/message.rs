@@ -31,7 +31,7 @@ pub(super) fn read(body: Value, trace: &mut Trace) -> Result<Vec<Operation>, Err
         return Err(Rule::BodyNotObject.error());
     };
     let [schemas, operations] = members(body, ["schemas", "Operations"], "", trace)?;
-    if !names_patch_op(&schemas) {
+    if !names_patch_op(schemas.as_ref()) {
         return Err(Rule::NotPatchOp.error());
     }
     let Some(Value::Array(operations)) = operations else {
@@ -52,7 +52,7 @@ pub(super) fn read(body: Value, trace: &mut Trace) -> Result<Vec<Operation>, Err
         .collect()
 }
 
-fn names_patch_op(schemas: &Option<Value>) -> bool {
+fn names_patch_op(schemas: Option<&Value>) -> bool {
     let is_urn = |value: &Value| value.as_str().is_some_and(|urn| urn.eq_ignore_ascii_case(PATCH_OP_URN));
     match schemas {
         Some(Value::Array(urns)) => urns.iter().any(is_urn),

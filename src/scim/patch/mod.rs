@@ -9,7 +9,6 @@ mod message;
 mod part;
 #[cfg(test)]
 mod tests;
-mod unfold;
 mod values;
 
 use serde_json::Value;

@@ -7,7 +7,6 @@ use super::super::error::{Error, Rule};
 use super::super::normalize::{Quirk, Trace};
 use super::super::schema::{Attribute, Mutability};
 use super::message::Kind;
-use super::unfold;
 
 /// Sets the parts that `value` has and leaves the others. Empties `parts` if that is what `value` means, or if nothing but
 /// labels is left.
@@ -19,20 +18,25 @@ pub(super) fn merge(
     value: Value,
     trace: &mut Trace,
 ) -> Result<(), Error> {
-    let members = match unfold::value(definition, name, value, trace) {
+    let members = match value {
         Value::Object(members) => members,
         Value::Array(mut values) if values.len() <= 1 => {
             trace.note(Quirk::ArrayForSingle, name);
             return merge(kind, parts, definition, name, values.pop().unwrap_or_default(), trace);
         }
-        Value::Null => return Ok(parts.clear()),
+        Value::Null => {
+            parts.clear();
+            return Ok(());
+        }
         Value::String(text) if text.is_empty() => {
             trace.note(Quirk::EmptyStringCleared, name);
-            return Ok(parts.clear());
+            parts.clear();
+            return Ok(());
         }
         value @ Value::String(_) if definition.sub_attribute("value").is_some() => {
+            let is_manager = definition.name == "manager";
             trace.note(
-                if definition.name == "manager" {
+                if is_manager {
                     Quirk::ManagerString
                 } else {
                     Quirk::PlainValue
@@ -78,11 +82,6 @@ pub(super) fn set(
 ) -> Result<(), Error> {
     if part.refers_to_resources() {
         return set_reference(kind, parts, definition, name, &value, trace);
-    }
-    if part.name == "value"
-        && let Some(unfolded) = unfold::text(definition, name, &value, trace)
-    {
-        return merge(kind, parts, definition, name, unfolded, trace);
     }
     let path = format!("{name}.{}", part.name);
     let value = match kind {

@@ -12,7 +12,7 @@ use super::super::normalize::{Quirk, Trace};
 use super::super::schema::{Attribute, Mutability};
 use super::identity::{Identity, Listed};
 use super::message::Kind;
-use super::{part, unfold};
+use super::part;
 
 /// What a path leads to, apart from its filter. All methods take the attribute's values as a list, that of a
 /// single-valued attribute with at most one. A value of which nothing is left stays behind as null or `{}`.
@@ -33,28 +33,30 @@ impl Target<'_> {
 
     /// RFC 7644 §3.5.2.1: "add" to a multi-valued attribute; what is already there is not added again.
     pub(super) fn append(&self, held: &mut Vec<Value>, value: Value, trace: &mut Trace) -> Result<(), Error> {
-        let was_primary = primaries(held);
         let mut known = HashMap::new();
         for (index, value) in held.iter().enumerate() {
             let identity = Identity::of(value, self.definition);
             known.entry(identity.without_type()).or_insert(index);
             known.entry(identity).or_insert(index);
         }
+        let mut touched = vec![false; held.len()];
         for value in self.accepted(value, trace)? {
             let identity = Identity::of(&value, self.definition);
             if let Some(&index) = known.get(&identity) {
+                touched[index] |= is_primary(&value);
                 if let (Some(there), Value::Object(parts)) = (held[index].as_object_mut(), value) {
                     there.extend(parts);
                 }
             } else {
                 known.insert(identity, held.len());
+                touched.push(is_primary(&value));
                 held.push(value);
             }
         }
         if held.len() > MAX_VALUES {
             return Err(Rule::TooManyValues.at(&self.name).with("limit", MAX_VALUES.to_string()));
         }
-        self.move_primary(&was_primary, held, trace);
+        self.move_primary(&touched, held, trace);
         Ok(())
     }
 
@@ -83,10 +85,7 @@ impl Target<'_> {
         if held.is_empty() {
             held.push(Map::new().into());
         }
-        let was_primary = primaries(held);
-        self.set_each(kind, &vec![true; held.len()], held, value, trace)?;
-        self.move_primary(&was_primary, held, trace);
-        Ok(())
+        self.set_each(kind, &vec![true; held.len()], held, value, trace)
     }
 
     /// A path with a filter. If it matches nothing, the value that it describes is made, where the RFC says `noTarget`:
@@ -99,7 +98,6 @@ impl Target<'_> {
         value: &Value,
         trace: &mut Trace,
     ) -> Result<(), Error> {
-        let was_primary = primaries(held);
         let mut chosen: Vec<bool> = held.iter().map(|value| filter.matches_value(value)).collect();
         if !chosen.contains(&true) {
             if is_clearing(value) {
@@ -119,7 +117,7 @@ impl Target<'_> {
             }
         }
         self.set_each(kind, &chosen, held, value, trace)?;
-        self.move_primary(&was_primary, held, trace);
+        self.move_primary(&chosen, held, trace);
         Ok(())
     }
 
@@ -174,7 +172,12 @@ impl Target<'_> {
             match (held.as_object_mut(), self.part) {
                 (Some(parts), Some(part)) => part::set(kind, parts, self.definition, part, &self.name, value, trace)?,
                 (Some(parts), None) => part::merge(kind, parts, self.definition, &self.name, value, trace)?,
-                (None, _) => *held = self.accepted(value, trace)?.pop().unwrap_or_default(),
+                (None, _) => {
+                    *held = self
+                        .accepted(Value::Array(vec![value]), trace)?
+                        .pop()
+                        .unwrap_or_default()
+                }
             }
         }
         Ok(())
@@ -182,7 +185,6 @@ impl Target<'_> {
 
     /// The value in canonical spelling and of the attribute's types; none if it is empty.
     fn accepted(&self, value: Value, trace: &mut Trace) -> Result<Vec<Value>, Error> {
-        let value = unfold::values(self.definition, &self.name, value, trace);
         Ok(match accept_value(self.definition, &self.name, value, trace)? {
             Some(Value::Array(values)) => values,
             Some(value) => vec![value],
@@ -190,23 +192,17 @@ impl Target<'_> {
         })
     }
 
-    /// RFC 7644 §3.5.2: what becomes primary takes it from the one that was.
-    fn move_primary(&self, was_primary: &[bool], held: &mut [Value], trace: &mut Trace) {
-        let was = |index: usize| was_primary.get(index).copied().unwrap_or(false);
-        if !held
+    /// RFC 7644 §3.5.2: when one of the `touched` values is primary now, no other is.
+    fn move_primary(&self, touched: &[bool], held: &mut [Value], trace: &mut Trace) {
+        let is_moved = held
             .iter()
-            .enumerate()
-            .any(|(index, value)| is_primary(value) && !was(index))
-        {
-            return;
-        }
-        for (_, value) in held
-            .iter_mut()
-            .enumerate()
-            .filter(|(index, value)| was(*index) && is_primary(value))
-        {
-            value["primary"] = Value::Bool(false);
-            trace.note(Quirk::PrimaryMoved, &self.name);
+            .zip(touched)
+            .any(|(value, touched)| *touched && is_primary(value));
+        for (value, touched) in held.iter_mut().zip(touched) {
+            if is_moved && !touched && is_primary(value) {
+                value["primary"] = Value::Bool(false);
+                trace.note(Quirk::PrimaryMoved, &self.name);
+            }
         }
     }
 
@@ -256,10 +252,6 @@ fn chosen_of<'v>(held: &'v mut [Value], chosen: &[bool]) -> impl Iterator<Item =
     held.iter_mut()
         .zip(chosen)
         .filter_map(|(value, chosen)| chosen.then_some(value))
-}
-
-fn primaries(held: &[Value]) -> Vec<bool> {
-    held.iter().map(is_primary).collect()
 }
 
 fn is_primary(value: &Value) -> bool {

@@ -14,7 +14,9 @@ pub const ENTERPRISE_USER_URN: &str = "urn:ietf:params:scim:schemas:extension:en
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 
 macro_rules! keywords {
-    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $variant_doc:literal])+ $variant:ident $keyword:literal,)+ }) => {
+    ($(#[doc = $doc:literal])+ $name:ident {
+        $($(#[doc = $variant_doc:literal])+ $variant:ident $keyword:literal,)+
+    }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $($(#[doc = $variant_doc])+ $variant,)+ }

@@ -148,7 +148,14 @@ pub(super) async fn partitions_are_apart(store: &dyn Store) {
 
 pub(super) async fn bytes_come_back(store: &dyn Store) {
     let every: Vec<u8> = (0..=u8::MAX).collect();
-    let contents: [&[u8]; 6] = [b"", b"\0", &every, b"\r\n--batch\r\n\r\n", "\u{feff}\u{10ffff}".as_bytes(), b"\xff\xfe"];
+    let contents: [&[u8]; 6] = [
+        b"",
+        b"\0",
+        &every,
+        b"\r\n--batch\r\n\r\n",
+        "\u{feff}\u{10ffff}".as_bytes(),
+        b"\xff\xfe",
+    ];
     let rows = Partition::new(store);
     let row = |number: usize| format!("row-{number}");
     for (number, content) in contents.into_iter().enumerate() {

@@ -36,7 +36,10 @@ async fn one_wins(rows: &Partition<'_>, loser: &str, change: impl Fn(u8) -> Chan
         .map(|caller| [insert(&format!("own-{run}-{caller}")), change(caller)])
         .collect();
     let outcomes = join_all(commits.iter().map(|changes| rows.commit(changes))).await;
-    let winners: Vec<_> = (0..CALLERS).zip(&outcomes).filter(|(_, outcome)| *outcome == "done").collect();
+    let winners: Vec<_> = (0..CALLERS)
+        .zip(&outcomes)
+        .filter(|(_, outcome)| *outcome == "done")
+        .collect();
     let [(winner, _)] = winners[..] else {
         panic!("not one winner: {outcomes:?}");
     };

@@ -12,7 +12,10 @@ pub(super) async fn rows(store: &dyn Store) {
         rows.check(&[change], expected).await;
         if expected == "done" {
             let row = rows.row(key).await;
-            assert!(row.stamp == noise(stamp) && row.body == noise(body), "{key} came back otherwise");
+            assert!(
+                row.stamp == noise(stamp) && row.body == noise(body),
+                "{key} came back otherwise"
+            );
         }
     };
     // Where Table Storage's properties of 64 KiB end.
@@ -46,12 +49,19 @@ pub(super) async fn commits(store: &dyn Store) {
     let full = |stamp: usize| -> Vec<Change> {
         let bodies = MAX_COMMIT_BYTES / MAX_BODY_BYTES;
         let rows = (0..bodies).map(|n| Change::Insert(write(&format!("full-{n}"), &[], &body)));
-        rows.chain([Change::Upsert(write("stamp", &noise(stamp), &[]))]).collect()
+        rows.chain([Change::Upsert(write("stamp", &noise(stamp), &[]))])
+            .collect()
     };
-    rows.check(&full(1 + MAX_COMMIT_BYTES % MAX_BODY_BYTES), "too large").await;
+    rows.check(&full(1 + MAX_COMMIT_BYTES % MAX_BODY_BYTES), "too large")
+        .await;
     assert_eq!(rows.all().await, []);
     rows.check(&full(MAX_COMMIT_BYTES % MAX_BODY_BYTES), "done").await;
-    assert!(rows.all().await.iter().all(|row| row.key == "stamp" || row.body == body));
+    assert!(
+        rows.all()
+            .await
+            .iter()
+            .all(|row| row.key == "stamp" || row.body == body)
+    );
 }
 
 pub(super) async fn keys(store: &dyn Store) {
@@ -66,7 +76,8 @@ pub(super) async fn keys(store: &dyn Store) {
     }
     let too_long = "k".repeat(MAX_KEY_BYTES + 1);
     let refused = [
-        "", "a b", "a/b", "a\\b", "a#b", "a?b", "a%b", "a'b", "a\"b", "a+b", "a:b", "a@b", "a\nb", "a\0", "\u{e4}", &too_long,
+        "", "a b", "a/b", "a\\b", "a#b", "a?b", "a%b", "a'b", "a\"b", "a+b", "a:b", "a@b", "a\nb", "a\0", "\u{e4}",
+        &too_long,
     ];
     for key in refused {
         rows.check(&[insert("row"), insert(key)], "too large").await;

@@ -19,24 +19,48 @@ pub type Case = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + '
 /// All cases with their names.
 pub const CASES: &[(&str, Case)] = &[
     ("changes take effect", |store| Box::pin(changes::take_effect(store))),
-    ("changes keep what they don't name", |store| Box::pin(changes::keep_the_rest(store))),
-    ("the first failing change is named", |store| Box::pin(changes::first_failing_is_named(store))),
-    ("a failing commit leaves nothing behind", |store| Box::pin(changes::all_or_none(store))),
-    ("an etag never comes again", |store| Box::pin(changes::etags_never_come_again(store))),
-    ("partitions are apart", |store| Box::pin(changes::partitions_are_apart(store))),
-    ("bytes come back as they are", |store| Box::pin(changes::bytes_come_back(store))),
+    ("changes keep what they don't name", |store| {
+        Box::pin(changes::keep_the_rest(store))
+    }),
+    ("the first failing change is named", |store| {
+        Box::pin(changes::first_failing_is_named(store))
+    }),
+    ("a failing commit leaves nothing behind", |store| {
+        Box::pin(changes::all_or_none(store))
+    }),
+    ("an etag never comes again", |store| {
+        Box::pin(changes::etags_never_come_again(store))
+    }),
+    ("partitions are apart", |store| {
+        Box::pin(changes::partitions_are_apart(store))
+    }),
+    ("bytes come back as they are", |store| {
+        Box::pin(changes::bytes_come_back(store))
+    }),
     ("rows up to their limits", |store| Box::pin(limits::rows(store))),
     ("commits up to their limits", |store| Box::pin(limits::commits(store))),
     ("keys of the alphabet only", |store| Box::pin(limits::keys(store))),
     ("get keeps order and holes", |store| Box::pin(reads::get(store))),
     ("scan is in the order of bytes", |store| Box::pin(reads::order(store))),
     ("scan keeps to its range", |store| Box::pin(reads::ranges(store))),
-    ("scan goes on over the service's pages", |store| Box::pin(reads::many_rows(store))),
-    ("scan takes rows of full size", |store| Box::pin(reads::large_rows(store))),
-    ("of replaces on one etag one wins", |store| Box::pin(concurrency::replaces(store))),
-    ("of inserts of one key one wins", |store| Box::pin(concurrency::inserts(store))),
-    ("unconditional changes all take effect", |store| Box::pin(concurrency::stamps(store))),
-    ("a random history matches the model", |store| Box::pin(model::histories(store))),
+    ("scan goes on over the service's pages", |store| {
+        Box::pin(reads::many_rows(store))
+    }),
+    ("scan takes rows of full size", |store| {
+        Box::pin(reads::large_rows(store))
+    }),
+    ("of replaces on one etag one wins", |store| {
+        Box::pin(concurrency::replaces(store))
+    }),
+    ("of inserts of one key one wins", |store| {
+        Box::pin(concurrency::inserts(store))
+    }),
+    ("unconditional changes all take effect", |store| {
+        Box::pin(concurrency::stamps(store))
+    }),
+    ("a random history matches the model", |store| {
+        Box::pin(model::histories(store))
+    }),
 ];
 
 /// Runs all cases, one after another.

@@ -32,8 +32,8 @@ pub(super) async fn get(store: &dyn Store) {
 pub(super) async fn order(store: &dyn Store) {
     let rows = Partition::new(store);
     let sorted = [
-        "-", "--", "-~", ".", "0", "00", "09", "1", "10", "9", "A", "A-a", "AA", "Z", "_", "a", "a-", "a-b", "a.", "a0",
-        "aA", "a_", "aa", "a~", "a~-", "a~~", "b", "z", "~", "~-",
+        "-", "--", "-~", ".", "0", "00", "09", "1", "10", "9", "A", "A-a", "AA", "Z", "_", "a", "a-", "a-b", "a.",
+        "a0", "aA", "a_", "aa", "a~", "a~-", "a~~", "b", "z", "~", "~-",
     ];
     let mut shuffled = sorted.map(insert);
     fastrand::shuffle(&mut shuffled);
@@ -57,7 +57,10 @@ pub(super) async fn ranges(store: &dyn Store) {
         let found: Vec<_> = page.rows.iter().map(|row| &*row.key).collect();
         assert_eq!(found, expected, "{from}..{until}, at most {limit}");
         if exhausted {
-            assert!(!page.more || found.len() == limit, "{from}..{until}, at most {limit}: no row is behind");
+            assert!(
+                !page.more || found.len() == limit,
+                "{from}..{until}, at most {limit}: no row is behind"
+            );
         } else {
             assert!(page.more, "{from}..{until}, at most {limit}: a row is behind");
         }
@@ -90,7 +93,19 @@ pub(super) async fn many_rows(store: &dyn Store) {
         let changes: Vec<_> = part.iter().map(|key| insert(key)).collect();
         rows.check(&changes, "done").await;
     }
-    for limit in [1, 999, 1_000, 1_001, 1_999, 2_000, 2_001, ROWS - 1, ROWS, ROWS + 1, 9_999] {
+    for limit in [
+        1,
+        999,
+        1_000,
+        1_001,
+        1_999,
+        2_000,
+        2_001,
+        ROWS - 1,
+        ROWS,
+        ROWS + 1,
+        9_999,
+    ] {
         let page = rows.scan("", "~", limit).await;
         let found: Vec<_> = page.rows.iter().map(|row| &row.key).collect();
         assert_eq!(found, names.iter().take(limit).collect::<Vec<_>>(), "at most {limit}");

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
-use super::{Error, Shared, network, shared};
+use super::{Error, Shared, log, network, shared};
 
 /// Marks the file as this program's ("scim").
 const APPLICATION_ID: i32 = 0x7363_696D;
@@ -19,9 +19,6 @@ const FORMAT: i32 = 1;
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Between two tries, at random. SQLite's own busy handler sleeps ever longer and so starves beside a busy process.
 const PAUSE_MICROS: std::ops::RangeInclusive<u64> = 200..=1000;
-
-/// Most bytes that the write-ahead log keeps on disk once it was copied into the file.
-const MAX_IDLE_LOG_BYTES: i64 = 16 * 1024 * 1024;
 
 /// Makes the file unless it is there, readable by its owner only; gives its full path.
 pub(super) fn make(path: &Path) -> Result<PathBuf, Error> {
@@ -101,8 +98,7 @@ fn configure(db: &Connection) -> Result<(), Error> {
     db.busy_timeout(Duration::ZERO)?;
     db.set_prepared_statement_cache_capacity(32);
     db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
-    Ok(())
+    Ok(log::configure(db)?)
 }
 
 /// Looks before it writes: a file that is not this version's stays as it is.

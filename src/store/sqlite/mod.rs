@@ -8,6 +8,7 @@
 //! one leaves nothing behind, and paused time (tokio's `test-util`) stands still while the store works.
 
 mod file;
+mod log;
 mod network;
 mod readers;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{
     super::{Change, ETag, Write},
-    Error, Shared, file, lock,
+    Error, Shared, file, lock, log,
 };
 
 /// Most commits in one transaction.
@@ -88,7 +88,10 @@ struct Shift {
 impl Shift {
     fn work(mut self) {
         while let Some(batch) = self.next_batch() {
-            write(&lock(&self.writer.db), batch);
+            let db = lock(&self.writer.db);
+            write(&db, batch);
+            // After the answers: nobody waits for it but whoever comes next.
+            log::keep_short(&db);
         }
     }
 

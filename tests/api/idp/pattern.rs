@@ -140,7 +140,7 @@ mod tests {
             r#"{"a": {}}"#,
             "/a/b: 1, came nothing\n/c: 2, came nothing",
         );
-        check(r#"{"a": 1}"#, r#"[]"#, r#": {"a":1}, came []"#);
+        check(r#"{"a": 1}"#, "[]", r#": {"a":1}, came []"#);
         check(r#"{"$ref": "x"}"#, r#"{"$ref": "x", "value": "y"}"#, "");
     }
 

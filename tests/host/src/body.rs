@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::wire::Wire;
@@ -15,6 +15,11 @@ use crate::{Body, BoxError};
 
 pub(crate) fn nothing() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body without bytes which hyper does not know to be none, so that it writes an explicit `Content-Length: 0`.
+pub(crate) fn no_bytes() -> Body {
+    NoBytes.boxed_unsync()
 }
 
 pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
@@ -102,5 +107,20 @@ impl<T: Unpin> hyper::body::Body for Guarded<T> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+struct NoBytes;
+
+impl hyper::body::Body for NoBytes {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(0)
     }
 }

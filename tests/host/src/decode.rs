@@ -152,7 +152,7 @@ fn decode_run(run: &[u8], raw: &[u8], decoded: &mut Vec<u8>) {
 }
 
 /// RFC 3986 section 5.2.4.
-fn remove_dot_segments(path: &str) -> String {
+pub(crate) fn remove_dot_segments(path: &str) -> String {
     if !path.starts_with('/') {
         return path.to_owned();
     }

@@ -3,12 +3,14 @@
 //! hyper parses and writes. Not imitated, because hyper's parser decides first: a header line that is no HTTP gets
 //! hyper's own 400; a `#` in a request line ends the target; `<`, `>` and a grave accent in a target get 400; header
 //! lines keep their spelling and repetition, but not the order of lines of different names; there is no minimum body
-//! rate, and one time-out serves for idle connections and for slow request heads.
+//! rate, and one time-out serves for idle connections and for slow request heads. On the way out, hyper drops a
+//! `Content-Length` above 0 from a 304, and passes trailers only to a client that asked for them with `TE: trailers`.
+//! The names of headers added by the host are written `Like-This`, whatever the real host's spelling.
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::Body;
-use crate::body::empty;
+use crate::body::{empty, no_bytes, nothing};
 
 /// Bytes of a request line with its CRLF (from memory).
 const MAX_REQUEST_LINE: usize = 8 * 1024;
@@ -73,9 +75,10 @@ pub(crate) fn finish(response: &mut Response<Body>, method: &Method) {
     if !headers.contains_key(header::SERVER) {
         headers.insert(header::SERVER, HeaderValue::from_static("Kestrel"));
     }
-    let has_no_body = *method == Method::HEAD || matches!(status.as_u16(), 204 | 205 | 304);
-    if has_no_body {
+    if *method == Method::HEAD || matches!(status.as_u16(), 204 | 205) {
         // Whatever the handler sent as a body is not written.
-        *response.body_mut() = crate::body::nothing();
+        *response.body_mut() = nothing();
+    } else if status == StatusCode::NOT_MODIFIED {
+        *response.body_mut() = no_bytes();
     }
 }

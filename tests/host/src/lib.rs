@@ -13,6 +13,7 @@ mod body;
 mod command_line;
 mod config;
 mod decode;
+mod dotnet_headers;
 mod forward;
 mod function;
 mod host;

@@ -92,6 +92,12 @@ impl Source {
     }
 }
 
+impl Source {
+    fn take(&self) -> Option<Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// The body of one attempt. It takes its source's content with the first poll.
 pub(crate) struct OutgoingBody {
     source: Arc<Source>,
@@ -106,12 +112,8 @@ impl Body for OutgoingBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if !self.source.has_begun.swap(true, Ordering::AcqRel) {
-            self.content = self
-                .source
-                .content
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let content = self.source.take();
+            self.content = content;
         }
         let frame = match &mut self.content {
             None => Some(Err("the body was already consumed".into())),

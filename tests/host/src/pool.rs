@@ -57,7 +57,7 @@ struct Shelf {
 
 struct Connection {
     sender: http1::SendRequest<OutgoingBody>,
-    task: AbortOnDrop,
+    _task: AbortOnDrop,
     wire: Arc<Wire>,
     was_used: bool,
     idle_since: Instant,
@@ -186,7 +186,7 @@ impl Pool {
         let task = AbortOnDrop(task.abort_handle());
         Ok(Connection {
             sender,
-            task,
+            _task: task,
             wire,
             was_used: false,
             idle_since: Instant::now(),

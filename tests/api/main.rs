@@ -1,0 +1,3 @@
+//! The black box: scimgate over real HTTP, in every way in which it is run.
+
+fn main() {}

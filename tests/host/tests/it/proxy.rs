@@ -1,0 +1,419 @@
+//! PROXY mode (§2.2).
+
+use std::time::Duration;
+
+use functions_test_host::Mode;
+
+use crate::support::{Fixture, Request, Running};
+
+async fn start() -> Running {
+    Fixture::new(Mode::Proxy).start().await
+}
+
+#[tokio::test]
+async fn path_and_query_arrive_as_yarp_writes_them() {
+    let running = start().await;
+    for (sent, expected) in [
+        ("/Users/a%20b", "/Users/a%20b"),
+        ("/a%2Fb", "/a%252Fb"),
+        ("/a%3Fb%23c%2520d", "/a%3Fb%23c%2520d"),
+        ("/a[0]|", "/a%5B0%5D%7C"),
+        ("/a/../b/./c", "/b/c"),
+        ("/", "/"),
+        (
+            "/Users?filter=userName+eq%20%22x%22&A=1&a=2&a=3&flag",
+            "/Users?filter=userName+eq%20%22x%22&A=1&a=2&a=3&flag",
+        ),
+        ("/Users?", "/Users?"),
+    ] {
+        let echo = running.echo(format!("GET {sent}").as_str()).await;
+        assert_eq!(echo.text("target"), expected, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn any_method_arrives() {
+    let running = start().await;
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"] {
+        assert_eq!(
+            running.echo(format!("{method} /x").as_str()).await.text("method"),
+            method
+        );
+    }
+}
+
+#[tokio::test]
+async fn host_and_forwarded_headers_are_replaced() {
+    let running = start().await;
+    let request = Request::from("GET /x")
+        .header("X-Forwarded-For", "203.0.113.7")
+        .header("X-Forwarded-Host", "evil.example.com")
+        .header("X-Forwarded-Proto", "https")
+        .header("Forwarded", "for=203.0.113.7")
+        .header("CLIENT-IP", "203.0.113.7:1234");
+    let echo = running.echo(request).await;
+    assert!(echo.headers("host")[0].starts_with("127.0.0.1:"));
+    assert_eq!(echo.headers("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(echo.headers("x-forwarded-host"), ["scim.example.com"]);
+    assert_eq!(echo.headers("x-forwarded-proto"), ["http"]);
+    assert!(echo.headers("forwarded").is_empty());
+    assert_eq!(echo.headers("client-ip"), ["203.0.113.7:1234"]);
+}
+
+#[tokio::test]
+async fn on_app_service_host_and_scheme_are_the_front_ends() {
+    let mut fixture = Fixture::new(Mode::Proxy);
+    fixture.options.app_service = true;
+    let running = fixture.start().await;
+    let request = Request::from("GET /x")
+        .header("DISGUISED-HOST", "app.example.com")
+        .header("X-Forwarded-Proto", "https");
+    let echo = running.echo(request).await;
+    assert_eq!(echo.headers("x-forwarded-host"), ["app.example.com"]);
+    assert_eq!(echo.headers("x-forwarded-proto"), ["https"]);
+}
+
+#[tokio::test]
+async fn hop_by_hop_headers_of_the_request_are_dropped() {
+    let running = start().await;
+    let dropped = [
+        "Keep-Alive",
+        "Proxy-Connection",
+        "Proxy-Authorization",
+        "Proxy-Authenticate",
+        "Proxy-Features",
+        "Upgrade",
+        "Upgrade-Insecure-Requests",
+        "HTTP2-Settings",
+        "TE",
+        "Alt-Svc",
+        "ALPN",
+        "Close",
+        "Security-Scheme",
+    ];
+    let mut request = Request::from("GET /x")
+        .header("Connection", "X-Named")
+        .header("X-Named", "stays");
+    for name in dropped {
+        request = request.header(name, "1");
+    }
+    let echo = running.echo(request).await;
+    for name in dropped {
+        assert!(echo.headers(name).is_empty(), "{name}");
+    }
+    assert!(echo.headers("connection").is_empty());
+    assert_eq!(
+        echo.headers("x-named"),
+        ["stays"],
+        "headers named in Connection are not removed additionally"
+    );
+}
+
+#[tokio::test]
+async fn other_headers_arrive_with_spelling_and_repetition() {
+    let running = start().await;
+    let request = Request::from("POST /x")
+        .header("Content-Encoding", "gzip")
+        .header("Content-Language", "de")
+        .header("If-Match", "W/\"1\"")
+        .header("X-CaSe", "1")
+        .header("X-CaSe", "2")
+        .header("User-Agent", "probe/1")
+        .header("Authorization", "Bearer x")
+        .body("body");
+    let echo = running.echo(request).await;
+    assert_eq!(echo.headers("content-encoding"), ["gzip"]);
+    assert_eq!(echo.headers("content-language"), ["de"]);
+    assert_eq!(echo.headers("if-match"), ["W/\"1\""]);
+    assert_eq!(echo.headers("x-case"), ["1", "2"]);
+    assert!(echo.names().contains(&"X-CaSe"));
+    assert_eq!(echo.headers("user-agent"), ["probe/1"], "the user agent is not touched");
+    assert_eq!(echo.headers("authorization"), ["Bearer x"]);
+}
+
+#[tokio::test]
+async fn invocation_headers_override_the_clients() {
+    let running = start().await;
+    let request = Request::from("GET /x")
+        .header("X-Azure-Functions-InvocationId", "forged")
+        .header("X-Azure-Functions-HostVersion", "forged")
+        .header("x-ms-invocation-id", "forged");
+    let echo = running.echo(request).await;
+    let id = echo.headers("x-azure-functions-invocationid");
+    assert_eq!(id.len(), 1);
+    assert_eq!(id[0].len(), 36);
+    assert_eq!(echo.headers("x-ms-invocation-id"), id);
+    assert!(echo.headers("x-azure-functions-hostversion")[0].starts_with("4."));
+}
+
+#[tokio::test]
+async fn a_body_with_a_length_keeps_it() {
+    let echo = start()
+        .await
+        .echo(Request::from("POST /x").header("Content-Type", "a/b").body("hello"))
+        .await;
+    assert_eq!(echo.headers("content-length"), ["5"]);
+    assert_eq!(echo.headers("content-type"), ["a/b"]);
+    assert!(echo.headers("transfer-encoding").is_empty());
+    assert_eq!(echo.text("body"), "hello");
+}
+
+#[tokio::test]
+async fn a_chunked_body_stays_chunked() {
+    for method in ["POST", "GET", "DELETE"] {
+        let request = Request::from(format!("{method} /x").as_str()).chunked("hello");
+        let echo = start().await.echo(request).await;
+        assert_eq!(echo.headers("transfer-encoding"), ["chunked"], "{method}");
+        assert!(echo.headers("content-length").is_empty(), "{method}");
+        assert_eq!(echo.text("body"), "hello", "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_has_no_framing() {
+    let running = start().await;
+    for method in ["GET", "DELETE"] {
+        let echo = running.echo(format!("{method} /x").as_str()).await;
+        assert!(echo.headers("transfer-encoding").is_empty(), "{method}");
+        assert!(echo.headers("content-length").is_empty(), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn the_response_is_passed_on_unparsed() {
+    let running = start().await;
+    let response = "HTTP/1.1 201 Made\r\nContent-Type: application/scim+json;charset=utf-8\r\nVary: A, B\r\n\
+                    Set-Cookie: a\r\nSet-Cookie: b\r\nLocation: HTTP://Example.com:80\r\nETag: W/\"1\"\r\n\
+                    Content-Length: 2\r\n\r\nok";
+    let answer = running.send(Request::from("GET /x").answered(response)).await;
+    assert_eq!((answer.status, answer.reason.as_str()), (201, "Made"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/scim+json;charset=utf-8")
+    );
+    assert_eq!(answer.all("vary"), ["A, B"]);
+    assert_eq!(answer.all("set-cookie"), ["a", "b"]);
+    assert_eq!(answer.header("location"), Some("HTTP://Example.com:80"));
+    assert_eq!(answer.header("etag"), Some("W/\"1\""));
+    assert_eq!(answer.body, b"ok");
+}
+
+#[tokio::test]
+async fn hop_by_hop_headers_of_the_response_are_dropped() {
+    let running = start().await;
+    let response = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nAlt-Svc: x\r\n\
+                    Connection: close\r\nContent-Length: 0\r\n\r\n";
+    let answer = running.send(Request::from("GET /x").answered(response)).await;
+    for name in ["keep-alive", "proxy-authenticate", "alt-svc", "connection"] {
+        assert_eq!(answer.header(name), None);
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_passed_on() {
+    let response = "HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n";
+    let answer = start().await.send(Request::from("GET /x").answered(response)).await;
+    assert_eq!((answer.status, answer.header("location")), (302, Some("/y")));
+}
+
+#[tokio::test]
+async fn a_chunked_response_is_streamed() {
+    let running = start().await;
+    let mut client = running.connect().await;
+    let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    client.write(&Request::from("GET /x").answered(response).bytes()).await;
+    // The handler never ends this response: what arrives, arrives before its end.
+    let head = client.read_head().await;
+    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    client.read_until(b"3\r\nabc\r\n").await;
+}
+
+#[tokio::test]
+async fn a_length_of_0_is_dropped_from_204() {
+    let running = start().await;
+    for length in ["", "Content-Length: 0\r\n"] {
+        let response = format!("HTTP/1.1 204 No Content\r\n{length}\r\n");
+        let answer = running.send(Request::from("GET /x").answered(response)).await;
+        assert_eq!((answer.status, answer.header("content-length")), (204, None));
+        assert_eq!(answer.header("transfer-encoding"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_204_with_a_length_is_a_500() {
+    let response = "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello";
+    start()
+        .await
+        .send(Request::from("GET /x").answered(response))
+        .await
+        .assert_bare(500);
+}
+
+#[tokio::test]
+async fn head_and_304_keep_the_handlers_length() {
+    let running = start().await;
+    for (method, status, length) in [("HEAD", "200 OK", 17), ("GET", "304 Not Modified", 0)] {
+        let response = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
+        let mut client = running.connect().await;
+        client
+            .write(
+                &Request::from(format!("{method} /x").as_str())
+                    .answered(response)
+                    .bytes(),
+            )
+            .await;
+        let head = client.read_head().await;
+        assert!(head.contains(&format!("content-length: {length}\r\n")), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn interim_responses_are_ignored() {
+    let response = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let answer = start().await.send(Request::from("GET /x").answered(response)).await;
+    assert_eq!((answer.status, answer.header("link")), (200, None));
+}
+
+#[tokio::test]
+async fn a_response_header_that_is_not_ascii_is_a_500() {
+    let response = b"HTTP/1.1 200 OK\r\nX-Name: J\xc3\xb6rg\r\nContent-Length: 0\r\n\r\n";
+    start()
+        .await
+        .send(Request::from("GET /x").answered(response))
+        .await
+        .assert_bare(500);
+}
+
+#[tokio::test]
+async fn a_broken_exchange_without_a_body_is_sent_again() {
+    let running = start().await;
+    for (number, line) in ["GET /get", "DELETE /delete", "POST /post"].into_iter().enumerate() {
+        let request = Request::from(line)
+            .header("Echo-If", "first")
+            .header("Echo-Raw", "none");
+        let then = if number == 0 { "reset" } else { "close" };
+        running.echo(request.header("Echo-Then", then)).await;
+        // Once for each delivery; "answered" for each answer, the empty one included.
+        running.until(&format!("answered {line}"), 2).await;
+        assert_eq!(
+            running.count(line) - running.count(&format!("answered {line}")),
+            2,
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_broken_exchange_is_tried_ten_times() {
+    let running = start().await;
+    let request = Request::from("GET /x")
+        .header("Echo-Raw", "none")
+        .header("Echo-Then", "close");
+    running.send(request).await.assert_bare(500);
+    running.until("answered GET /x", 10).await;
+    assert_eq!(running.count("answered GET /x"), 10);
+}
+
+#[tokio::test]
+async fn a_body_is_sent_once() {
+    let running = start().await;
+    for request in [
+        Request::from("POST /x").body("hello"),
+        Request::from("POST /x").chunked("hello"),
+    ] {
+        let request = request.header("Echo-Raw", "none").header("Echo-Then", "close");
+        running.send(request).await.assert_bare(500);
+    }
+    running.until("answered POST /x", 2).await;
+    assert_eq!(running.count("answered POST /x"), 2);
+}
+
+#[tokio::test]
+async fn a_body_not_begun_is_sent_when_the_handler_is_back() {
+    let running = start().await;
+    running.echo("GET /x").await;
+    // The connection is refused until the new process listens; the body is not begun meanwhile.
+    running.host.kill_handler().await;
+    let echo = running.echo(Request::from("POST /x").body("hello")).await;
+    assert_eq!(echo.text("body"), "hello");
+}
+
+#[tokio::test]
+async fn a_malformed_response_is_a_500() {
+    let running = start().await;
+    for response in ["nonsense\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"] {
+        let request = Request::from("GET /x").answered(response).header("Echo-Then", "close");
+        running.send(request).await.assert_bare(500);
+    }
+}
+
+#[tokio::test]
+async fn a_response_broken_before_its_first_byte_is_a_500() {
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    let request = Request::from("GET /x").answered(response).header("Echo-Then", "close");
+    let running = start().await;
+    running.send(request).await.assert_bare(500);
+    assert_eq!(running.count("answered GET /x"), 1, "after the head there is no retry");
+}
+
+#[tokio::test]
+async fn a_started_response_is_aborted() {
+    let running = start().await;
+    for framing in [
+        "Content-Length: 5\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ] {
+        let response = format!("HTTP/1.1 200 OK\r\n{framing}");
+        let mut client = running.connect().await;
+        let request = Request::from("GET /x").answered(response).header("Echo-Then", "reset");
+        client.write(&request.bytes()).await;
+        assert!(client.end().await.is_err(), "a reset, not an end");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_cancels_the_handler() {
+    let running = start().await;
+    for (line, request) in [
+        ("GET /x", Request::from("GET /x")),
+        ("POST /x", Request::from("POST /x").body("hello")),
+    ] {
+        let mut client = running.connect().await;
+        client.write(&request.header("Echo-Delay", "20000").bytes()).await;
+        running.until(line, 1).await;
+        drop(client);
+        running.until(&format!("cancelled {line}"), 1).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_moving_for_too_long_is_a_500_without_retry() {
+    let mut fixture = Fixture::new(Mode::Proxy);
+    fixture.options.timing.activity_timeout = Duration::from_millis(100);
+    let running = fixture.start().await;
+    running
+        .send(Request::from("GET /x").header("Echo-Delay", "20000"))
+        .await
+        .assert_bare(500);
+    running.until("cancelled GET /x", 1).await;
+}
+
+#[tokio::test]
+async fn a_response_that_stalls_is_aborted() {
+    let mut fixture = Fixture::new(Mode::Proxy);
+    fixture.options.timing.activity_timeout = Duration::from_millis(100);
+    let running = fixture.start().await;
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc";
+    let answer = running.send(Request::from("GET /x").answered(response)).await;
+    assert_eq!((answer.status, answer.is_complete), (200, false));
+}
+
+#[tokio::test]
+async fn a_request_header_that_is_not_ascii_is_a_500() {
+    let running = start().await;
+    running
+        .send(Request::from("GET /x").raw_header(b"X-Name: J\xc3\xb6rg"))
+        .await
+        .assert_bare(500);
+    assert_eq!(running.count("GET /x"), 0);
+}
