@@ -18,6 +18,8 @@ use actix_web::{
 };
 use tokio::time::{Instant, sleep};
 
+mod azure;
+
 use crate::{
     ambient::Ambient,
     config::{Settings, StoreSetting},
@@ -29,7 +31,7 @@ use crate::{
 
 /// An idle connection is closed by whoever is in front of us, never by us: closing one that is about to be used again
 /// fails the request on it. Longer than any front end keeps one.
-const KEEP_ALIVE: Duration = Duration::from_secs(3_900);
+const KEEP_ALIVE: Duration = Duration::from_mins(65);
 /// Pause between two tries to open the store.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
 /// How long requests may go on after the server was told to stop.
@@ -106,7 +108,10 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setting(text) => f.write_str(text),
-            Self::Store(error) => error.fmt(f),
+            Self::Store(error) => match azure::advice(error) {
+                Some(advice) => write!(f, "{error}: {advice}"),
+                None => error.fmt(f),
+            },
         }
     }
 }
@@ -118,7 +123,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, OpenError
     match settings.store() {
         StoreSetting::Memory => Ok(Arc::new(SqliteStore::memory().map_err(OpenError::Store)?)),
         StoreSetting::Sqlite(path) => Ok(Arc::new(SqliteStore::open(&path).map_err(OpenError::Store)?)),
-        StoreSetting::Tables => Err(OpenError::Setting("tables: comes next".to_owned())),
+        StoreSetting::Tables => azure::open(settings).await,
     }
 }
 
@@ -127,13 +132,20 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, OpenError
 pub async fn open_store_patiently(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
     loop {
         match open_store(settings).await {
-            Err(OpenError::Store(error)) => {
+            Err(error @ OpenError::Store(_)) if may_heal(settings, &error) => {
                 tracing::error!(%error, "the store can't be opened; trying again in {} s", OPEN_AGAIN.as_secs());
                 sleep(OPEN_AGAIN).await;
             }
             opened => return opened,
         }
     }
+}
+
+/// A file that can't be opened is the operator's mistake, and is best seen at once; behind the Functions host nobody
+/// would see it, and an exit would make things worse.
+fn may_heal(settings: &Settings, error: &OpenError) -> bool {
+    let busy = matches!(error, OpenError::Store(store::Error::Busy(_)));
+    settings.store() == StoreSetting::Tables || settings.is_custom_handler() || busy
 }
 
 /// Makes the tenant that the settings ask for, if it is missing.

@@ -152,6 +152,10 @@ pub struct Settings {
 
     #[arg(long, env = "IDENTITY_ENDPOINT", global = true, hide = true)]
     identity_endpoint: Option<String>,
+
+    /// Client id of a user-assigned managed identity [default: the system-assigned one]
+    #[arg(long, env = "AZURE_CLIENT_ID", global = true, value_name = "ID")]
+    pub identity_client_id: Option<String>,
 }
 
 impl Settings {
@@ -176,6 +180,15 @@ impl Settings {
             .filter(|text| !text.is_empty() && self.tables_endpoint.is_none())
     }
 
+    /// Which setting [`Self::tables_connection`] came from.
+    pub fn tables_connection_name(&self) -> &'static str {
+        if self.tables_connection.as_ref().is_some_and(|text| !text.is_empty()) {
+            "SCIMGATE_TABLES_CONNECTION"
+        } else {
+            "AzureWebJobsStorage"
+        }
+    }
+
     /// Whether this runs as an Azure Functions custom handler.
     pub fn is_custom_handler(&self) -> bool {
         self.functions_port.is_some()
@@ -194,6 +207,12 @@ impl Settings {
     /// The port to listen on.
     pub fn port(&self) -> u16 {
         self.functions_port.or(self.port).unwrap_or(8080)
+    }
+
+    /// What the operating system made of port 0.
+    pub fn listens_on(&mut self, port: u16) {
+        self.functions_port = self.functions_port.map(|_| port);
+        self.port = Some(port);
     }
 
     /// All base paths; the standard one first.

@@ -16,7 +16,10 @@ pub const EXTRA_URN: &str = "urn:example:2.0:Extra";
 /// The type User with that extension.
 pub fn user_type() -> &'static ResourceType {
     static TYPE: LazyLock<ResourceType> = LazyLock::new(|| {
-        let mut rt = (**Catalog::standard().resource_type("User").expect("the catalog has users")).clone();
+        let mut rt = (**Catalog::standard()
+            .resource_type("User")
+            .expect("the catalog has users"))
+        .clone();
         let schema = Schema::from_json(&json!({"id": EXTRA_URN, "attributes": [
             {"name": "level", "type": "integer"},
             {"name": "rate", "type": "decimal"},
@@ -30,7 +33,10 @@ pub fn user_type() -> &'static ResourceType {
                 {"name": "door", "type": "string", "required": true},
             ]},
         ]}));
-        rt.extensions.push(Extension { schema: schema.expect("a sound schema").into(), required: false });
+        rt.extensions.push(Extension {
+            schema: schema.expect("a sound schema").into(),
+            required: false,
+        });
         rt
     });
     &TYPE

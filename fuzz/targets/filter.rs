@@ -15,9 +15,15 @@ fuzz_target!(|text: &str| {
             let _ = (filter.equalities(), filter.mentions("emails"));
             let printed = filter.to_string();
             match read(&printed) {
-                Ok(again) => assert!(again == filter, "{text}\nis printed as\n{printed}\nand reads as\n{again}"),
+                Ok(again) => assert!(
+                    again == filter,
+                    "{text}\nis printed as\n{printed}\nand reads as\n{again}"
+                ),
                 // The canonical form may be longer, and deeper by a little.
-                Err(error) => assert!(matches!(error.rule(), Rule::FilterTooLong | Rule::FilterTooDeep), "{printed}"),
+                Err(error) => assert!(
+                    matches!(error.rule(), Rule::FilterTooLong | Rule::FilterTooDeep),
+                    "{printed}"
+                ),
             }
         }
         Err(error) => assert!(error.detail().is_ascii()),

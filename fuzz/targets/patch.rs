@@ -9,9 +9,15 @@ use scimgate_fuzz::{user, user_type};
 use serde_json::{Value, json};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(body) = serde_json::from_slice::<Value>(data) else { return };
+    let Ok(body) = serde_json::from_slice::<Value>(data) else {
+        return;
+    };
     // Most inputs are only the operations: the envelope has little to find.
-    let body = if body.is_array() { json!({"schemas": [patch::PATCH_OP_URN], "Operations": body}) } else { body };
+    let body = if body.is_array() {
+        json!({"schemas": [patch::PATCH_OP_URN], "Operations": body})
+    } else {
+        body
+    };
     match patch::apply(user_type(), user(), body, &mut Trace::default()) {
         Ok(after) => {
             let again = accept_edited(user_type(), after.as_map().clone(), &mut Trace::default());

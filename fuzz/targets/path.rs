@@ -17,7 +17,10 @@ fuzz_target!(|text: &str| {
             match read(&printed) {
                 Ok(again) => assert!(again == path, "{text}\nis printed as\n{printed}\nand reads as\n{again}"),
                 // The canonical form may be longer, and deeper by a little.
-                Err(error) => assert!(matches!(error.rule(), Rule::FilterTooLong | Rule::FilterTooDeep), "{printed}"),
+                Err(error) => assert!(
+                    matches!(error.rule(), Rule::FilterTooLong | Rule::FilterTooDeep),
+                    "{printed}"
+                ),
             }
         }
         Err(error) => assert!(error.detail().is_ascii()),

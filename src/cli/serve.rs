@@ -40,6 +40,7 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
             address.0, address.1
         )
     })?;
+    settings.listens_on(listener.local_addr()?.port());
     let app = App::new(settings, Arc::new(System));
     let server = app::run(&app, listener)?;
     let handle = server.handle();
@@ -97,14 +98,10 @@ async fn open(app: Arc<App>) -> anyhow::Result<()> {
 
 /// Makes the first tenant where one is wanted.
 async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
-    if app.settings.bootstrap_tenant.is_some() {
-        return app::bootstrap(app, service).await;
-    }
-    if app.settings.store() == StoreSetting::Tables || app.settings.is_custom_handler() {
-        return Ok(());
-    }
+    app::bootstrap(app, service).await?;
+    let embedded = app.settings.store() != StoreSetting::Tables && !app.settings.is_custom_handler();
     let deadline = Instant::now() + app.settings.deadline();
-    if !service.tenants.list(deadline).await?.is_empty() {
+    if !embedded || !service.tenants.list(deadline).await?.is_empty() {
         println!("scimgate listens on {}", tenant_url(&app.settings, "<tenant>"));
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! One tenant's resources: the only room that knows both SCIM and the store.
 //!
 //! Reading order: this file (the operations), `write` (the one way every change takes), `index` (which values can be
-//! looked up), `query` (which rows a filter needs).
+//! looked up), `query` (which rows a filter needs), `names` (of other resources).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod index;
+mod names;
 mod query;
 #[cfg(test)]
 mod tests;

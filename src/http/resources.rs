@@ -29,8 +29,9 @@ pub(super) async fn read(visit: &Visit, endpoint: &str, id: &str) -> Result<Answ
     if known {
         return Ok(Answer::not_modified().version(&stored.envelope.version));
     }
-    let body = show(visit, &of, &stored, &selection);
-    Ok(Answer::ok(body).version(&stored.envelope.version))
+    let mut document = stored.document(&of, &visit.base_url);
+    visit.directory.name_others(&of, &mut document).await?;
+    Ok(Answer::ok(project(&of, document, &selection)).version(&stored.envelope.version))
 }
 
 /// GET of many (RFC 7644 §3.4.2).

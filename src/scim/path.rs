@@ -6,7 +6,7 @@ use std::fmt;
 use super::error::Error;
 use super::filter::{Filter, Parser};
 use super::normalize::{Quirk, Trace};
-use super::schema::{Attribute, Extension, ResourceType, Type, common};
+use super::schema::{Attribute, Extension, ResourceType, Type};
 
 /// The name of an attribute, of a part of it, or of a whole extension.
 ///
@@ -95,11 +95,6 @@ impl Path {
         self
     }
 
-    /// A sub-attribute of the value at hand, for a filter between brackets.
-    pub(super) fn of_value(definition: &Attribute) -> Path {
-        Path::of_attribute(None, definition)
-    }
-
     fn of_attribute(extension: Option<&Extension>, definition: &Attribute) -> Path {
         Path {
             extension: extension.map(|extension| extension.schema.id.clone()),
@@ -135,12 +130,7 @@ impl Path {
 
 impl Leaf {
     fn of(definition: &Attribute) -> Leaf {
-        // URNs are compared without regard to case (RFC 8141 §3.1), also in `schemas`, the attribute of every resource.
-        let is_urn = common()
-            .iter()
-            .any(|common| common.name == "schemas" && std::ptr::eq(common, definition));
-        let is_exact = definition.case_exact || matches!(definition.kind, Type::Reference | Type::Binary);
-        let case_exact = is_exact && !is_urn;
+        let case_exact = definition.case_exact || matches!(definition.kind, Type::Reference | Type::Binary);
         Leaf {
             kind: definition.kind,
             case_exact,
@@ -245,7 +235,9 @@ fn in_resource<'s>(rt: &'s ResourceType, text: &str, trace: &mut Trace) -> Optio
                 .map(|(extension, definition)| (Some(extension), definition))?,
         },
     };
-    let path = Path::of_attribute(extension, definition);
+    let mut path = Path::of_attribute(extension, definition);
+    // URNs are compared without regard to case (RFC 8141 §3.1).
+    path.leaf.case_exact &= path.name() != "schemas";
     let path = match sub_name {
         Some(sub_name) => path.with_sub_attribute(definition.sub_attribute(sub_name)?),
         None => path,
@@ -268,20 +260,20 @@ fn note_typo(extension: &Extension, text: &str, trace: &mut Trace) {
     }
 }
 
-/// A value of a simple multi-valued attribute has no sub-attributes; its `value` is the value itself.
 fn in_value<'s>(definition: &'s Attribute, name: &str) -> Option<Resolved<'s>> {
-    let mut path = match definition.sub_attribute(name) {
-        Some(sub_attribute) => Path::of_value(sub_attribute),
-        None if definition.kind != Type::Complex && name.eq_ignore_ascii_case("value") => Path::of_value(definition),
-        None => return None,
-    };
-    if definition.kind != Type::Complex {
-        path.attribute = Some("value".to_owned());
+    if let Some(part) = definition.sub_attribute(name) {
+        return Some(Resolved {
+            path: Path::of_attribute(None, part),
+            definition: Some(part),
+        });
     }
-    Some(Resolved {
-        path,
-        definition: definition.sub_attribute(name),
-    })
+    // A value of a simple multi-valued attribute has no sub-attributes; its `value` is the value itself.
+    let is_itself = definition.kind != Type::Complex && name.eq_ignore_ascii_case("value");
+    let path = Path {
+        attribute: Some("value".to_owned()),
+        ..Path::of_attribute(None, definition)
+    };
+    is_itself.then_some(Resolved { path, definition: None })
 }
 
 fn nameless(text: &str) -> Path {
@@ -325,4 +317,118 @@ fn is_name(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::Rule;
+    use super::super::schema::{Catalog, ENTERPRISE_USER_URN};
+    use super::*;
+
+    fn read(text: &str, trace: &mut Trace) -> Result<Path, Error> {
+        Path::parse(Catalog::standard().resource_type("User").unwrap(), text, trace)
+    }
+
+    /// `text` reads as the path that is printed as `expected`, which reads as itself.
+    #[track_caller]
+    fn check(text: &str, expected: &str, quirks: &[Quirk]) {
+        let mut trace = Trace::default();
+        let path = read(text, &mut trace).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(path.to_string(), expected);
+        let noted: Vec<Quirk> = trace.notes().iter().map(|note| note.quirk).collect();
+        assert_eq!(noted, quirks, "{text}");
+        let mut trace = Trace::default();
+        assert!(
+            read(expected, &mut trace).unwrap() == path,
+            "{expected} reads as something else"
+        );
+        assert!(trace.notes().is_empty(), "{expected} needs no tolerance");
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, rule: Rule, detail_has: &str) {
+        let error = read(text, &mut Trace::default()).expect_err(text);
+        assert_eq!(error.rule(), rule, "{text}: {error}");
+        assert!(
+            error.detail().contains(detail_has),
+            "{text}: {error} should name {detail_has}"
+        );
+    }
+
+    #[test]
+    fn names_get_their_canonical_spelling() {
+        check("USERNAME", "userName", &[]);
+        check(" name.FamilyName ", "name.familyName", &[]);
+        check(
+            "Emails[ Type EQ \"work\" ].Value",
+            "emails[type eq \"work\"].value",
+            &[],
+        );
+        check("externalid", "externalId", &[]);
+        check("profileurl", "profileUrl", &[]);
+        check("groups.$REF", "groups.$ref", &[]);
+    }
+
+    #[test]
+    fn a_urn_is_one_of_the_types_schemas() {
+        // URNs hold ':' and '.' themselves.
+        let manager = format!("{ENTERPRISE_USER_URN}:manager");
+        check(
+            "urn:ietf:params:scim:schemas:core:2.0:User:name.givenName",
+            "name.givenName",
+            &[],
+        );
+        check(&manager.to_uppercase(), &manager, &[]);
+        check(&format!("{manager}.value"), &format!("{manager}.value"), &[]);
+        check(&ENTERPRISE_USER_URN.to_lowercase(), ENTERPRISE_USER_URN, &[]);
+        let typo = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
+        check(typo, ENTERPRISE_USER_URN, &[Quirk::TypoUrn]);
+        check(&format!("{typo}:manager"), &manager, &[Quirk::TypoUrn]);
+        check("manager", &manager, &[Quirk::UnqualifiedKey]);
+        check(
+            "manager[value eq \"1\"]",
+            &format!("{manager}[value eq \"1\"]"),
+            &[Quirk::UnqualifiedKey],
+        );
+    }
+
+    #[test]
+    fn what_is_malformed_differs_from_what_is_unknown() {
+        for unknown in [
+            "colour",
+            "name.nick",
+            "urn:example:2.0:User:colour",
+            "urn:example:2.0:User",
+            "colour[a eq 1].b",
+        ] {
+            check_refused(unknown, Rule::UnknownPathAttribute, unknown.split('[').next().unwrap());
+        }
+        for malformed in [
+            "",
+            ".",
+            "name.",
+            "a b",
+            "a..b",
+            "a.b.c",
+            "1a",
+            "$",
+            "[a eq 1]",
+            "emails[type pr]x",
+            "é",
+            "a:b",
+        ] {
+            check_refused(malformed, Rule::PathSyntax, "expected");
+        }
+        check_refused("userName[value eq \"x\"]", Rule::PathFilterNotAllowed, "userName");
+        check_refused("emails[", Rule::FilterSyntax, "character 8");
+        check_refused("emails[type eq \"x\"", Rule::FilterSyntax, "a closing bracket");
+        check_refused("emails[colour pr]", Rule::UnknownFilterAttribute, "colour");
+        check_refused(&"a".repeat(20_000), Rule::PathTooLong, "10000");
+    }
+
+    #[test]
+    fn debug_output_holds_no_values() {
+        let path = read("emails[value eq \"secret\"].display", &mut Trace::default()).unwrap();
+        assert_eq!(format!("{path:?}"), "emails[...].display");
+    }
 }

@@ -117,6 +117,9 @@ rules! {
     PathFilterNotAllowed "path-filter-not-allowed" 400 invalidPath
         "The path {subject} has a filter in brackets on an attribute that holds a single value: leave the brackets out."
         MAPPING;
+    PathTooLong "path-too-long" 400 invalidPath
+        "The PATCH message has a path longer than {limit} bytes: use a shorter one."
+        PROTOCOL;
     NotPatchOp "not-patch-op" 400 invalidSyntax
         "The body is no PATCH message: it needs schemas with urn:ietf:params:scim:api:messages:2.0:PatchOp."
         PROTOCOL;
@@ -131,6 +134,9 @@ rules! {
         PROTOCOL;
     TooManyOperations "too-many-operations" 413 -
         "The PATCH message has more than {limit} operations: send them in several requests."
+        PROTOCOL;
+    PatchTooCostly "patch-too-costly" 413 -
+        "The PATCH message has too many operations for the many values of this resource: send them in several requests."
         PROTOCOL;
     ValueMissing "value-missing" 400 invalidValue
         "Operation {subject} of the PATCH message needs a value."

@@ -15,6 +15,7 @@ pub mod counting;
 pub mod faults;
 pub mod settle;
 pub mod sqlite;
+pub mod tables;
 
 /// Most changes in one commit (Table Storage, entity group transactions).
 pub const MAX_CHANGES: usize = 100;

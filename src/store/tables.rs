@@ -47,7 +47,10 @@ impl TablesStore {
     }
 
     /// Sends one request when there is room for it.
-    async fn send<T>(&self, request: impl Future<Output = azure_data_tables::Result<T>>) -> azure_data_tables::Result<T> {
+    async fn send<T>(
+        &self,
+        request: impl Future<Output = azure_data_tables::Result<T>>,
+    ) -> azure_data_tables::Result<T> {
         let _permit = self.permits.acquire().await;
         request.await
     }
@@ -223,7 +226,10 @@ fn conflict(changes: &[Change], error: &azure_data_tables::Error) -> Option<Erro
     match (error.code()?, change) {
         (error_code::ENTITY_ALREADY_EXISTS, Some(Change::Insert(write))) => Some(Error::Exists(write.key.clone())),
         (error_code::RESOURCE_NOT_FOUND, Some(Change::Replace(write, _))) => Some(Error::Changed(write.key.clone())),
-        (error_code::RESOURCE_NOT_FOUND, Some(change)) => Some(Error::Missing(change.key().to_owned())),
+        (
+            error_code::RESOURCE_NOT_FOUND,
+            Some(Change::Stamp(key, ..) | Change::Touch(key) | Change::Delete(key, _)),
+        ) => Some(Error::Missing(key.clone())),
         (error_code::UPDATE_CONDITION_NOT_SATISFIED | error_code::CONDITION_NOT_MET, Some(change)) if conditional => {
             Some(Error::Changed(change.key().to_owned()))
         }
@@ -247,5 +253,4 @@ fn unavailable(error: azure_data_tables::Error) -> Error {
 }
 
 #[cfg(test)]
-
 mod tests;

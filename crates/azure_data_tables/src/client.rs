@@ -29,6 +29,8 @@ use crate::{
 
 /// The first version of the service that takes tokens.
 const API_VERSION: &str = "2020-12-06";
+const JSON: &str = "application/json";
+/// The least that tells an entity's etag and the types of its properties.
 const MINIMAL_METADATA: &str = "application/json;odata=minimalmetadata";
 
 /// The tables of one storage account. Cheap to clone; clones share connections and token.
@@ -263,6 +265,8 @@ impl TableClient {
     pub async fn submit_transaction(&self, actions: &[TransactionAction]) -> Result<Vec<Option<Etag>>> {
         let body = encode(actions, &self.name, |path| self.service.url(path, &[]))?;
         let mut request = self.request("$batch", &[], Method::Post);
+        // The parts say for themselves what they accept.
+        request.insert_header(ACCEPT, JSON);
         request.insert_header(CONTENT_TYPE, content_type());
         request.set_body(body);
         let answer = self.service.send(request).await?;
@@ -283,7 +287,7 @@ impl Answer {
 }
 
 fn set_json(request: &mut Request, body: String) {
-    request.insert_header(CONTENT_TYPE, "application/json");
+    request.insert_header(CONTENT_TYPE, JSON);
     request.insert_header(PREFER, "return-no-content");
     request.set_body(body);
 }

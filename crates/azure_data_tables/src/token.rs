@@ -333,9 +333,13 @@ mod tests {
     #[test]
     fn processes_renew_at_different_times() {
         let world = World::new(0);
-        for _ in 0..100 {
-            let cache = TokenCache::new(Arc::clone(&world.endpoint) as _, Clock::default());
-            assert!((0.5..0.75).contains(&cache.0.renew_at));
-        }
+        let new = |_| {
+            TokenCache::new(Arc::clone(&world.endpoint) as _, Clock::default())
+                .0
+                .renew_at
+        };
+        let parts: Vec<f64> = (0..100).map(new).collect();
+        assert!(parts.iter().all(|part| (0.5..0.75).contains(part)), "{parts:?}");
+        assert!(parts.iter().any(|part| part.total_cmp(&parts[0]).is_ne()), "{parts:?}");
     }
 }

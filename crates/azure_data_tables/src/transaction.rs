@@ -15,8 +15,8 @@ use crate::{
 
 /// The body is JSON and HTTP headers, both without raw line breaks of the caller's, so a fixed boundary is safe, and
 /// the same transaction is the same bytes each time.
-const BATCH: &str = "batch_scimgate-azure-data-tables";
-const CHANGESET: &str = "changeset_scimgate-azure-data-tables";
+const BATCH: &str = "batch_azure-data-tables-rust";
+const CHANGESET: &str = "changeset_azure-data-tables-rust";
 
 const INFALLIBLE: &str = "writing to a String does not fail";
 
@@ -269,7 +269,7 @@ mod tests {
     use crate::{Retry, heals};
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
-    const BODY: &str = "binary_with{braces}\r\n--changeset_scimgate-azure-data-tables--\r\n";
+    const BODY: &str = "binary_with{braces}\r\n--changeset_azure-data-tables-rust--\r\n";
 
     fn url(path: &str) -> Url {
         format!("https://account.table.core.windows.net/{path}")
@@ -299,10 +299,10 @@ mod tests {
             TransactionAction::Upsert(Entity::new("p", "o'brien 100%"), UpdateMode::Replace),
             delete("e", IfMatch::Any),
         ];
-        let json = r#"{"PartitionKey":"p","RowKey":"a","x":"binary_with{braces}\r\n--changeset_scimgate-azure-data-tables--\r\n"}"#;
+        let json = r#"{"PartitionKey":"p","RowKey":"a","x":"binary_with{braces}\r\n--changeset_azure-data-tables-rust--\r\n"}"#;
         let part = |request: &str, more: &str| {
             format!(
-                "--changeset_scimgate-azure-data-tables\r\nContent-Type: application/http\r\n\
+                "--changeset_azure-data-tables-rust\r\nContent-Type: application/http\r\n\
                  Content-Transfer-Encoding: binary\r\n\r\n{request} HTTP/1.1\r\n\
                  Accept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n{more}\r\n"
             )
@@ -311,8 +311,8 @@ mod tests {
             format!("{more}Prefer: return-no-content\r\nContent-Type: application/json\r\n\r\n{json}")
         };
         let expected = [
-            "--batch_scimgate-azure-data-tables\r\nContent-Type: multipart/mixed; \
-             boundary=changeset_scimgate-azure-data-tables\r\n\r\n",
+            "--batch_azure-data-tables-rust\r\nContent-Type: multipart/mixed; \
+             boundary=changeset_azure-data-tables-rust\r\n\r\n",
             &part(
                 "POST https://account.table.core.windows.net/users",
                 &with_json("", json),
@@ -336,7 +336,7 @@ mod tests {
                 "DELETE https://account.table.core.windows.net/users(PartitionKey='p',RowKey='e')",
                 "If-Match: *\r\n\r\n",
             ),
-            "--changeset_scimgate-azure-data-tables--\r\n--batch_scimgate-azure-data-tables--\r\n",
+            "--changeset_azure-data-tables-rust--\r\n--batch_azure-data-tables-rust--\r\n",
         ];
         assert_eq!(encode(&actions, "users", url).unwrap(), expected.concat());
     }

@@ -62,8 +62,7 @@ fn values<'v>(path: &Path, node: Node<'v>) -> impl Iterator<Item = &'v Value> {
         Some(name) => holder.and_then(|holder| holder.child(name)),
         None => path.extension().and_then(|urn| node.child(urn)),
     };
-    let sub_attribute = path.sub_attribute().map(str::to_owned);
-    each(found).filter_map(move |value| match &sub_attribute {
+    each(found).filter_map(move |value| match path.sub_attribute() {
         Some(name) => Node::of(value).child(name),
         None => Some(value),
     })

@@ -18,23 +18,43 @@ pub(super) enum Operand<'t> {
     Word(&'t str),
 }
 
-/// Reads the value at the beginning of `text`, and says how many bytes it takes. `position` is for the message.
-pub(super) fn read<'t>(text: &'t str, position: &str) -> Result<(Operand<'t>, usize), Error> {
-    if !text.starts_with('"') {
-        let end = text
-            .find(|c: char| c.is_whitespace() || matches!(c, ')' | ']'))
-            .unwrap_or(text.len());
-        if end == 0 {
-            return Err(Rule::FilterSyntax.at(position).with("expected", "a value"));
+/// Why there is no value to read.
+#[derive(Debug)]
+pub(super) enum Flaw {
+    Missing,
+    Unterminated,
+    BadEscape,
+}
+
+impl Flaw {
+    pub(super) fn at(self, position: String) -> Error {
+        let malformed = |expected| Rule::FilterSyntax.at(&position).with("expected", expected);
+        match self {
+            Flaw::Missing => malformed("a value"),
+            Flaw::Unterminated => Rule::UnterminatedString.at(position),
+            Flaw::BadEscape => {
+                malformed("a text without control characters, and an escape that JSON knows behind each backslash")
+            }
         }
-        return Ok((Operand::Word(&text[..end]), end));
     }
-    let length = quoted_length(text).ok_or_else(|| Rule::UnterminatedString.at(position))?;
-    let string = serde_json::from_str(&text[..length]).map_err(|_| {
-        let expected = "a text without control characters, and after a backslash an escape that JSON knows";
-        Rule::FilterSyntax.at(position).with("expected", expected)
-    })?;
-    Ok((Operand::Quoted(string), length))
+}
+
+/// Reads the value at the beginning of `text`, and says how many bytes it takes.
+pub(super) fn read(text: &str) -> Result<(Operand<'_>, usize), Flaw> {
+    if text.starts_with('"') {
+        let length = quoted_length(text).ok_or(Flaw::Unterminated)?;
+        let string = serde_json::from_str(&text[..length]).map_err(|_| Flaw::BadEscape)?;
+        return Ok((Operand::Quoted(string), length));
+    }
+    // By hand: a JSON reader refuses `false)`.
+    let end = text
+        .find(|c: char| c.is_whitespace() || matches!(c, ')' | ']'))
+        .unwrap_or(text.len());
+    if end == 0 {
+        Err(Flaw::Missing)
+    } else {
+        Ok((Operand::Word(&text[..end]), end))
+    }
 }
 
 /// Bytes from the opening quotation mark to the closing one.

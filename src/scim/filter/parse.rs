@@ -30,7 +30,9 @@ impl<'t> Parser<'t> {
 
     /// The whole text as a filter.
     pub(in super::super) fn filter(mut self, scope: Scope<'_>) -> Result<Filter, Error> {
-        self.check_length()?;
+        if self.text.len() > MAX_FILTER_BYTES {
+            return Err(Rule::FilterTooLong.error().with("limit", MAX_FILTER_BYTES.to_string()));
+        }
         let filter = self.disjunction(scope)?;
         self.skip_spaces();
         if self.at < self.text.len() {
@@ -42,9 +44,12 @@ impl<'t> Parser<'t> {
     /// The whole text as the `path` of a PATCH operation.
     pub(in super::super) fn patch_path(mut self, rt: &ResourceType) -> Result<Path, Error> {
         self.text = self.text.trim();
-        self.check_length()?;
+        if self.text.len() > MAX_FILTER_BYTES {
+            return Err(Rule::PathTooLong.error().with("limit", MAX_FILTER_BYTES.to_string()));
+        }
         let name = self.word();
-        let malformed = |expected: &str| Rule::PathSyntax.at(name).with("expected", expected);
+        let subject = if name.is_empty() { "(without a name)" } else { name };
+        let malformed = |expected: &str| Rule::PathSyntax.at(subject).with("expected", expected);
         let resolved = Scope::Resource(rt).resolve(name, self.trace);
         let scope = match &resolved {
             Ok(Resolved {
@@ -215,15 +220,15 @@ impl<'t> Parser<'t> {
     fn comparison(&mut self, attribute: Resolved<'_>) -> Result<Filter, Error> {
         let Resolved { path, definition } = attribute;
         self.skip_spaces();
-        let position = self.position();
+        let start = self.at;
         let word = self.word();
         if word.is_empty() {
-            return Err(Rule::FilterSyntax.at(position).with("expected", "an operator"));
+            return Err(self.syntax("an operator"));
         }
         if word.eq_ignore_ascii_case("pr") {
             return Ok(Filter::Present(path));
         }
-        let operator = Operator::from_keyword(word).ok_or_else(|| Rule::UnknownOperator.at(position))?;
+        let operator = Operator::from_keyword(word).ok_or_else(|| Rule::UnknownOperator.at(self.position_of(start)))?;
         self.skip_spaces();
         let operand = self.operand()?;
         if operand == Operand::Word("null") && matches!(operator, Operator::Eq | Operator::Ne) {
@@ -241,17 +246,9 @@ impl<'t> Parser<'t> {
     }
 
     fn operand(&mut self) -> Result<Operand<'t>, Error> {
-        let position = self.position();
-        let (operand, length) = literal::read(self.rest(), &position)?;
+        let (operand, length) = literal::read(self.rest()).map_err(|flaw| flaw.at(self.position_of(self.at)))?;
         self.at += length;
         Ok(operand)
-    }
-
-    fn check_length(&self) -> Result<(), Error> {
-        if self.text.len() > MAX_FILTER_BYTES {
-            return Err(Rule::FilterTooLong.error().with("limit", MAX_FILTER_BYTES.to_string()));
-        }
-        Ok(())
     }
 
     fn rest(&self) -> &'t str {
@@ -297,13 +294,15 @@ impl<'t> Parser<'t> {
         word.eq_ignore_ascii_case("pr") || Operator::from_keyword(word).is_some()
     }
 
-    /// Where the parser stands, for people: characters count from 1.
-    fn position(&self) -> String {
-        format!("character {}", self.text[..self.at].chars().count() + 1)
+    /// A place in the text, for people: characters count from 1.
+    fn position_of(&self, byte: usize) -> String {
+        format!("character {}", self.text[..byte].chars().count() + 1)
     }
 
     fn syntax(&self, expected: &str) -> Error {
-        Rule::FilterSyntax.at(self.position()).with("expected", expected)
+        Rule::FilterSyntax
+            .at(self.position_of(self.at))
+            .with("expected", expected)
     }
 }
 

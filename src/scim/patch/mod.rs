@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::attributes::{self, Attributes};
 use super::error::Error;
-use super::normalize::Trace;
+use super::normalize::{Quirk, Trace};
 use super::schema::ResourceType;
 use edit::Editor;
 
@@ -37,7 +37,17 @@ pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Tr
     for operation in operations {
         editor.perform(operation)?;
     }
-    let after = attributes::accept_edited(rt, editor.into_document(), trace)?;
+    let document = editor.into_document();
+    let mut again = Trace::default();
+    let after = attributes::accept_edited(rt, document, &mut again)?;
     attributes::check_immutable(rt, before, &after)?;
+    // What was kept as it came was noted when it came.
+    for note in again
+        .notes()
+        .iter()
+        .filter(|note| !matches!(note.quirk, Quirk::NotBase64 | Quirk::NotUri))
+    {
+        trace.note(note.quirk, &note.path);
+    }
     Ok(after)
 }

@@ -94,7 +94,11 @@ pub(super) fn set(
     }
     match (value, parts.get_mut(&part.name)) {
         (Some(Value::Array(added)), Some(Value::Array(there))) if kind == Kind::Add => {
-            there.extend(added);
+            for value in added {
+                if !there.contains(&value) {
+                    there.push(value);
+                }
+            }
         }
         (Some(value), _) => _ = parts.insert(part.name.clone(), value),
         (None, None) => {}

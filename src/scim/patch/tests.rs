@@ -925,6 +925,15 @@ fn work_and_size_are_bounded() {
         refused(json!({"op": "add", "path": "roles", "value": [{"value": "more"}]})),
         Rule::TooManyValues
     );
+    let filters = vec!["display co \"x\""; 500].join(" or ");
+    let costly = json!({"op": "remove", "path": format!("roles[{filters}]")});
+    let refusal = apply(
+        &user(),
+        &before,
+        message(&json!(vec![costly; 10])),
+        &mut Trace::default(),
+    );
+    assert_eq!(refusal.expect_err("too costly").rule(), Rule::PatchTooCostly);
     let text = "x".repeat(1_000);
     assert_eq!(
         refused(json!({"op": "replace", "path": "roles.display", "value": text})),

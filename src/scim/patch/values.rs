@@ -172,11 +172,10 @@ impl Target<'_> {
             match (held.as_object_mut(), self.part) {
                 (Some(parts), Some(part)) => part::set(kind, parts, self.definition, part, &self.name, value, trace)?,
                 (Some(parts), None) => part::merge(kind, parts, self.definition, &self.name, value, trace)?,
+                // Of a simple attribute: nothing to set but the value itself.
                 (None, _) => {
-                    *held = self
-                        .accepted(Value::Array(vec![value]), trace)?
-                        .pop()
-                        .unwrap_or_default()
+                    let accepted = self.accepted(Value::Array(vec![value]), trace)?;
+                    *held = accepted.into_iter().next().unwrap_or_default();
                 }
             }
         }

@@ -87,11 +87,16 @@ pub(super) fn patiently<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result
     loop {
         match call() {
             Err(Error::Busy(_)) if start.elapsed() < MAX_WAIT => {
-                thread::sleep(Duration::from_micros(fastrand::u64(PAUSE_MICROS)));
+                pause();
             }
             answer => return answer,
         }
     }
+}
+
+/// The pause between two tries of what another process is in the way of.
+pub(super) fn pause() {
+    thread::sleep(Duration::from_micros(fastrand::u64(PAUSE_MICROS)));
 }
 
 fn configure(db: &Connection) -> Result<(), Error> {

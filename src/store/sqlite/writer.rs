@@ -88,10 +88,10 @@ struct Shift {
 impl Shift {
     fn work(mut self) {
         while let Some(batch) = self.next_batch() {
-            let db = lock(&self.writer.db);
+            let mut db = lock(&self.writer.db);
             write(&db, batch);
             // After the answers: nobody waits for it but whoever comes next.
-            log::keep_short(&db);
+            log::keep_short(&mut db);
         }
     }
 

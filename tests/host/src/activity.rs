@@ -1,4 +1,4 @@
-//! YARP's `ActivityTimeout`: a request ends when nothing has moved in either direction for so long (§2.2).
+//! YARP's `ActivityTimeout`: a request ends when nothing has moved in either direction for so long.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

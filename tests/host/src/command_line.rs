@@ -1,4 +1,4 @@
-//! `%VAR%` expansion and the handler's command line (§1.1).
+//! `%VAR%` expansion and the handler's command line.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,12 @@ pub(crate) fn expand(text: &str, environment: &BTreeMap<String, String>) -> Stri
         let value = after
             .split_once('%')
             .and_then(|(name, tail)| Some((environment.get(name)?, tail)));
-        match value {
-            Some((value, tail)) => {
-                expanded.push_str(value);
-                rest = tail;
-            }
-            None => {
-                expanded.push('%');
-                rest = after;
-            }
+        if let Some((value, tail)) = value {
+            expanded.push_str(value);
+            rest = tail;
+        } else {
+            expanded.push('%');
+            rest = after;
         }
     }
     expanded + rest
@@ -41,10 +38,10 @@ pub(crate) fn arguments(
     };
     let mut line = join(arguments);
     if let Some(path) = worker_path.filter(|path| !path.is_empty()) {
-        line += &format!(" \"{path}\"");
+        line.extend([" \"", path, "\""]);
     }
     if !worker_arguments.is_empty() {
-        line += &format!(" {}", join(worker_arguments));
+        line.extend([" ", &join(worker_arguments)]);
     }
     split(&without_references(&line))
 }

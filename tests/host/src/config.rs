@@ -1,5 +1,5 @@
 //! A case-insensitive view of host.json with the app settings `AzureFunctionsJobHost__…` laid over it, as
-//! Microsoft.Extensions.Configuration gives it to the host (§1.1).
+//! Microsoft.Extensions.Configuration gives it to the host.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,15 +51,12 @@ impl Config {
             .map_err(|_| format!("{path}: '{text}' is not a valid value for Int32"))
     }
 
-    /// A `TimeSpan`: `[d.]hh:mm:ss[.fff]`. `-1` means no limit and gives `None` inside.
-    pub(crate) fn span(&self, path: &str) -> Result<Option<Option<Duration>>, String> {
-        match self.text(path) {
-            None => Ok(None),
-            Some("-1") => Ok(Some(None)),
-            Some(text) => time_span(text)
-                .map(|span| Some(Some(span)))
-                .ok_or_else(|| format!("{path}: '{text}' is not a valid value for TimeSpan")),
-        }
+    /// A `TimeSpan`, `[d.]hh:mm:ss[.fff]`, or else the default.
+    pub(crate) fn span(&self, path: &str, default: Duration) -> Result<Duration, String> {
+        let Some(text) = self.text(path) else {
+            return Ok(default);
+        };
+        time_span(text).ok_or_else(|| format!("{path}: '{text}' is not a valid value for TimeSpan"))
     }
 
     /// An array of strings, in index order; or, from an app setting, one JSON-encoded array.
@@ -182,9 +179,10 @@ mod tests {
     #[test]
     fn time_spans_have_three_parts() {
         assert_eq!(
-            config(&[]).span("functiontimeout").unwrap(),
-            Some(Some(Duration::from_secs(230)))
+            config(&[]).span("functiontimeout", Duration::ZERO),
+            Ok(Duration::from_secs(230))
         );
+        assert_eq!(config(&[]).span("elsewhere", Duration::ZERO), Ok(Duration::ZERO));
         assert_eq!(time_span("1.00:00:00.5"), Some(Duration::from_millis(86_400_500)));
         assert_eq!(time_span("30"), None);
         assert_eq!(time_span("00:61:00"), None);

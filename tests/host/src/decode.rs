@@ -1,4 +1,4 @@
-//! What happens to a path: Kestrel decodes it, YARP or `System.Uri` encode it again (§2.1, §2.2, §10.5).
+//! What happens to a path: Kestrel decodes it, YARP or `System.Uri` encode it again.
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -98,7 +98,7 @@ pub(crate) fn forwarded_query(raw: &str) -> String {
             .iter_mut()
             .find(|(known, _)| known.to_uppercase() == key.to_uppercase())
         {
-            Some((_, values)) => *values += &format!(",{value}"),
+            Some((_, values)) => values.extend([",", &value]),
             None => pairs.push((key, value)),
         }
     }

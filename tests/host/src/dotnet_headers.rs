@@ -1,4 +1,4 @@
-//! Response headers as .NET's `HttpResponseHeaders` enumerates them: parsed, and written in its own spelling (§2.1).
+//! Response headers as .NET's `HttpResponseHeaders` enumerates them: parsed, and written in its own spelling.
 //! What does not parse stays as it is. Not imitated: products of `Server` and challenges of `WWW-Authenticate`, which
 //! stay as they are.
 
@@ -119,7 +119,7 @@ fn media_type(text: &str) -> Option<String> {
         if !is_token(name) || !(is_quoted || is_token(value)) {
             return None;
         }
-        written += &format!("; {name}={value}");
+        written.extend(["; ", name, "=", value]);
     }
     Some(written)
 }

@@ -1,4 +1,4 @@
-//! FORWARD mode: the request rebuilt for .NET's `HttpClient`, the response buffered (§2.1).
+//! FORWARD mode: the request rebuilt for .NET's `HttpClient`, the response buffered.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};

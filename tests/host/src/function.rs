@@ -1,4 +1,4 @@
-//! function.json: discovery, validation, order (§3).
+//! function.json: discovery, validation, order.
 
 use std::path::Path;
 

@@ -20,7 +20,7 @@ pub(crate) fn guid() -> String {
     .join("-")
 }
 
-/// Adds a W3C `traceparent` unless the caller sent one (§2.1). The flags are 00: the host's own activity is not
+/// Adds a W3C `traceparent` unless the caller sent one. The flags are 00: the host's own activity is not
 /// recorded without an exporter (inferred).
 pub(crate) fn inject_trace(headers: &mut HeaderMap) {
     if headers.contains_key("traceparent") {

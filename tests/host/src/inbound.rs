@@ -28,7 +28,7 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Takes the request over, and reads its body when it has a `Content-Length` above 0 (§2.0). A body over the
+    /// Takes the request over, and reads its body when it has a `Content-Length` above 0. A body over the
     /// limit is an exception, hence 500 (inferred). `app_service` is the header fix-up of Linux App Service.
     pub(crate) async fn read(
         request: Request<Incoming>,

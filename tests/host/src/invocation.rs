@@ -1,5 +1,5 @@
 //! One invocation of a function: held until the handler is ready, sent in the mode of host.json, ended by the
-//! function's time-out (§1.3, §1.4, §2).
+//! function's time-out.
 
 use std::sync::Arc;
 
@@ -33,20 +33,31 @@ pub(crate) enum Failure {
 }
 
 /// Runs one invocation.
-pub(crate) async fn run(job_host: &Arc<JobHost>, inbound: Inbound, timing: &Timing, log: &Log) -> Response<Body> {
+pub(crate) async fn run(job_host: &JobHost, inbound: Inbound, timing: &Timing, log: &Log) -> Response<Body> {
     let Some(worker) = job_host.worker.clone() else {
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    let deadline = job_host
-        .settings
-        .function_timeout
-        .map(|timeout| Instant::now() + timeout);
-    let answer = match job_host.settings.mode {
-        Mode::Proxy => proxied(job_host, &worker, inbound, deadline, timing, log).await,
+    let settings = &job_host.settings;
+    let deadline = settings.function_timeout.map(|timeout| Instant::now() + timeout);
+    let invocation = Invocation {
+        pid: worker.pid(),
+        worker,
+        deadline,
+        log: log.clone(),
+    };
+    let answer = match settings.mode {
+        Mode::Proxy => {
+            let exchange = proxy::exchange(invocation.worker.pool(), inbound, timing, settings.body_limit);
+            let response = invocation.limit(exchange).await;
+            response.map(|response| response.map(|body| limited(body, deadline, move || invocation.kill())))
+        }
         Mode::Forward => {
             // Nothing tells the handler that the client has gone: the exchange runs to its end all the same.
-            let (worker, log) = (Arc::clone(&worker), log.clone());
-            let exchange = tokio::spawn(async move { forwarded(&worker, inbound, deadline, &log).await });
+            let exchange = tokio::spawn(async move {
+                invocation
+                    .limit(forward::exchange(invocation.worker.pool(), inbound))
+                    .await
+            });
             exchange.await.unwrap_or(Err(Failure::Broken))
         }
     };
@@ -56,58 +67,41 @@ pub(crate) async fn run(job_host: &Arc<JobHost>, inbound: Inbound, timing: &Timi
     })
 }
 
-async fn proxied(
-    job_host: &JobHost,
-    worker: &Arc<Worker>,
-    inbound: Inbound,
+struct Invocation {
+    worker: Arc<Worker>,
+    /// The process when the invocation began.
+    pid: Option<u32>,
     deadline: Option<Instant>,
-    timing: &Timing,
-    log: &Log,
-) -> Result<Response<Body>, Failure> {
-    let exchange = async {
-        if !worker.ready(log).await {
-            return Err(Failure::NotReady);
-        }
-        proxy::exchange(worker.pool(), inbound, timing, job_host.settings.body_limit).await
-    };
-    let response = before(deadline, worker, log, exchange).await?;
-    let (worker, log) = (Arc::clone(worker), log.clone());
-    Ok(response.map(|body| limited(body, deadline, move || kill(&worker, &log))))
+    log: Log,
 }
 
-async fn forwarded(
-    worker: &Worker,
-    inbound: Inbound,
-    deadline: Option<Instant>,
-    log: &Log,
-) -> Result<Response<Body>, Failure> {
-    let exchange = async {
-        if !worker.ready(log).await {
-            return Err(Failure::NotReady);
-        }
-        forward::exchange(worker.pool(), inbound).await
-    };
-    before(deadline, worker, log, exchange).await
-}
+impl Invocation {
+    /// The outcome of an exchange that begins when the handler is ready, and must end before the function's time is
+    /// over.
+    async fn limit(
+        &self,
+        exchange: impl Future<Output = Result<Response<Body>, Failure>>,
+    ) -> Result<Response<Body>, Failure> {
+        let held = async {
+            if !self.worker.ready(&self.log).await {
+                return Err(Failure::NotReady);
+            }
+            exchange.await
+        };
+        let Some(deadline) = self.deadline else {
+            return held.await;
+        };
+        timeout_at(deadline, held).await.unwrap_or_else(|_| {
+            self.kill();
+            Err(Failure::FunctionTimeout)
+        })
+    }
 
-/// The exchange's outcome, unless the function's time is over before: then the handler's process is killed, for
-/// everybody, and started again (not counted as an error; inferred).
-async fn before(
-    deadline: Option<Instant>,
-    worker: &Worker,
-    log: &Log,
-    exchange: impl Future<Output = Result<Response<Body>, Failure>>,
-) -> Result<Response<Body>, Failure> {
-    let Some(deadline) = deadline else {
-        return exchange.await;
-    };
-    timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
-        kill(worker, log);
-        Err(Failure::FunctionTimeout)
-    })
-}
-
-fn kill(worker: &Worker, log: &Log) {
-    log.error("Timeout value was exceeded by a function: restarting the worker process.");
-    worker.restart();
+    /// The function's time is over: the handler's process is killed, for everybody, and started again, which does
+    /// not count as an error (inferred).
+    fn kill(&self) {
+        self.log
+            .error("Timeout value was exceeded by a function: restarting the worker process.");
+        self.worker.restart(self.pid);
+    }
 }

@@ -1,4 +1,4 @@
-//! The host's own HTTP server: limits on the way in, rules on the way out (§2.0, §10.5).
+//! The host's own HTTP server: limits on the way in, rules on the way out.
 //!
 //! hyper parses and writes. Not imitated, because hyper's parser decides first: a header line that is no HTTP gets
 //! hyper's own 400; a `#` in a request line ends the target; `<`, `>` and a grave accent in a target get 400; header
@@ -25,7 +25,7 @@ const MAX_HEADER_LINES: usize = 100;
 pub(crate) const PARSER_BUFFER: usize = 256 * 1024;
 
 /// See [`PARSER_BUFFER`].
-pub(crate) const PARSER_HEADER_LINES: usize = 4096;
+pub(crate) const PARSER_HEADER_LINES: usize = 256;
 
 /// The status with which Kestrel refuses the request's head, if it does.
 pub(crate) fn refusal<T>(request: &Request<T>) -> Option<StatusCode> {

@@ -1,12 +1,19 @@
 //! Imitates the Azure Functions host, version 4, around a custom handler, in both modes in which it passes HTTP
 //! requests on: PROXY (`enableProxyingHttpRequest`) and FORWARD (`enableForwardingHttpRequest`).
 //!
-//! It follows a description of the real host, distortions included, and never bends to what a handler would like. What that
-//! description only infers, or knows from memory, is marked so in comments. `§` refers to its sections.
+//! It follows a reading of the sources of azure-functions-host 4, YARP, ASP.NET and core tools, distortions included,
+//! and never bends to what a handler would like. It was not compared with a running host. What that reading only
+//! inferred, or took from memory, is marked so in comments.
 //!
-//! A request's way: [`server`] → [`kestrel`] → [`decode`] → [`throttle`] → [`route`] → [`inbound`] → [`invocation`] →
-//! [`proxy`] or [`forward`] → [`outgoing`] → [`pool`] → the handler. Beside it, [`settings`] and [`function`] load,
-//! [`worker`] and [`process`] keep the handler running.
+//! Not imitated: JSON mode (timers, queues and every function with other bindings are refused), functions from
+//! `customHandler.http.routes`, watching files ([`Host::restart_job_host`] stands for it), CORS, HSTS and
+//! `customHeaders`, dynamic throttles, `ASPNETCORE_FORWARDEDHEADERS_ENABLED`, the time `HttpClient` waits for a 100
+//! (a body follows its head at once), and what the heads of `kestrel`, `dotnet_headers` and `route` name. A
+//! response is malformed when hyper says so.
+//!
+//! A request's way: `server` → `kestrel` → `decode` → `throttle` → `route` → `inbound` → `invocation` →
+//! `proxy` or `forward` → `outgoing` → `pool` → the handler. Beside it, `settings` and `function` load,
+//! `worker` and `process` keep the handler running.
 
 mod activity;
 mod body;
@@ -135,9 +142,9 @@ impl Default for Timing {
             availability_timeout: Duration::from_secs(30),
             error_window: Duration::from_mins(30),
             stop_grace: Duration::from_secs(10),
-            activity_timeout: Duration::from_secs(240),
+            activity_timeout: Duration::from_mins(4),
             retry_delay: Duration::from_millis(50),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             spare_every: 16,
             keep_alive: Duration::from_secs(130),
         }
@@ -182,10 +189,6 @@ pub enum Error {
 }
 
 /// The environment of this process, for [`Options::environment`].
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the host hands its whole environment to the handler"
-)]
 pub fn process_environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

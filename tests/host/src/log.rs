@@ -1,4 +1,4 @@
-//! The host's log: the handler's output with the levels of §1.5, and what happens to its process.
+//! The host's log: the handler's output with the host's levels, and what happens to its process.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -28,6 +28,7 @@ pub(crate) struct Source {
     length: Length,
     content: Mutex<Option<Content>>,
     has_begun: AtomicBool,
+    is_written: AtomicBool,
     activity: Option<Arc<Activity>>,
     /// The most bytes a body of unknown length may have.
     limit: u64,
@@ -56,6 +57,7 @@ impl Outgoing {
         if self.has_begun_body() {
             return None;
         }
+        self.body.is_written.store(false, Ordering::Release);
         let body = OutgoingBody {
             source: Arc::clone(&self.body),
             content: None,
@@ -86,6 +88,7 @@ impl Source {
             length,
             content: Mutex::new(Some(content)),
             has_begun: AtomicBool::new(false),
+            is_written: AtomicBool::new(false),
             activity,
             limit,
         })
@@ -93,6 +96,11 @@ impl Source {
 }
 
 impl Source {
+    /// Whether the newest attempt needs the body no more.
+    pub(crate) fn is_written(&self) -> bool {
+        self.is_written.load(Ordering::Acquire)
+    }
+
     fn take(&self) -> Option<Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -104,6 +112,12 @@ pub(crate) struct OutgoingBody {
     content: Option<Content>,
     passed: u64,
     has_ended: bool,
+}
+
+impl Drop for OutgoingBody {
+    fn drop(&mut self) {
+        self.source.is_written.store(true, Ordering::Release);
+    }
 }
 
 impl Body for OutgoingBody {

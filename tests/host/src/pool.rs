@@ -1,4 +1,4 @@
-//! Connections to the handler, pooled by the rules of .NET's `SocketsHttpHandler` (§2.1, §10.8).
+//! Connections to the handler, pooled by the rules of .NET's `SocketsHttpHandler`.
 //!
 //! HTTP/1.1 keep-alive, idle for at most 60 s, any number. A request without an idle connection opens one, and takes
 //! whichever is free first, that one or another's: so under load a connection is opened that nobody uses, which a
@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::Timing;
-use crate::outgoing::{Outgoing, OutgoingBody};
+use crate::outgoing::{self, Outgoing, OutgoingBody};
 use crate::wire::{Wire, WireStream};
 
 /// How often the request of a broken reused connection is sent again (.NET: `MaxConnectionFailureRetries`; from
@@ -33,7 +33,7 @@ const MAX_RETRIES: u32 = 3;
 const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 
 /// .NET counts bytes of headers, not lines; hyper needs a number.
-const MAX_RESPONSE_HEADERS: usize = 4096;
+const MAX_RESPONSE_HEADERS: usize = 1024;
 
 #[derive(Clone)]
 pub(crate) struct Pool(Arc<Shared>);
@@ -44,11 +44,11 @@ struct Shared {
     /// Every so many requests one more connection is opened and left unused; 0: never.
     spare_every: u64,
     requests: AtomicU64,
-    shelf: Mutex<Shelf>,
+    stock: Mutex<Stock>,
 }
 
 #[derive(Default)]
-struct Shelf {
+struct Stock {
     /// The newest last, taken first.
     idle: Vec<Connection>,
     waiting: VecDeque<(u64, oneshot::Sender<io::Result<Connection>>)>,
@@ -89,6 +89,7 @@ pub(crate) enum Error {
 pub(crate) struct Lease {
     connection: Connection,
     pool: Pool,
+    body: Arc<outgoing::Source>,
 }
 
 impl Pool {
@@ -99,7 +100,7 @@ impl Pool {
             idle_timeout: timing.idle_timeout,
             spare_every: timing.spare_every,
             requests: AtomicU64::new(0),
-            shelf: Mutex::default(),
+            stock: Mutex::default(),
         });
         tokio::spawn(scavenge(Arc::downgrade(&shared), timing.idle_timeout / 4));
         Self(shared)
@@ -125,6 +126,7 @@ impl Pool {
                         Lease {
                             connection,
                             pool: self.clone(),
+                            body: Arc::clone(&outgoing.body),
                         },
                     ));
                 }
@@ -142,18 +144,19 @@ impl Pool {
     }
 
     async fn connection(&self) -> io::Result<Connection> {
-        let (ticket, receiver) = {
-            let mut shelf = self.shelf();
-            while let Some(connection) = shelf.idle.pop() {
-                if connection.is_usable(self.0.idle_timeout) {
-                    return Ok(connection);
-                }
+        while let Some(mut connection) = self.newest_idle() {
+            // One that was just given back may need a moment; one that was closed meanwhile fails.
+            if connection.sender.ready().await.is_ok() {
+                return Ok(connection);
             }
-            let (sender, receiver) = oneshot::channel();
-            shelf.tickets += 1;
-            let ticket = shelf.tickets;
-            shelf.waiting.push_back((ticket, sender));
-            (ticket, receiver)
+        }
+        let (sender, receiver) = oneshot::channel();
+        let ticket = {
+            let mut stock = self.stock();
+            stock.tickets += 1;
+            let ticket = stock.tickets;
+            stock.waiting.push_back((ticket, sender));
+            ticket
         };
         let pool = self.clone();
         tokio::spawn(async move {
@@ -165,6 +168,16 @@ impl Pool {
         receiver
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn newest_idle(&self) -> Option<Connection> {
+        let mut stock = self.stock();
+        while let Some(connection) = stock.idle.pop() {
+            if connection.is_usable(self.0.idle_timeout) {
+                return Some(connection);
+            }
+        }
+        None
     }
 
     async fn connect(&self) -> io::Result<Connection> {
@@ -195,22 +208,22 @@ impl Pool {
 
     /// Gives a free connection to the request that has waited longest, else keeps it.
     fn put(&self, mut connection: Connection) {
-        let mut shelf = self.shelf();
-        while let Some((_, waiting)) = shelf.waiting.pop_front() {
+        let mut stock = self.stock();
+        while let Some((_, waiting)) = stock.waiting.pop_front() {
             match waiting.send(Ok(connection)) {
                 Err(Ok(unwanted)) => connection = unwanted,
                 _ => return,
             }
         }
         connection.idle_since = Instant::now();
-        shelf.idle.push(connection);
+        stock.idle.push(connection);
     }
 
     /// Fails the request that asked for this connection, unless it has got another one.
     fn refuse(&self, ticket: u64, error: io::Error) {
-        let mut shelf = self.shelf();
-        if let Some(at) = shelf.waiting.iter().position(|(waiting, _)| *waiting == ticket)
-            && let Some((_, waiting)) = shelf.waiting.remove(at)
+        let mut stock = self.stock();
+        if let Some(at) = stock.waiting.iter().position(|(waiting, _)| *waiting == ticket)
+            && let Some((_, waiting)) = stock.waiting.remove(at)
         {
             // The request may have been cancelled.
             let _ = waiting.send(Err(error));
@@ -229,22 +242,30 @@ impl Pool {
         }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.0.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.0.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Connection {
     /// Whether nothing came in while it was idle, neither the end nor data, and it was not idle too long.
     fn is_usable(&self, idle_timeout: Duration) -> bool {
-        self.sender.is_ready() && self.idle_since.elapsed() < idle_timeout
+        !self.sender.is_closed() && self.idle_since.elapsed() < idle_timeout
     }
 }
 
 impl Lease {
-    /// The response was read to its end: the connection serves the next request, if it may be kept.
+    /// The response was read to its end: the connection serves the next request, if it may be kept; at once, or when
+    /// the request's body is written to its end too.
     pub(crate) fn done(self) {
-        let Self { mut connection, pool } = self;
+        let Self {
+            mut connection,
+            pool,
+            body,
+        } = self;
+        if body.is_written() {
+            return pool.put(connection);
+        }
         tokio::spawn(async move {
             if connection.sender.ready().await.is_ok() {
                 pool.put(connection);
@@ -257,7 +278,7 @@ async fn scavenge(pool: Weak<Shared>, interval: Duration) {
     loop {
         sleep(interval).await;
         let Some(pool) = pool.upgrade() else { return };
-        let mut shelf = pool.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.idle.retain(|connection| connection.is_usable(pool.idle_timeout));
+        let mut stock = pool.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        stock.idle.retain(|connection| connection.is_usable(pool.idle_timeout));
     }
 }

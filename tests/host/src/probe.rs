@@ -1,4 +1,4 @@
-//! `GET /` to the handler: readiness and later pings (§1.3).
+//! `GET /` to the handler: readiness and later pings.
 
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, header};
 use http_body_util::BodyExt;

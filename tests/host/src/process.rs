@@ -1,4 +1,4 @@
-//! The handler's process: environment, output, end (§1.2, §1.5).
+//! The handler's process: environment, output, end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -64,7 +64,7 @@ impl Process {
         if let Some(stdout) = child.stdout.take() {
             let (log, minimum) = (log.clone(), settings.console_level);
             tokio::spawn(each_line(stdout, move |text| {
-                write(&log, minimum, Level::Information, text)
+                write(&log, minimum, Level::Information, text);
             }));
         }
         let stderr = child.stderr.take();

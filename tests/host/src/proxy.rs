@@ -1,4 +1,4 @@
-//! PROXY mode: YARP's forwarder with the host's retrying client (§2.2).
+//! PROXY mode: YARP's forwarder with the host's retrying client.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -180,7 +180,13 @@ impl hyper::body::Body for Streamed {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.activity.touch();
         match frame {
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            Some(Ok(frame)) => {
+                // hyper does not ask for more once all of a Content-Length is there.
+                if self.body.is_end_stream() {
+                    self.lease.take().into_iter().for_each(Lease::done);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
             Some(Err(error)) => {
                 self.lease = None;
                 Poll::Ready(Some(Err(error.into())))
@@ -216,5 +222,18 @@ impl From<Error> for Failure {
             Error::Connect(_) => Self::Unreachable,
             Error::Exchange(_) | Error::Consumed => Self::Broken,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_attempts_take_almost_two_seconds() {
+        let delays = (1..MAX_ATTEMPTS).map(|attempt| Timing::default().retry_delay * delay_factor(attempt));
+        let delays: Vec<u128> = delays.map(|delay| delay.as_millis()).collect();
+        assert_eq!(delays, [50, 100, 200, 250, 250, 250, 250, 250, 250]);
+        assert_eq!(delays.iter().sum::<u128>(), 1850);
     }
 }

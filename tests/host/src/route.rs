@@ -1,5 +1,5 @@
 //! Route templates as the legacy ASP.NET router matches them: no precedence, case-insensitive, on the path Kestrel
-//! decoded (§3).
+//! decoded. Not imitated: templates with several parameters in a segment, defaults, other constraints.
 
 /// A parsed template.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The host's front: what a request meets before a function (§2.0, §3).
+//! The host's front: what a request meets before a function.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -79,19 +79,21 @@ async fn middlewares(
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
     };
+    let mut permit = None;
     if is_below(&path, "/admin") {
         if let Some(response) = built_in(shared, &job_host, &path, &request).await {
             return response;
         }
-        return function(shared, &job_host, peer, path, request).await;
+    } else {
+        permit = job_host.throttle.enter().await;
+        if permit.is_none() {
+            let mut response = empty(StatusCode::TOO_MANY_REQUESTS);
+            response
+                .headers_mut()
+                .insert("x-function-scaleout", HeaderValue::from_static("1"));
+            return response;
+        }
     }
-    let Some(permit) = job_host.throttle.enter().await else {
-        let mut response = empty(StatusCode::TOO_MANY_REQUESTS);
-        response
-            .headers_mut()
-            .insert("x-function-scaleout", HeaderValue::from_static("1"));
-        return response;
-    };
     let in_flight = job_host.enter();
     let response = function(shared, &job_host, peer, path, request).await;
     let wire = Arc::clone(wire);

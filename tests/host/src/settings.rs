@@ -1,4 +1,4 @@
-//! host.json, local.settings.json and app settings, read and checked as the host does (§1.1, §5, §8).
+//! host.json, local.settings.json and app settings, read and checked as the host does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +12,9 @@ use crate::config::Config;
 use crate::log::Level;
 use crate::{Error, Mode};
 
+/// How long the handler may take until it answers.
+const DEFAULT_INITIALIZATION_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The time a function may run outside a Consumption plan.
 const DEFAULT_FUNCTION_TIMEOUT: Duration = Duration::from_mins(30);
 
@@ -22,7 +25,7 @@ const DEFAULT_BODY_LIMIT: u64 = 104_857_600;
 pub(crate) struct Settings {
     pub(crate) root: PathBuf,
     pub(crate) mode: Mode,
-    /// `enableForwardingHttpRequest` itself: the readiness probe follows redirects only without it (§1.3).
+    /// `enableForwardingHttpRequest` itself: the readiness probe follows redirects only without it.
     pub(crate) forwarding: bool,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
@@ -100,18 +103,17 @@ impl Settings {
             directory,
             stderr_for_errors_only: config.flag("customhandler:description:usestderrorstreamforerrorsonly", true)?,
             initialization_timeout: config
-                .span("customhandler:initializationtimeout")?
-                .flatten()
-                .unwrap_or(Duration::from_secs(30)),
+                .span("customhandler:initializationtimeout", DEFAULT_INITIALIZATION_TIMEOUT)?,
             port: fixed_port(config)?,
             route_prefix: config
                 .text("extensions:http:routeprefix")
                 .unwrap_or("api")
                 .trim_matches('/')
                 .to_owned(),
-            function_timeout: config
-                .span("functiontimeout")?
-                .unwrap_or(Some(DEFAULT_FUNCTION_TIMEOUT)),
+            function_timeout: match config.text("functiontimeout") {
+                Some("-1") => None,
+                _ => Some(config.span("functiontimeout", DEFAULT_FUNCTION_TIMEOUT)?),
+            },
             max_outstanding: unlimited("extensions:http:maxoutstandingrequests")?,
             max_concurrent: unlimited("extensions:http:maxconcurrentrequests")?,
             console_level: console_level(config)?,
@@ -148,7 +150,7 @@ fn is_true(value: Option<&String>) -> bool {
     value.is_some_and(|text| text == "1" || text.eq_ignore_ascii_case("true"))
 }
 
-/// The process environment, the values of local.settings.json it does not set, and what core tools add (§8).
+/// The process environment, the values of local.settings.json it does not set, and what core tools add.
 fn host_environment(
     root: &Path,
     mode: Option<Mode>,

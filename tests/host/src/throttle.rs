@@ -1,4 +1,4 @@
-//! `maxOutstandingRequests` and `maxConcurrentRequests` (§5).
+//! `maxOutstandingRequests` and `maxConcurrentRequests`.
 
 use std::sync::Arc;
 

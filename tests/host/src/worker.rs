@@ -1,4 +1,4 @@
-//! One job host's dispatcher: starts the handler, probes it, restarts it, gives up (§1.3, §1.4).
+//! One job host's dispatcher: starts the handler, probes it, restarts it, gives up.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -45,8 +45,8 @@ pub(crate) struct Worker {
 enum Command {
     /// `kill -9` from outside.
     Crash,
-    /// Kill and start again, for a function that ran out of time.
-    Restart,
+    /// Kill the process with that id and start again, for a function that ran out of time.
+    Restart(u32),
     /// Kill, and nothing after it; answered by dropping the sender.
     Stop(mpsc::Sender<()>),
 }
@@ -119,8 +119,9 @@ impl Worker {
         let _ = self.commands.send(Command::Crash);
     }
 
-    pub(crate) fn restart(&self) {
-        let _ = self.commands.send(Command::Restart);
+    /// Kills that process and starts it again, unless another has taken its place.
+    pub(crate) fn restart(&self, pid: Option<u32>) {
+        let _ = pid.map(|pid| self.commands.send(Command::Restart(pid)));
     }
 
     /// Kills the handler for good.
@@ -224,7 +225,10 @@ impl Dispatcher {
             tokio::select! {
                 command = commands.recv() => match command? {
                     Command::Crash => process.iter_mut().for_each(Process::crash),
-                    Command::Restart => break End::Again(false),
+                    Command::Restart(pid) if process.as_ref().is_some_and(|process| process.pid() == pid) => {
+                        break End::Again(false);
+                    }
+                    Command::Restart(_) => {}
                     Command::Stop(done) => break End::Stopped(done),
                 },
                 exit = ended(&mut process) => {

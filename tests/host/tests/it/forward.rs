@@ -1,4 +1,4 @@
-//! FORWARD mode (§2.1).
+//! FORWARD mode.
 
 use functions_test_host::Mode;
 
@@ -163,6 +163,7 @@ async fn a_chunked_body_is_a_500_and_never_arrives() {
         .send(Request::from("POST /x").chunked("hello"))
         .await
         .assert_bare(500);
+    running.flush().await;
     assert_eq!(running.count("POST /x"), 0);
 }
 
@@ -173,6 +174,7 @@ async fn a_request_header_that_is_not_ascii_is_a_500() {
         .send(Request::from("GET /x").raw_header(b"X-Name: J\xc3\xb6rg"))
         .await
         .assert_bare(500);
+    running.flush().await;
     assert_eq!(running.count("GET /x"), 0);
 }
 
@@ -235,6 +237,7 @@ async fn redirects_are_passed_on() {
     let running = start().await;
     let answer = running.send(Request::from("GET /x").answered(response)).await;
     assert_eq!((answer.status, answer.header("location")), (302, Some("/y")));
+    running.flush().await;
     assert_eq!(running.count("GET /y"), 0);
 }
 
@@ -335,6 +338,7 @@ async fn a_new_connection_that_breaks_is_not_replaced() {
         .header("Echo-Raw", "none")
         .header("Echo-Then", "close");
     running.send(request).await.assert_bare(500);
+    running.flush().await;
     assert_eq!(running.count("answered GET /x"), 1);
 }
 
@@ -353,5 +357,6 @@ async fn a_client_that_goes_away_does_not_matter() {
     running.until("POST /x", 1).await;
     drop(client);
     running.until("answered POST /x", 1).await;
+    running.flush().await;
     assert_eq!(running.count("cancelled"), 0);
 }

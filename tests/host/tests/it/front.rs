@@ -1,4 +1,6 @@
-//! What the host itself answers: limits, routing, keys, throttling, its own endpoints (§2.0, §3, §5, §10.5).
+//! What the host itself answers: limits, routing, keys, throttling, its own endpoints.
+
+use std::time::Duration;
 
 use functions_test_host::{Keys, Mode};
 use serde_json::{Value, json};
@@ -11,7 +13,7 @@ fn users(level: &str, keys: Option<Keys>) -> Fixture {
     std::fs::remove_dir_all(fixture.root().join("catch")).unwrap();
     fixture.function(
         "users",
-        json!({ "authLevel": level, "route": "users/{id?}", "methods": ["get", "post"] }),
+        &json!({ "authLevel": level, "route": "users/{id?}", "methods": ["get", "post"] }),
     );
     fixture.options.keys = keys;
     fixture
@@ -116,14 +118,23 @@ async fn the_hosts_own_endpoints_come_before_functions() {
 #[tokio::test]
 async fn a_health_ping_reaches_the_handler() {
     let running = Fixture::new(Mode::Proxy).start().await;
-    running.until("Worker process started and initialized.", 1).await;
+    let pings = || {
+        running
+            .host
+            .log()
+            .iter()
+            .filter(|line| line.text == "answered GET /")
+            .count()
+    };
     running.send("GET /admin/host/ping").await;
-    assert_eq!(running.count("answered GET /"), 1, "the readiness probe's");
+    running.flush().await;
+    assert_eq!(pings(), 1, "the readiness probe's");
     running
         .send(Request::from("GET /admin/host/ping").header("User-Agent", "ElasticScaleController"))
         .await;
     running.send("GET /admin/host/ping?checkHealth=1").await;
-    running.until("answered GET /", 3).await;
+    running.flush().await;
+    assert_eq!(pings(), 3);
 }
 
 #[tokio::test]
@@ -169,6 +180,7 @@ async fn a_body_over_the_limit_is_a_500() {
             .write(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 104857601\r\n\r\n")
             .await;
         client.read().await.assert_bare(500);
+        running.flush().await;
         assert_eq!(running.count("POST /x"), 0);
     }
 }
@@ -204,6 +216,7 @@ async fn a_body_with_a_length_is_read_before_the_handler_is_asked() {
             .await;
         // Another request overtakes it.
         running.echo("GET /overtakes").await;
+        running.flush().await;
         assert_eq!(running.count("POST /x"), 0);
         client.write(b"2").await;
         assert_eq!(client.read().await.status, 200);
@@ -253,6 +266,7 @@ async fn more_than_the_concurrent_requests_wait() {
         running.echo("GET /next").await
     });
     assert_eq!((first.text("target"), second.text("target")), ("/slow", "/next"));
+    running.flush().await;
     let log = running.host.log();
     let at = |text: &str| log.iter().position(|line| line.text == text).unwrap();
     assert!(at("answered GET /slow") < at("GET /next"));
@@ -306,5 +320,48 @@ async fn an_unsolicited_408_on_a_spare_connection_hurts_nobody_later() {
     running.until("unsolicited", 1).await;
     for _ in 0..3 {
         running.echo("GET /x").await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_idle_for_too_long_is_not_used_again() {
+    let mut fixture = Fixture::new(Mode::Proxy);
+    fixture.options.timing.idle_timeout = Duration::from_nanos(4);
+    let running = fixture.start().await;
+    let first = running.echo("GET /x").await;
+    let second = running.echo("GET /x").await;
+    assert_ne!(first.number("connection"), second.number("connection"));
+}
+
+#[tokio::test]
+async fn an_asterisk_is_the_root() {
+    for mode in BOTH {
+        assert_eq!(
+            Fixture::new(mode).start().await.echo("OPTIONS *").await.text("target"),
+            "/"
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_requests_at_once_each_get_their_own_answer() {
+    for mode in BOTH {
+        let mut fixture = Fixture::new(mode);
+        fixture.options.timing.spare_every = 4;
+        let running = std::sync::Arc::new(fixture.start().await);
+        let mut requests = tokio::task::JoinSet::new();
+        for number in 0..100 {
+            let running = std::sync::Arc::clone(&running);
+            requests.spawn(async move {
+                let body = format!("body {number}");
+                for _ in 0..5 {
+                    let echo = running.echo(Request::from("POST /x").body(&body)).await;
+                    assert_eq!(echo.text("body"), body);
+                }
+            });
+        }
+        while let Some(outcome) = requests.join_next().await {
+            outcome.unwrap();
+        }
     }
 }

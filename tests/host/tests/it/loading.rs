@@ -1,4 +1,4 @@
-//! host.json, app settings, function.json (§1.1, §3).
+//! host.json, app settings, function.json.
 
 use functions_test_host::{Error, Mode};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn with_host_json(change: impl FnOnce(&mut Value)) -> Fixture {
     let file = fixture.root().join("host.json");
     let mut content = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     change(&mut content);
-    fixture.host_json(content);
+    fixture.host_json(&content);
     fixture
 }
 
@@ -143,12 +143,12 @@ async fn a_function_in_error_is_left_out_and_the_others_load() {
     fixture.write("broken/function.json", "{");
     fixture.write("empty/function.json", r#"{ "bindings": [] }"#);
     fixture.write("nested/deeper/function.json", r#"{ "bindings": [] }"#);
-    fixture.function("1st", json!({}));
-    fixture.function("host", json!({}));
-    fixture.function("administration", json!({ "route": "/Administration/x" }));
-    fixture.function("webhook", json!({ "route": "runtime/x" }));
-    fixture.function("level", json!({ "authLevel": "nobody" }));
-    fixture.function("double", json!({ "route": "{*Path}", "methods": ["get"] }));
+    fixture.function("1st", &json!({}));
+    fixture.function("host", &json!({}));
+    fixture.function("administration", &json!({ "route": "/Administration/x" }));
+    fixture.function("webhook", &json!({ "route": "runtime/x" }));
+    fixture.function("level", &json!({ "authLevel": "nobody" }));
+    fixture.function("double", &json!({ "route": "{*Path}", "methods": ["get"] }));
     let running = fixture.start().await;
     let names: Vec<String> = running.host.functions().into_iter().map(|(name, ..)| name).collect();
     assert_eq!(names, ["catch"]);
@@ -169,7 +169,7 @@ async fn a_function_in_error_is_left_out_and_the_others_load() {
 #[tokio::test]
 async fn one_route_may_serve_different_methods() {
     let fixture = Fixture::bare();
-    fixture.host_json(json!({
+    fixture.host_json(&json!({
         "version": "2.0",
         "customHandler": {
             "description": { "defaultExecutablePath": env!("CARGO_BIN_EXE_echo_handler") },
@@ -178,11 +178,11 @@ async fn one_route_may_serve_different_methods() {
     }));
     fixture.function(
         "read",
-        json!({ "authLevel": "anonymous", "route": "users", "methods": ["get"] }),
+        &json!({ "authLevel": "anonymous", "route": "users", "methods": ["get"] }),
     );
     fixture.function(
         "write",
-        json!({ "authLevel": "anonymous", "route": "users", "methods": ["post"] }),
+        &json!({ "authLevel": "anonymous", "route": "users", "methods": ["post"] }),
     );
     let running = fixture.start().await;
     assert_eq!(running.host.functions().len(), 2);
@@ -192,7 +192,7 @@ async fn one_route_may_serve_different_methods() {
 #[tokio::test]
 async fn functions_can_be_listed_or_disabled() {
     let only = with_host_json(|host| host["functions"] = json!(["other"]));
-    only.function("other", json!({ "authLevel": "anonymous" }));
+    only.function("other", &json!({ "authLevel": "anonymous" }));
     let running = only.start().await;
     assert_eq!(running.host.functions().len(), 1);
     running.send("GET /x").await.assert_bare(404);
@@ -204,8 +204,8 @@ async fn functions_can_be_listed_or_disabled() {
 #[tokio::test]
 async fn the_first_function_by_name_wins() {
     let fixture = Fixture::new(Mode::Proxy);
-    fixture.function("Z-health", json!({ "authLevel": "function", "route": "health" }));
-    fixture.function("A-other", json!({ "authLevel": "function", "route": "other" }));
+    fixture.function("Z-health", &json!({ "authLevel": "function", "route": "health" }));
+    fixture.function("A-other", &json!({ "authLevel": "function", "route": "other" }));
     let mut fixture = fixture;
     fixture.options.keys = Some([("_master".to_owned(), "m".to_owned())].into());
     let running = fixture.start().await;

@@ -1,9 +1,12 @@
-//! The test host against what is known of the real one. `§` refers to the description of the Functions host.
+//! The test host against what is known of the real one.
+#![expect(clippy::unwrap_used, reason = "whatever fails here fails a test")]
 
 mod forward;
 mod front;
 mod lifecycle;
 mod loading;
+mod output;
 mod project;
 mod proxy;
+mod proxy_failures;
 mod support;

@@ -28,7 +28,7 @@ impl Fixture {
     /// One anonymous catch-all function, no prefix, and `echo_handler`.
     pub(crate) fn new(mode: Mode) -> Self {
         let fixture = Self::bare();
-        fixture.host_json(json!({
+        fixture.host_json(&json!({
             "version": "2.0",
             "customHandler": {
                 "description": { "defaultExecutablePath": env!("CARGO_BIN_EXE_echo_handler") },
@@ -37,7 +37,7 @@ impl Fixture {
             },
             "extensions": { "http": { "routePrefix": "" } },
         }));
-        fixture.function("catch", json!({ "authLevel": "anonymous", "route": "{*path}" }));
+        fixture.function("catch", &json!({ "authLevel": "anonymous", "route": "{*path}" }));
         fixture
     }
 
@@ -48,7 +48,7 @@ impl Fixture {
         let mut options = Options::new(root.path());
         let lines = Arc::clone(&log);
         options.log = Some(Arc::new(move |line: &Line| {
-            lines.send_modify(|lines| lines.push(line.clone()))
+            lines.send_modify(|lines| lines.push(line.clone()));
         }));
         options.timing.retry_delay = Duration::from_millis(2);
         options.timing.spare_every = 0;
@@ -59,12 +59,12 @@ impl Fixture {
         self.root.path()
     }
 
-    pub(crate) fn host_json(&self, content: Value) {
+    pub(crate) fn host_json(&self, content: &Value) {
         self.write("host.json", &content.to_string());
     }
 
     /// A function with an HTTP trigger with these members and an HTTP output.
-    pub(crate) fn function(&self, name: &str, trigger: Value) {
+    pub(crate) fn function(&self, name: &str, trigger: &Value) {
         let mut binding = json!({ "type": "httpTrigger", "direction": "in", "name": "req" });
         binding
             .as_object_mut()
@@ -141,6 +141,13 @@ impl Running {
     /// How many lines have that text.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.host.log().iter().filter(|line| line.text.contains(text)).count()
+    }
+
+    /// Waits until all the handler has printed so far is in the log.
+    pub(crate) async fn flush(&self) {
+        let flushes = self.count("answered GET /flush");
+        self.send("GET /flush").await;
+        self.until("answered GET /flush", flushes + 1).await;
     }
 
     pub(crate) fn line(&self, text: &str) -> Line {

@@ -1,0 +1,348 @@
+//! The command line, as an operator uses it: the real executable on a store of its own, beside a running server.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with an embedded store.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scimgate"));
+        command
+            .args(words)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    #[track_caller]
+    fn json(&self, words: &[&str]) -> Value {
+        let output = self.run(&[words, &["--json"]].concat());
+        assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The command ends with a code of its own and one line that has these words.
+    #[track_caller]
+    fn fails(&self, words: &[&str], code: i32, says: &str) {
+        check_failure(&self.run(words), code, says);
+    }
+}
+
+#[track_caller]
+fn check_failure(output: &Output, code: i32, says: &str) {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(says), "{said}");
+    assert!(code != 1 || said.lines().count() == 1, "more than one line: {said}");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A server on a free port; ends with the test.
+struct Server {
+    child: Child,
+    greeting: String,
+    port: u16,
+}
+
+impl Server {
+    fn start(desk: &Desk, environment: &[(&str, &str)]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = desk.command(&["serve"]);
+        command
+            .env("SCIMGATE_PORT", port.to_string())
+            .envs(environment.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("listens on") && !greeting.contains("/Users'") {
+            assert!(
+                lines.read_line(&mut greeting).unwrap() > 0,
+                "the server ended: {greeting}"
+            );
+        }
+        Self { child, greeting, port }
+    }
+
+    fn status(&self, tenant: &str, token: &str) -> u16 {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(
+            stream,
+            "GET /scim/{tenant}/Users HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The printed curl line is what a newcomer tries first.
+#[test]
+fn the_first_start_prints_a_line_that_works_when_pasted() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &[]);
+    let line = server.greeting.split("Try it:").nth(1).unwrap().trim();
+    assert!(line.starts_with("curl "), "{line}");
+    let pasted = Command::new("sh").arg("-c").arg(line).output().unwrap();
+    let user: Value = serde_json::from_slice(&pasted.stdout).unwrap_or_else(|_| panic!("{}", text(&pasted.stderr)));
+    assert_eq!(user["userName"], "bjensen@example.com");
+    assert_eq!(desk.json(&["tenant", "list"])[0]["users"], 1);
+}
+
+#[test]
+fn the_second_start_prints_no_secret() {
+    let desk = Desk::new();
+    drop(Server::start(&desk, &[]));
+    let server = Server::start(&desk, &[]);
+    assert!(!server.greeting.contains("sg_"), "{}", server.greeting);
+}
+
+#[test]
+fn a_bootstrap_tenant_takes_the_place_of_demo() {
+    let desk = Desk::new();
+    let bootstrap = [
+        ("SCIMGATE_BOOTSTRAP_TENANT", "acme"),
+        ("SCIMGATE_BOOTSTRAP_TOKEN", "a-secret-from-elsewhere"),
+    ];
+    for _ in 0..2 {
+        let server = Server::start(&desk, &bootstrap);
+        assert_eq!(server.status("acme", "a-secret-from-elsewhere"), 200);
+        assert!(!server.greeting.contains("a-secret"), "{}", server.greeting);
+    }
+    let tenants = desk.json(&["tenant", "list"]);
+    assert_eq!(tenants.as_array().unwrap().len(), 1);
+    assert_eq!(tenants[0]["name"], "acme");
+}
+
+#[test]
+fn tokens_are_rotated_while_the_server_runs() {
+    let desk = Desk::new();
+    let first = desk.json(&["tenant", "create", "Acme", "--title", "Acme Inc."]);
+    let server = Server::start(&desk, &[]);
+    let first_secret = first["secretToken"].as_str().unwrap();
+    assert!(first_secret.len() <= 64, "{first_secret}");
+    assert_eq!(server.status("acme", first_secret), 200);
+
+    let second = desk.json(&["token", "create", "acme", "--label", "rotation", "--expires", "90d"]);
+    assert_eq!(server.status("acme", second["secretToken"].as_str().unwrap()), 200);
+    let tokens = desk.json(&["token", "list", "acme"]);
+    assert_eq!(tokens.as_array().unwrap().len(), 2);
+    assert!(!tokens.to_string().contains("sg_"), "{tokens}");
+
+    let id = first["token"]["id"].as_str().unwrap();
+    let revoked = desk.json(&["token", "revoke", "acme", id]);
+    assert!(revoked["refusedEverywhereFrom"].is_string());
+    // Another process believes it for 60 s more; a new one does not.
+    drop(server);
+    assert_eq!(Server::start(&desk, &[]).status("acme", first_secret), 401);
+}
+
+#[test]
+fn an_imported_secret_works_whatever_its_length() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let long = "x".repeat(2_000);
+    for (secret, ends) in [("short", "\n"), (&long, ""), ("eyJhbGciOi.eyJ.c2ln+/=", "\r\n")] {
+        let mut child = desk.command(&["token", "import", "acme", "--json"]);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(format!("{secret}{ends}").as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert!(
+            !text(&output.stdout).contains(secret),
+            "an imported secret is not shown again"
+        );
+        let server = Server::start(&desk, &[]);
+        assert_eq!(server.status("acme", secret), 200, "{} characters", secret.len());
+    }
+}
+
+#[test]
+fn a_tenant_is_shown_renamed_and_found_without_case() {
+    let desk = Desk::new();
+    let made = desk.json(&["tenant", "create", "acme", "--contact", "it@acme.example"]);
+    assert_eq!(made["tenantUrl"], "http://localhost:8080/scim/acme");
+    assert_eq!(
+        desk.json(&["tenant", "create", "ACME", "--if-absent"])["created"],
+        false
+    );
+    desk.json(&["tenant", "rename", "acme", "acme-corp"]);
+    let shown = desk.json(&["tenant", "show", "Acme-Corp"]);
+    assert_eq!(shown["contact"], "it@acme.example");
+    desk.fails(&["tenant", "show", "acme"], 1, "there is no tenant 'acme'");
+    let server = Server::start(&desk, &[]);
+    let secret = made["secretToken"].as_str().unwrap();
+    assert_eq!(server.status("acme-corp", secret), 200);
+    assert_eq!(server.status("acme", secret), 401);
+}
+
+#[test]
+fn a_tenant_is_deleted_only_on_purpose_and_in_steps() {
+    let desk = Desk::new();
+    let made = desk.json(&["tenant", "create", "acme"]);
+    desk.fails(&["tenant", "delete", "acme"], 1, "--yes");
+    let deleted = desk.json(&["tenant", "delete", "acme", "--yes", "--no-wait"]);
+    assert_eq!(deleted["finished"], false);
+    desk.fails(&["tenant", "create", "acme"], 1, "is being removed");
+    desk.fails(&["token", "create", "acme"], 1, "is being removed");
+    assert_eq!(desk.json(&["tenant", "list"])[0]["deleting"], true);
+    desk.json(&["tenant", "create", "other"]);
+    let server = Server::start(&desk, &[]);
+    assert_eq!(server.status("acme", made["secretToken"].as_str().unwrap()), 401);
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    for (words, code, says) in [
+        (vec!["tenant", "create", "acme"], 1, "there is a tenant 'acme' already"),
+        (vec!["tenant", "create", "a"], 1, "2 to 63 characters"),
+        (vec!["tenant", "create", "V2"], 1, "is none of"),
+        (vec!["tenant", "create", "x-"], 1, "2 to 63 characters"),
+        (vec!["token", "revoke", "acme", "nope"], 1, "has no token 'nope'"),
+        (vec!["token", "create", "nobody"], 1, "there is no tenant 'nobody'"),
+        (vec!["token", "import", "acme"], 1, "it is empty"),
+        (vec!["token", "create", "acme", "--expires", "soon"], 2, "such as 90d"),
+        (vec!["--store", "bogus:", "tenant", "list"], 2, "sqlite:<path>"),
+        (
+            vec!["--store", "tables:", "tenant", "list"],
+            1,
+            "SCIMGATE_TABLES_ENDPOINT",
+        ),
+        (
+            vec!["--store", "sqlite:/nonexistent/x.db", "serve", "--port", "0"],
+            1,
+            "/nonexistent/x.db",
+        ),
+        (
+            vec![
+                "--store",
+                "tables:",
+                "--tables-endpoint",
+                "http://x.example",
+                "serve",
+                "--port",
+                "0",
+            ],
+            1,
+            "https",
+        ),
+        (vec!["--store", "tables:", "serve", "--show-bodies"], 1, "personal data"),
+    ] {
+        desk.fails(&words, code, says);
+    }
+}
+
+/// A malformed connection string names the setting, never its value.
+#[test]
+fn a_connection_string_is_never_echoed() {
+    let desk = Desk::new();
+    for words in [["tenant", "list"].as_slice(), &["serve", "--port", "0"]] {
+        let mut command = desk.command(words);
+        command.env("SCIMGATE_STORE", "tables:");
+        command.env("SCIMGATE_TABLES_CONNECTION", "AccountName=acme;AccountKey=hunter2");
+        let output = command.output().unwrap();
+        check_failure(&output, 1, "SCIMGATE_TABLES_CONNECTION");
+        assert!(!text(&output.stderr).contains("hunter2"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_server() {
+    let desk = Desk::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    desk.fails(
+        &["serve", "--port", &port],
+        1,
+        &format!("can't listen on 127.0.0.1:{port}"),
+    );
+}
+
+/// functions-host.md §1.4: the host never starts a handler again that ended with 0, and does so at once after 200.
+#[test]
+fn a_signal_ends_the_server_with_a_code_that_is_not_0() {
+    for (environment, signal, code) in [
+        (vec![], "TERM", 143),
+        (vec![], "INT", 130),
+        (vec![("FUNCTIONS_CUSTOMHANDLER_PORT", "0")], "TERM", 200),
+    ] {
+        let desk = Desk::new();
+        let bootstrap = [
+            ("SCIMGATE_BOOTSTRAP_TENANT", "acme"),
+            ("SCIMGATE_BOOTSTRAP_TOKEN", "a-secret-from-elsewhere"),
+        ];
+        let mut server = Server::start(&desk, &[environment.as_slice(), &bootstrap].concat());
+        let pid = server.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(server.child.wait().unwrap().code(), Some(code), "{signal}");
+    }
+}
+
+/// The reference of all settings is `--help`.
+#[test]
+fn help_names_every_setting() {
+    let desk = Desk::new();
+    let help = text(&desk.run(&["--help"]).stdout);
+    let settings = [
+        "STORE",
+        "TABLES_CONNECTION",
+        "TABLES_ENDPOINT",
+        "TABLE",
+        "PUBLIC_URL",
+        "PORT",
+        "ADDRESS",
+        "BASE_PATHS",
+        "TRUST_PROXY",
+        "SUPPORT",
+        "DEADLINE",
+        "BOOTSTRAP_TENANT",
+        "BOOTSTRAP_TOKEN",
+    ];
+    for setting in settings {
+        assert!(help.contains(&format!("SCIMGATE_{setting}")), "{setting}: {help}");
+    }
+}
