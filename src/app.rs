@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep};
 
 mod azure;
 
+pub use azure::http_client;
+
 use crate::{
     ambient::Ambient,
     config::{Settings, StoreSetting},

@@ -69,22 +69,25 @@ fn identity(settings: &Settings) -> Result<Arc<dyn TokenCredential>, OpenError> 
     Ok(ManagedIdentityCredential::new(Some(options)).map_err(failed)?)
 }
 
-/// One HTTP client's worth of options: pooled connections, one TLS stack.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that makes HTTP clients")]
 fn client_options() -> Result<ClientOptions, OpenError> {
+    let client = http_client().map_err(|error| OpenError::Setting(format!("no HTTP client: {error}")))?;
+    Ok(ClientOptions {
+        transport: Some(Transport::new(Arc::new(client))),
+        ..ClientOptions::default()
+    })
+}
+
+/// A client with pooled connections and the one TLS stack; it follows no redirects.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that makes HTTP clients")]
+pub fn http_client() -> reqwest::Result<reqwest::Client> {
     // Another client may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
+    reqwest::Client::builder()
         .connect_timeout(CONNECT_TIME)
         .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
         .pool_idle_timeout(KEEP_IDLE)
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| OpenError::Setting(format!("no HTTP client: {error}")))?;
-    Ok(ClientOptions {
-        transport: Some(Transport::new(Arc::new(client))),
-        ..ClientOptions::default()
-    })
 }
 
 /// What an operator does about a store that refuses us; nothing for failures that pass by themselves.

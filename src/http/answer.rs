@@ -3,15 +3,15 @@
 use std::{fmt::Write, time::Duration};
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde_json::{Map, Value};
 
-use super::{call::Failure, console::RefusedBy};
+use super::{call::Failure, console::RefusedBy, reference::Reference};
 use crate::{
     app::App,
     directory,
@@ -119,32 +119,34 @@ impl Answer {
 }
 
 /// The response to a request that failed.
-pub(super) fn failed(app: &App, failure: &Failure) -> HttpResponse {
+pub(super) fn failed(app: &App, request: &HttpRequest, failure: &Failure) -> HttpResponse {
+    let reference = Reference::of(request);
     match failure {
-        Failure::Refused(error) | Failure::Directory(directory::Error::Refused(error)) => refused(app, error),
+        Failure::Refused(error) | Failure::Directory(directory::Error::Refused(error)) => {
+            refusal(app, error, reference, None)
+        }
         Failure::Method(error, allowed) => {
-            let mut response = refused(app, error);
-            let allowed = actix_web::http::header::HeaderValue::from_static(allowed);
-            response.headers_mut().insert(ALLOW, allowed);
+            let mut response = refusal(app, error, reference, None);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             response
         }
         Failure::Directory(error) => {
-            tracing::error!(%error, "a request failed");
+            tracing::error!(%error, reference = reference.map(tracing::field::display), "a request failed");
             let rule = match error {
                 directory::Error::Store(store::Error::Changed(_) | store::Error::Missing(_)) => Rule::Conflict,
                 _ => Rule::StorageUnavailable,
             };
-            respond(app, &rule.error(), error.retry_after())
+            refusal(app, &rule.error(), reference, error.retry_after())
         }
     }
 }
 
-/// The response to a request that was refused.
-pub(super) fn refused(app: &App, error: &Refused) -> HttpResponse {
-    respond(app, error, None)
+/// The response to a request whose handler panicked or failed outside our own code.
+pub(super) fn internal(app: &App, request: &HttpRequest) -> HttpResponse {
+    refusal(app, &Rule::Internal.error(), Reference::of(request), None)
 }
 
-fn respond(app: &App, error: &Refused, retry_after: Option<Duration>) -> HttpResponse {
+fn refusal(app: &App, error: &Refused, reference: Option<Reference>, retry_after: Option<Duration>) -> HttpResponse {
     let status = StatusCode::from_u16(error.status()).expect("the table holds HTTP statuses");
     let mut response = HttpResponse::build(status);
     response.insert_header((CONTENT_TYPE, SCIM_JSON));
@@ -155,14 +157,19 @@ fn respond(app: &App, error: &Refused, retry_after: Option<Duration>) -> HttpRes
         let seconds = retry_after.unwrap_or(RETRY_AFTER_DEFAULT).as_secs().max(1);
         response.insert_header((RETRY_AFTER, seconds.to_string()));
     }
-    let support = app
-        .settings
-        .support
-        .as_deref()
-        .filter(|_| status.as_u16() == 401 || status.is_server_error());
-    let support = support.map(|support| format!("Support: {support}"));
+    let wants_support = status == StatusCode::UNAUTHORIZED || status.is_server_error();
+    let support = app.settings.support.as_deref().filter(|_| wants_support);
+    let suffix = [
+        support.map(|support| format!("Support: {support}.")),
+        reference.map(|one| one.to_string()),
+    ];
+    let suffix = suffix.into_iter().flatten().collect::<Vec<_>>().join(" ");
     response.extensions_mut().insert(RefusedBy(error.rule().entry().name));
-    response.body(error.body(support.as_deref()).to_string())
+    response.body(
+        error
+            .body(Some(&suffix).filter(|suffix| !suffix.is_empty()).map(String::as_str))
+            .to_string(),
+    )
 }
 
 fn spell(trace: &Trace) -> String {

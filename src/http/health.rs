@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::{app::App, rows::CONTROL, scim::error::Rule};
 
-use super::answer;
+use super::call::Failure;
 
 /// How long the store may take to be called ready.
 const READY_TIME: Duration = Duration::from_secs(3);
@@ -20,15 +20,16 @@ pub(super) fn alive() -> HttpResponse {
 }
 
 /// The store answers, and the process is not about to stop.
-pub(super) async fn ready(app: &App) -> HttpResponse {
-    let Some(service) = app.service().filter(|_| !app.is_draining()) else {
-        return answer::refused(app, &Rule::Starting.error());
-    };
+pub(super) async fn ready(app: &App) -> Result<HttpResponse, Failure> {
+    let service = app
+        .service()
+        .filter(|_| !app.is_draining())
+        .ok_or_else(|| Rule::Starting.error())?;
     let probe = service.store.get(CONTROL, &["ready"]);
     match timeout(READY_TIME, probe).await {
-        Ok(Ok(_)) => HttpResponse::Ok()
+        Ok(Ok(_)) => Ok(HttpResponse::Ok()
             .content_type("text/plain")
-            .body("scimgate is ready\n"),
-        _ => answer::refused(app, &Rule::StorageUnavailable.error()),
+            .body("scimgate is ready\n")),
+        _ => Err(Rule::StorageUnavailable.error().into()),
     }
 }

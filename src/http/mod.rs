@@ -17,7 +17,10 @@ mod console;
 mod discovery;
 pub mod edge;
 mod health;
+mod reference;
 mod resources;
+#[cfg(test)]
+mod tests;
 
 pub use address::BasePath;
 
@@ -29,23 +32,18 @@ use call::{Call, Failure};
 /// Every request comes in here.
 pub(crate) async fn entry(app: &App, request: &HttpRequest, payload: Payload) -> HttpResponse {
     let began = Instant::now();
-    let response = answer(app, request, payload).await;
+    let answer = answer(app, request, payload).await;
+    let response = answer.unwrap_or_else(|failure| answer::failed(app, request, &failure));
     console::tell(request, &response, began.elapsed());
     console::show_response(app, response)
 }
 
-async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> HttpResponse {
-    let address = match Address::parse(request.path(), &app.settings.base_paths()) {
-        Ok(address) => address,
-        Err(refused) => return answer::refused(app, &refused),
-    };
-    match address {
-        Address::Root | Address::Live => health::alive(),
+async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
+    match Address::parse(request.path(), &app.settings.base_paths())? {
+        Address::Root | Address::Live => Ok(health::alive()),
         Address::Ready => health::ready(app).await,
         Address::Scim { base, tenant, endpoint } => {
-            let Some(service) = app.service() else {
-                return answer::refused(app, &Rule::Starting.error());
-            };
+            let service = app.service().ok_or_else(|| Rule::Starting.error())?;
             let deadline = Instant::now() + app.settings.deadline();
             let call = Call {
                 app,
@@ -56,11 +54,10 @@ async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> HttpRespo
                 deadline,
             };
             // Behind the deadline the store's last try may still be under way; nobody waits for it.
-            match timeout_at(deadline, scim(&call, endpoint, payload)).await {
-                Ok(Ok(answer)) => answer.respond(),
-                Ok(Err(failure)) => answer::failed(app, &failure),
-                Err(_) => answer::refused(app, &Rule::DeadlineExceeded.error()),
-            }
+            let answer = timeout_at(deadline, scim(&call, endpoint, payload)).await;
+            answer
+                .unwrap_or_else(|_| Err(Rule::DeadlineExceeded.error().into()))
+                .map(Answer::respond)
         }
     }
 }

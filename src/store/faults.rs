@@ -59,6 +59,8 @@ pub enum Fault {
     LandLater,
     /// The call waits this long (tokio's time) before it starts; adds to whatever else is told for it.
     Delay(Duration),
+    /// The call panics, as a store with a bug would.
+    Panic,
 }
 
 #[derive(Default)]
@@ -145,6 +147,7 @@ impl FaultStore {
             Some(Fault::Unavailable | Fault::LoseRequest | Fault::LandBefore(_) | Fault::LandLater) => {
                 Err(Error::Unavailable(INJECTED.into()))
             }
+            Some(Fault::Panic) => panic!("{INJECTED}"),
         }
     }
 }
@@ -204,6 +207,7 @@ impl Store for FaultStore {
             Some(Fault::LoseRequest) => return Err(Error::Unknown(INJECTED.into())),
             Some(Fault::LandBefore(calls)) => Some(calls),
             Some(Fault::LandLater) => None,
+            Some(Fault::Panic) => panic!("{INJECTED}"),
         };
         self.plan().adrift.push(Adrift {
             partition: partition.to_owned(),

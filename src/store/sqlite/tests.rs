@@ -305,3 +305,36 @@ async fn paused_time_stands_still_while_the_store_works() {
         .unwrap();
     assert_eq!(start.elapsed(), std::time::Duration::ZERO);
 }
+
+/// SQLite's own checkpoints never end while another process goes on writing: the log grew to 500 MiB within seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_stays_short_under_two_writers_and_reads() {
+    let place = Place::new();
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut writing = tokio::task::JoinSet::new();
+    let mut reading = tokio::task::JoinSet::new();
+    for name in ["one", "two"] {
+        let store = Arc::new(place.open());
+        for caller in 0..32 {
+            let store = Arc::clone(&store);
+            writing.spawn(async move {
+                for n in 0..50 {
+                    let key = format!("{:08x}-{caller}-{n}", fastrand::u32(..));
+                    store.commit(name, &[insert(&key, &[7; 20_000])]).await.unwrap();
+                }
+            });
+        }
+        let over = Arc::clone(&over);
+        reading.spawn(async move {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                store.scan(name, "8", "~", 100).await.unwrap();
+            }
+        });
+    }
+    writing.join_all().await;
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    reading.join_all().await;
+    let log = fs::metadata(place.0.path().join("rows.db-wal")).unwrap().len();
+    let file = fs::metadata(place.file()).unwrap().len();
+    assert!(log < file / 2, "a log of {log} bytes, a file of {file}");
+}
