@@ -205,3 +205,94 @@ fn decode(segment: &str) -> String {
         .decode_utf8_lossy()
         .into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, BasePath, Endpoint};
+    use crate::scim::error::Rule;
+
+    fn bases() -> Vec<BasePath> {
+        let earlier = ["/api/scim", "/api/{tenant}/scim/v2"].map(|text| text.parse().unwrap());
+        std::iter::once(BasePath::standard()).chain(earlier).collect()
+    }
+
+    #[track_caller]
+    fn check(path: &str, base: &str, tenant: Option<&str>, endpoint: Endpoint) {
+        let expected = Address::Scim {
+            base: base.to_owned(),
+            tenant: tenant.map(str::to_owned),
+            endpoint,
+        };
+        assert_eq!(Address::parse(path, &bases()).unwrap(), expected, "{path}");
+    }
+
+    #[track_caller]
+    fn check_refused(path: &str, rule: Rule) {
+        assert_eq!(Address::parse(path, &bases()).unwrap_err().rule(), rule, "{path}");
+    }
+
+    #[test]
+    fn a_path_names_tenant_and_endpoint() {
+        let users = || Endpoint::Resources("Users".to_owned());
+        let user = |id: &str| Endpoint::Resource("Users".to_owned(), id.to_owned());
+        check("/scim/acme", "/scim/acme", Some("acme"), Endpoint::TenantUrl);
+        check("/scim/acme/", "/scim/acme", Some("acme"), Endpoint::TenantUrl);
+        check("/scim/acme/Users", "/scim/acme", Some("acme"), users());
+        check("/scim/acme//Users/", "/scim/acme", Some("acme"), users());
+        check("/scim/acme/v2/Users", "/scim/acme/v2", Some("acme"), users());
+        check("/scim/ACME/Users/1", "/scim/ACME", Some("ACME"), user("1"));
+        check("/scim/acme/Users/a%40b%2Bc", "/scim/acme", Some("acme"), user("a@b+c"));
+        check(
+            "/scim/acme/Me",
+            "/scim/acme",
+            Some("acme"),
+            Endpoint::Resources("Me".to_owned()),
+        );
+        check("/scim/acme/Users/1/2", "/scim/acme", Some("acme"), Endpoint::Unknown);
+        let urn = "urn:ietf:params:scim:schemas:core:2.0:User";
+        check(
+            &format!("/scim/acme/Schemas/{urn}"),
+            "/scim/acme",
+            Some("acme"),
+            Endpoint::Schema(urn.to_owned()),
+        );
+    }
+
+    /// design §2: an earlier endpoint's places; without `{tenant}` the credential names the tenant.
+    #[test]
+    fn earlier_base_paths_keep_working() {
+        let users = || Endpoint::Resources("Users".to_owned());
+        check("/api/scim/Users", "/api/scim", None, users());
+        check("/api/scim/v2/Users", "/api/scim/v2", None, users());
+        check("/api/acme/scim/v2/Users", "/api/acme/scim/v2", Some("acme"), users());
+        check_refused("/api/acme/Users", Rule::UnknownEndpoint);
+    }
+
+    #[test]
+    fn what_was_pasted_wrongly_is_told_what_to_paste() {
+        check_refused("/scim/Users", Rule::NoTenantInPath);
+        check_refused("/scim", Rule::NoTenantInPath);
+        check_refused("/scim/v2/Users", Rule::NoTenantInPath);
+        check_refused("/scim/acme/Users/Users", Rule::TenantUrlHasResource);
+        check_refused("/scim/acme/Users/Schemas", Rule::TenantUrlHasResource);
+        check_refused("/favicon.ico", Rule::UnknownEndpoint);
+    }
+
+    #[test]
+    fn a_base_path_is_plain_text_and_one_tenant() {
+        for (text, valid) in [
+            ("/api/scim", true),
+            ("/api/{tenant}/scim/v2", true),
+            ("api/scim", false),
+            ("/", false),
+            ("", false),
+            ("/{tenant}/{tenant}", false),
+            ("/a b", false),
+            ("/{other}", false),
+            ("/admin/scim", false),
+            ("/manage", false),
+        ] {
+            assert_eq!(text.parse::<BasePath>().is_ok(), valid, "{text}");
+        }
+    }
+}

@@ -184,3 +184,37 @@ fn is_host(text: &str) -> bool {
     };
     text.len() <= 255 && port_fits && host_fits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_host;
+
+    /// RFC 3986 §3.2.2, without what no DNS name has.
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for (text, valid) in [
+            ("example.com", true),
+            ("localhost:8080", true),
+            ("xn--bcher-kva.example", true),
+            ("10.0.0.1:1", true),
+            ("[::1]", true),
+            ("[::1]:8080", true),
+            ("", false),
+            (":80", false),
+            ("a b", false),
+            ("a/b", false),
+            ("a@b", false),
+            ("a?b", false),
+            ("a\"b", false),
+            ("<script>", false),
+            ("example.com:99999", false),
+            ("example.com:", false),
+            ("::1", false),
+            ("[]", false),
+            ("[x]", false),
+        ] {
+            assert_eq!(is_host(text), valid, "{text}");
+        }
+        assert!(!is_host(&"a".repeat(256)));
+    }
+}

@@ -155,12 +155,12 @@ async fn mutate(world: &World, method: &str, id: &str) -> Answer {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
         "Operations": [{ "op": "replace", "path": "userName", "value": "b" }],
     });
-    let path = format!("/Users/{id}");
+    let one = format!("/Users/{id}");
     match method {
         "POST" => world.send("POST", "/Users", Some(&user("b"))).await,
-        "PUT" => world.send("PUT", &path, Some(&user("b"))).await,
-        "PATCH" => world.send("PATCH", &path, Some(&patch)).await,
-        _ => world.send("DELETE", &path, None).await,
+        "PUT" => world.send("PUT", &one, Some(&user("b"))).await,
+        "PATCH" => world.send("PATCH", &one, Some(&patch)).await,
+        _ => world.send("DELETE", &one, None).await,
     }
 }
 

@@ -20,6 +20,8 @@ mod authenticate;
 mod credentials;
 mod error;
 mod removal;
+#[cfg(test)]
+mod tests;
 
 pub use authenticate::{Access, CACHED, Refusal};
 pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms};

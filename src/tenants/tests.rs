@@ -1,0 +1,251 @@
+//! Credentials and removal under a clock that moves only when told.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64, Ordering},
+};
+
+use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Expiry, NewTenant, Progress, Refusal, Tenants, Terms, parse_name};
+use crate::{
+    ambient::Ambient,
+    store::{Change, Store, Write, sqlite::SqliteStore},
+};
+
+#[derive(Debug, Default)]
+struct Clock {
+    seconds: AtomicI64,
+    secrets: AtomicU64,
+}
+
+impl Clock {
+    fn pass(&self, time: Duration) {
+        self.seconds.fetch_add(time.whole_seconds(), Ordering::Relaxed);
+    }
+}
+
+impl Ambient for Clock {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_800_000_000 + self.seconds.load(Ordering::Relaxed))
+    }
+
+    fn new_id(&self) -> Uuid {
+        Uuid::from_u128(self.secrets.fetch_add(1, Ordering::Relaxed).into())
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        let mut secret = [0; 32];
+        secret[..8].copy_from_slice(&self.secrets.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        secret
+    }
+}
+
+struct World {
+    clock: Arc<Clock>,
+    store: Arc<dyn Store>,
+    tenants: Tenants,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Arc::new(Clock::default());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::memory().unwrap());
+        let tenants = Tenants::new(Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Ambient>);
+        Self { clock, store, tenants }
+    }
+
+    /// The same tenants as another process sees them: with a memory of its own.
+    fn elsewhere(&self) -> Tenants {
+        Tenants::new(Arc::clone(&self.store), Arc::clone(&self.clock) as Arc<dyn Ambient>)
+    }
+
+    async fn tenant(&self, name: &str, expires: Option<Expiry>) -> (String, String) {
+        let new = NewTenant {
+            name: name.to_owned(),
+            ..NewTenant::default()
+        };
+        let terms = Terms {
+            expires,
+            ..Terms::default()
+        };
+        let (_, issued) = self.tenants.create(&new, None, &terms, "test", soon()).await.unwrap();
+        (issued.credential.id, issued.secret)
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + std::time::Duration::from_secs(10)
+}
+
+async fn outcome(tenants: &Tenants, name: Option<&str>, secret: &str) -> &'static str {
+    match tenants.authenticate(name, secret, soon()).await {
+        Ok(_) => "let in",
+        Err(Refusal::Unknown) => "unknown",
+        Err(Refusal::Expired(_)) => "expired",
+        Err(Refusal::Revoked(_)) => "revoked",
+        Err(Refusal::Store(error)) => panic!("{error}"),
+        Err(Refusal::Format(error)) => panic!("{error}"),
+    }
+}
+
+/// The three that must not be told apart are one answer already here.
+#[tokio::test]
+async fn wrong_tokens_other_tenants_and_unknown_tenants_look_alike() {
+    let world = World::new();
+    let (_, acme) = world.tenant("acme", None).await;
+    let (_, globex) = world.tenant("globex", None).await;
+    for (name, secret, expected) in [
+        (Some("acme"), acme.as_str(), "let in"),
+        (Some("AcMe"), &acme, "let in"),
+        (None, &acme, "let in"),
+        (None, "wrong", "unknown"),
+        (Some("acme"), "wrong", "unknown"),
+        (Some("acme"), &globex, "unknown"),
+        (Some("nobody"), &acme, "unknown"),
+        (Some("no/body"), &acme, "unknown"),
+        (Some(""), &acme, "unknown"),
+    ] {
+        assert_eq!(outcome(&world.tenants, name, secret).await, expected, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_expiry_is_in_force_to_the_second_although_the_credential_is_remembered() {
+    let world = World::new();
+    let at = world.clock.now() + Duration::seconds(30);
+    let (_, secret) = world.tenant("acme", Some(Expiry::At(at))).await;
+    assert_eq!(outcome(&world.tenants, Some("acme"), &secret).await, "let in");
+    world.clock.pass(Duration::seconds(29));
+    assert_eq!(outcome(&world.tenants, Some("acme"), &secret).await, "let in");
+    world.clock.pass(Duration::seconds(1));
+    assert_eq!(outcome(&world.tenants, Some("acme"), &secret).await, "expired");
+    assert_eq!(
+        outcome(&world.tenants, Some("globex"), &secret).await,
+        "unknown",
+        "another tenant learns nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_valid_for_a_year_unless_told() {
+    let world = World::new();
+    let (_, year) = world.tenant("acme", None).await;
+    let (_, forever) = world.tenant("globex", Some(Expiry::Never)).await;
+    world.clock.pass(Duration::days(365) - Duration::seconds(1));
+    assert_eq!(outcome(&world.tenants, Some("acme"), &year).await, "let in");
+    world.clock.pass(Duration::seconds(1));
+    assert_eq!(outcome(&world.tenants, Some("acme"), &year).await, "expired");
+    assert_eq!(outcome(&world.tenants, Some("globex"), &forever).await, "let in");
+}
+
+/// design §4: cached for at most 60 s, so a revocation is in force everywhere by then.
+#[tokio::test]
+async fn a_revocation_is_in_force_here_at_once_and_elsewhere_after_60_s() {
+    let world = World::new();
+    let (id, secret) = world.tenant("acme", None).await;
+    let elsewhere = world.elsewhere();
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "let in");
+    world.tenants.revoke("acme", &id, "test", soon()).await.unwrap();
+    assert_eq!(outcome(&world.tenants, Some("acme"), &secret).await, "revoked");
+    world.clock.pass(Duration::seconds(59));
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "let in");
+    world.clock.pass(Duration::seconds(1));
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "revoked");
+}
+
+#[tokio::test]
+async fn an_unknown_secret_is_asked_for_again_after_5_s() {
+    let world = World::new();
+    world.tenant("acme", None).await;
+    let elsewhere = world.elsewhere();
+    assert_eq!(outcome(&elsewhere, Some("acme"), "brought-along").await, "unknown");
+    let secret = Some("brought-along".to_owned());
+    world
+        .tenants
+        .add_credential("acme", secret, &Terms::default(), "test", soon())
+        .await
+        .unwrap();
+    assert_eq!(outcome(&elsewhere, Some("acme"), "brought-along").await, "unknown");
+    world.clock.pass(Duration::seconds(5));
+    assert_eq!(outcome(&elsewhere, Some("acme"), "brought-along").await, "let in");
+}
+
+#[tokio::test]
+async fn no_secret_is_stored() {
+    let world = World::new();
+    let (_, secret) = world.tenant("acme", None).await;
+    let page = world.store.scan("control", "", "~", 1_000).await.unwrap();
+    assert!(page.rows.len() >= 5);
+    for row in page.rows {
+        let text = format!("{} {}", row.key, String::from_utf8_lossy(&row.body));
+        assert!(!text.contains(&secret), "{text}");
+    }
+}
+
+/// Removal in steps: refused at once, rows gone, and the name free only when no instance can still let anyone in.
+#[tokio::test]
+async fn a_removed_tenant_leaves_nothing_once_every_instance_has_noticed() {
+    let world = World::new();
+    let (_, secret) = world.tenant("acme", None).await;
+    let tenant = world.tenants.find("acme", soon()).await.unwrap();
+    let row = |key: usize| Write {
+        key: format!("u~{key}"),
+        stamp: Vec::new(),
+        body: Vec::new(),
+    };
+    for key in 0..250 {
+        world
+            .store
+            .commit(&tenant.id, &[Change::Insert(row(key))])
+            .await
+            .unwrap();
+    }
+    let mut removal = world.tenants.remove("acme", "test", soon()).await.unwrap();
+    assert_eq!(outcome(&world.tenants, Some("acme"), &secret).await, "unknown");
+    for removed in [100, 200, 250] {
+        assert_eq!(removal.step(soon()).await.unwrap(), Progress::Removed(removed));
+    }
+    assert!(matches!(removal.step(soon()).await.unwrap(), Progress::Until(_)));
+    drop(removal);
+    // A request that was let in elsewhere just before writes one more row.
+    world
+        .store
+        .commit(&tenant.id, &[Change::Insert(row(999))])
+        .await
+        .unwrap();
+    world.clock.pass(Duration::seconds(120));
+    let mut removal = world.tenants.remove("acme", "test", soon()).await.unwrap();
+    assert_eq!(removal.step(soon()).await.unwrap(), Progress::Removed(1));
+    assert_eq!(removal.step(soon()).await.unwrap(), Progress::Done);
+    let left = world.store.scan("control", "", "~", 1_000).await.unwrap().rows;
+    assert!(left.iter().all(|row| row.key.starts_with("o~")), "{left:?}");
+    assert!(world.store.scan(&tenant.id, "", "~", 10).await.unwrap().rows.is_empty());
+    world.tenant("acme", None).await;
+}
+
+#[test]
+fn a_name_is_checked() {
+    let long = "a".repeat(63);
+    for (text, name) in [
+        ("acme", Some("acme")),
+        ("ACME-2", Some("acme-2")),
+        ("42", Some("42")),
+        (&long, Some(long.as_str())),
+        (&format!("{long}a"), None),
+        ("a", None),
+        ("", None),
+        ("v2", None),
+        ("Users", None),
+        ("-acme", None),
+        ("acme-", None),
+        ("ac me", None),
+        ("acmé", None),
+        ("a/b", None),
+        ("a~b", None),
+    ] {
+        assert_eq!(parse_name(text).ok().as_deref(), name, "{text}");
+    }
+}
