@@ -1,5 +1,7 @@
 //! Several processes on one SQLite file: writing at once, and killed while they write.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with a panic")]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write as _},
@@ -147,7 +149,7 @@ fn name(caller: usize, number: usize) -> String {
 
 /// Some of them larger than a page of the file.
 fn changes(caller: usize, number: usize) -> [Change; 3] {
-    let size = if number % 10 == 0 { 20_000 } else { 300 };
+    let size = if number.is_multiple_of(10) { 20_000 } else { 300 };
     ROWS.map(|row| {
         Change::Insert(Write {
             key: format!("{}.{row}", name(caller, number)),

@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
                 Ok(again) => assert!(again == path, "{text}\nis printed as\n{printed}\nand reads as\n{again}"),
                 // The canonical form may be longer, and deeper by a little.
                 Err(error) => assert!(
-                    matches!(error.rule(), Rule::FilterTooLong | Rule::FilterTooDeep),
+                    matches!(error.rule(), Rule::PathTooLong | Rule::FilterTooDeep),
                     "{printed}"
                 ),
             }

@@ -3,7 +3,7 @@
 //! The shape is Table Storage's own: partition = `PartitionKey`, key = `RowKey`, [`Store::commit`] = one entity
 //! group transaction. Every store enforces the same limits, so that what works locally is accepted by Azure.
 //! Reading order: this file, then `sqlite` and `tables` (the stores), `settle` (one commit, carried to its end),
-//! `faults` (a test double), `conformance` (what every store must do).
+//! `faults` and `counting` (test doubles), `conformance` (what every store must do).
 
 use std::{fmt, time::Duration};
 
@@ -114,7 +114,7 @@ pub enum Error {
     Busy(Option<Duration>),
     /// The answer was lost: the commit may have taken effect, may still do so later, or never.
     Unknown(Source),
-    /// The store could not be reached, or refused for a reason no retry of this request can heal.
+    /// The store could not be reached, or refused for a reason no retry of this request can heal. Nothing was written.
     Unavailable(Source),
 }
 
@@ -150,13 +150,28 @@ pub struct Page {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The rows with these keys, in the order asked for; `None` where there is no row. At most [`MAX_GET_KEYS`] keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`], [`Error::Unavailable`], or [`Error::TooLarge`] beyond a limit.
     async fn get(&self, partition: &str, keys: &[&str]) -> Result<Vec<Option<Row>>, Error>;
 
     /// The first `limit` rows with `from <= key < until`, in key order (bytes). Loops over the service's short pages
-    /// itself: fewer than `limit` rows come back only when the range is exhausted.
+    /// itself: fewer than `limit` rows come back only when the range is exhausted. The bounds are made of the alphabet
+    /// of keys too; an empty `from` is the partition's start, and no key lies below an empty `until`. A `limit` of 0
+    /// gives no rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`], [`Error::Unavailable`], or [`Error::TooLarge`] beyond a limit.
     async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, Error>;
 
     /// Applies all changes or none. Each key at most once.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Error`]; only [`Error::Unknown`] leaves open whether the changes took effect. A caller that stops
+    /// waiting knows as little.
     async fn commit(&self, partition: &str, changes: &[Change]) -> Result<(), Error>;
 }
 

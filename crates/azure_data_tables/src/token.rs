@@ -322,6 +322,43 @@ mod tests {
         assert_eq!(world.token().await.unwrap(), "token-2");
     }
 
+    /// App Service answers from a cache of its own until shortly before the expiry.
+    #[tokio::test]
+    async fn a_renewal_that_brings_the_same_token_is_not_repeated_at_once() {
+        let world = World::new(99);
+        let token = AccessToken::new("cached", at(world.endpoint.now.load(SeqCst) + 40));
+        let cached = Arc::new(Cached {
+            token,
+            asked: AtomicUsize::new(0),
+        });
+        let now = Arc::clone(&world.endpoint.now);
+        let clock = Clock::new(move || at(now.load(SeqCst)));
+        let cache = TokenCache::renewing_at(Arc::clone(&cached) as _, clock, 0.5);
+        for _ in 0..30 {
+            cache.token().await.unwrap();
+            world.settle().await;
+            world.pass(1);
+        }
+        assert_eq!(cached.asked.load(SeqCst), 1);
+        cache.token().await.unwrap();
+        world.settle().await;
+        assert_eq!(cached.asked.load(SeqCst), 2);
+    }
+
+    #[derive(Debug)]
+    struct Cached {
+        token: AccessToken,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl TokenCredential for Cached {
+        async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+            self.asked.fetch_add(1, SeqCst);
+            Ok(self.token.clone())
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_endpoint_that_hangs_is_given_up_and_asked_again() {
         let world = World::new(0);

@@ -81,20 +81,20 @@ pub(super) async fn keys(store: &dyn Store) {
     ];
     for key in refused {
         rows.check(&[insert("row"), insert(key)], "too large").await;
-        refuses(store.get(&rows.name, &["row", key]).await, key);
-        refuses(store.get(key, &["row"]).await, key);
-        refuses(store.scan(key, "", "~", 1).await, key);
-        refuses(store.commit(key, &[insert("row")]).await, key);
+        refuses(&store.get(&rows.name, &["row", key]).await, key);
+        refuses(&store.get(key, &["row"]).await, key);
+        refuses(&store.scan(key, "", "~", 1).await, key);
+        refuses(&store.commit(key, &[insert("row")]).await, key);
         if !key.is_empty() {
-            refuses(store.scan(&rows.name, key, "~", 1).await, key);
-            refuses(store.scan(&rows.name, "", key, 1).await, key);
+            refuses(&store.scan(&rows.name, key, "~", 1).await, key);
+            refuses(&store.scan(&rows.name, "", key, 1).await, key);
         }
     }
     assert_eq!(rows.get(&["row"]).await, [None]);
 }
 
 #[track_caller]
-fn refuses<T>(answer: Result<T, Error>, key: &str) {
+fn refuses<T>(answer: &Result<T, Error>, key: &str) {
     assert!(matches!(answer, Err(Error::TooLarge(_))), "{key:?} is taken");
 }
 

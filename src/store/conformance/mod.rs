@@ -14,10 +14,10 @@ use std::{future::Future, pin::Pin, time::Duration};
 use super::{Change, ETag, Error, Page, Row, Store, Write};
 
 /// A case; panics when the store fails it.
-pub type Case = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub(crate) type Case = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// All cases with their names.
-pub const CASES: &[(&str, Case)] = &[
+pub(crate) const CASES: &[(&str, Case)] = &[
     ("changes take effect", |store| Box::pin(changes::take_effect(store))),
     ("changes keep what they don't name", |store| {
         Box::pin(changes::keep_the_rest(store))
@@ -68,7 +68,7 @@ pub const CASES: &[(&str, Case)] = &[
 /// # Panics
 ///
 /// When the store fails one; the name of the case is the last line before.
-pub async fn run(store: &dyn Store) {
+pub(crate) async fn run(store: &dyn Store) {
     for (name, case) in CASES {
         println!("store conformance: {name}");
         case(store).await;

@@ -168,8 +168,7 @@ impl Model {
         let there = self.rows.get_mut(key);
         match (change, there) {
             (Change::Insert(_), Some(_)) => return Err(format!("{key} exists")),
-            (Change::Replace(_, etag), Some(row))
-            | (Change::Stamp(_, _, Some(etag)) | Change::Delete(_, Some(etag)), Some(row))
+            (Change::Replace(_, etag) | Change::Stamp(_, _, Some(etag)) | Change::Delete(_, Some(etag)), Some(row))
                 if row.etag != *etag =>
             {
                 return Err(format!("{key} changed"));

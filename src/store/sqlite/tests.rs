@@ -129,6 +129,17 @@ fn a_path_that_cannot_be_a_file_is_refused() {
     }
 }
 
+/// A kill of the process proves nothing about a loss of power: FULL (2) is what makes each commit wait for the disk.
+#[test]
+fn every_commit_waits_for_the_disk() {
+    let place = Place::new();
+    let store = place.open();
+    let db = lock(&store.writer.db);
+    let synchronous: i32 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+    let mode: String = db.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!((synchronous, &*mode), (2, "wal"));
+}
+
 /// SQLite takes these for something else than files.
 #[tokio::test]
 async fn special_names_are_names_of_files() {
@@ -322,7 +333,7 @@ async fn the_log_stays_short_under_two_writers_and_reads() {
             writing.spawn(async move {
                 for n in 0..50 {
                     let key = format!("{:08x}-{caller}-{n}", fastrand::u32(..));
-                    store.commit(name, &[insert(&key, &[7; 20_000])]).await.unwrap();
+                    store.commit(name, &[insert(&key, &vec![7; 20_000])]).await.unwrap();
                 }
             });
         }

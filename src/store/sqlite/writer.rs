@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::oneshot;
 
 use super::{
@@ -24,7 +24,7 @@ const COME_BACK: Duration = Duration::from_millis(200);
 type Answer = Result<(), Error>;
 
 pub(super) struct Writer {
-    db: Shared,
+    pub(super) db: Shared,
     queue: Mutex<Queue>,
 }
 
@@ -175,17 +175,11 @@ fn apply_each(db: &Connection, batch: &[Job]) -> Result<Vec<Answer>, Error> {
 /// A commit that fails on a full disk was not written: its last page is missing. After any other failure, as of fsync,
 /// it may be whole in the log and come to life when the log is read after a crash.
 fn commit(db: &Connection) -> Result<(), Error> {
-    let failure = match db
-        .prepare_cached("COMMIT")
-        .and_then(|mut statement| statement.execute([]))
-    {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
-    match failure.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::SystemIoFailure) => Err(Error::Unknown(failure.into())),
-        _ => Err(failure.into()),
-    }
+    let committed = db.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+    committed.map(drop).map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure) => Error::Unknown(error.into()),
+        _ => error.into(),
+    })
 }
 
 fn rollback(db: &Connection) -> Result<(), Error> {
@@ -361,8 +355,7 @@ mod tests {
             writer.submit("p", &insert("a", 1)).unwrap()
         };
         assert!(other.block_on(answer).is_err(), "there is no answer");
-        let answer = other.block_on(async { writer.submit("p", &insert("b", 1)).unwrap() });
-        other.block_on(answer).unwrap().unwrap();
+        other.block_on(async { writer.submit("p", &insert("b", 1)).unwrap().await.unwrap().unwrap() });
         assert_eq!(keys(&writer), ["b"]);
     }
 }

@@ -1,0 +1,235 @@
+//! A tenant of its own for each case, and the verbs a client has.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use scimgate::tenants::{Issued, NewTenant, Terms};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    answer::{Answer, Asked},
+    wire,
+    world::{Way, World, unique},
+};
+
+/// The media type of SCIM bodies (RFC 7644 §3.1).
+pub(crate) const SCIM_JSON: &str = "application/scim+json";
+
+/// How long a request may take before a case fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A tenant and its first credential.
+pub(crate) struct Tenant {
+    pub(crate) world: Arc<World>,
+    pub(crate) name: String,
+    pub(crate) secret: String,
+}
+
+impl Tenant {
+    /// A tenant that nobody used before, made through the library.
+    pub(crate) async fn create(world: Arc<World>) -> Tenant {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("t{}-{}", NUMBER.fetch_add(1, Ordering::Relaxed), &unique()[..6]);
+        let new = NewTenant {
+            name: name.clone(),
+            ..NewTenant::default()
+        };
+        let created = world
+            .tenants
+            .create(&new, None, &Terms::default(), "test", deadline())
+            .await;
+        let (_, issued) = created.unwrap_or_else(|error| panic!("a tenant can't be made: {error}"));
+        Tenant {
+            world,
+            name,
+            secret: issued.secret,
+        }
+    }
+
+    /// Another tenant of the same service.
+    pub(crate) async fn neighbour(&self) -> Tenant {
+        Tenant::create(Arc::clone(&self.world)).await
+    }
+
+    /// One more credential for this tenant.
+    pub(crate) async fn issue(&self, secret: Option<String>, terms: &Terms) -> Issued {
+        let issued = self
+            .world
+            .tenants
+            .add_credential(&self.name, secret, terms, "test", deadline())
+            .await;
+        issued.unwrap_or_else(|error| panic!("a credential can't be made: {error}"))
+    }
+
+    /// Refuses a credential from now on.
+    pub(crate) async fn revoke(&self, credential: &str) {
+        let revoked = self
+            .world
+            .tenants
+            .revoke(&self.name, credential, "test", deadline())
+            .await;
+        revoked.unwrap_or_else(|error| panic!("a credential can't be revoked: {error}"));
+    }
+
+    pub(crate) fn way(&self) -> Way {
+        self.world.way
+    }
+
+    /// What the customer pastes into its identity provider, without its origin.
+    pub(crate) fn path(&self) -> String {
+        format!("/scim/{}", self.name)
+    }
+
+    /// What the customer pastes into its identity provider.
+    pub(crate) fn url(&self) -> String {
+        format!("{}{}", self.world.origin, self.path())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.raw("GET", path, &[], "").await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.raw("DELETE", path, &[], "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, body).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, body).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send("PATCH", path, body).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.raw(method, path, &[("Content-Type", SCIM_JSON)], body.to_string())
+            .await
+    }
+
+    /// A request below the Tenant URL with the tenant's credential, unless `headers` has another, and else with nothing
+    /// that is not named here.
+    pub(crate) async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let bearer = format!("Bearer {}", self.secret);
+        let mut headers = headers.to_vec();
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+        {
+            headers.push(("Authorization", &bearer));
+        }
+        self.at(method, &format!("{}{path}", self.path()), &headers, body).await
+    }
+
+    /// A request below the Tenant URL without a credential.
+    pub(crate) async fn anonymous(&self, method: &str, path: &str) -> Answer {
+        self.at(method, &format!("{}{path}", self.path()), &[], "").await
+    }
+
+    /// A request to any path of the service, with nothing that is not named here.
+    pub(crate) async fn at(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        self.exchange(method, path, headers, body.into())
+            .await
+            .linted(&self.world.origin)
+    }
+
+    /// The same, whatever comes: for what the host answers itself, and for locations that are not the usual ones.
+    pub(crate) async fn unlinted(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        self.exchange(method, path, headers, body.into()).await
+    }
+
+    async fn exchange(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        let url = format!("http://{}{path}", self.world.address);
+        let asked = Asked::new(method, path);
+        let method = method.parse().unwrap_or_else(|_| panic!("{method} is no method"));
+        let mut request = crate::http_client().request(method, &url).timeout(PATIENCE);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !body.is_empty() {
+            request = request.body(body);
+        }
+        let answer = request
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("{asked}: {error:?}"));
+        let status = answer.status().as_u16();
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let headers = answer.headers().iter();
+        let headers = headers
+            .map(|(name, value)| (name.to_string(), text(value.as_bytes())))
+            .collect();
+        let body = answer
+            .bytes()
+            .await
+            .unwrap_or_else(|error| panic!("{asked}: {error:?}"));
+        Answer::new(asked, status, headers, body.to_vec())
+    }
+
+    /// Bytes as they are on a connection of their own, for requests that no client would send; what comes back.
+    pub(crate) async fn wire(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        let mut connection = wire::Connection::open(self.world.address).await;
+        connection.write(bytes.as_ref()).await;
+        connection.answer("GET").await
+    }
+
+    /// A request's head below the Tenant URL with credential and `Host`, for [`Self::wire`]; without the empty line.
+    pub(crate) fn head(&self, method: &str, path: &str) -> String {
+        let (base, host, secret) = (self.path(), self.world.address, &self.secret);
+        format!("{method} {base}{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {secret}\r\n")
+    }
+
+    /// How many users there are.
+    pub(crate) async fn users(&self) -> u64 {
+        let listed = self.get("/Users?count=0").await.is(200);
+        listed.body["totalResults"].as_u64().expect("a list has totalResults")
+    }
+
+    /// A user with this name, and nothing else.
+    pub(crate) async fn user(&self, name: &str) -> Answer {
+        self.post("/Users", user(name)).await.is(201)
+    }
+}
+
+/// The smallest user there is.
+pub(crate) fn user(name: &str) -> Value {
+    serde_json::json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name })
+}
+
+/// A PATCH message (RFC 7644 §3.5.2).
+pub(crate) fn patch_op(operations: Value) -> Value {
+    let mut message = serde_json::json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"] });
+    message["Operations"] = operations;
+    message
+}
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(15)
+}

@@ -1,0 +1,310 @@
+//! The services under test: started when the first case needs one, shared by all cases, stopped at the end.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use actix_web::{dev::ServerHandle, rt::System as ActixSystem};
+use clap::Parser;
+use functions_test_host::{Host, Mode, Options};
+use scimgate::{
+    ambient::System,
+    app::{self, App},
+    config::Settings,
+    tenants::Tenants,
+};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+/// How long a service may take until it is ready.
+const START_TIME: Duration = Duration::from_secs(30);
+
+/// Where the rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// A file in a temporary folder.
+    Sqlite,
+    /// A table of its own on Azurite.
+    Tables,
+}
+
+/// How requests reach the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// The service runs in this process.
+    Direct,
+    /// The executable runs behind the Functions host, which passes requests on as a proxy.
+    Proxy,
+    /// The executable runs behind the Functions host, which builds requests anew.
+    Forward,
+}
+
+/// The settings beside the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Setup {
+    Standard,
+    /// An earlier endpoint's base paths, with and without the tenant in them.
+    BasePaths,
+    /// The public URL is set.
+    PublicUrl,
+    /// What a proxy says is believed.
+    TrustProxy,
+}
+
+pub(crate) const KINDS: [Kind; 2] = [Kind::Sqlite, Kind::Tables];
+pub(crate) const WAYS: [Way; 3] = [Way::Direct, Way::Proxy, Way::Forward];
+pub(crate) const PUBLIC_URL: &str = "https://scim.example.com";
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Sqlite => "sqlite",
+            Kind::Tables => "tables",
+        })
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::Direct => "direct",
+            Way::Proxy => "proxy",
+            Way::Forward => "forward",
+        })
+    }
+}
+
+impl Way {
+    /// The host's mode; none without a host.
+    pub(crate) fn mode(self) -> Option<Mode> {
+        match self {
+            Way::Direct => None,
+            Way::Proxy => Some(Mode::Proxy),
+            Way::Forward => Some(Mode::Forward),
+        }
+    }
+}
+
+impl Setup {
+    fn settings(self) -> Vec<(&'static str, String)> {
+        match self {
+            Setup::Standard => Vec::new(),
+            Setup::BasePaths => vec![("base-paths", "/api/scim,/api/{tenant}/scim/v2".to_owned())],
+            Setup::PublicUrl => vec![("public-url", PUBLIC_URL.to_owned())],
+            Setup::TrustProxy => vec![("trust-proxy", String::new())],
+        }
+    }
+}
+
+/// One service under test.
+pub(crate) struct World {
+    pub(crate) way: Way,
+    pub(crate) address: SocketAddr,
+    /// Where clients find the service, as it should say itself.
+    pub(crate) origin: String,
+    /// With `direct` the service's own, so that what is done here is in force there at once.
+    pub(crate) tenants: Tenants,
+    running: Running,
+    _folder: TempDir,
+}
+
+/// What has to be stopped.
+pub(crate) enum Running {
+    Thread(ServerHandle, JoinHandle<std::io::Result<()>>),
+    Host(Host),
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        match self {
+            Running::Thread(handle, thread) => {
+                handle.stop(false).await;
+                let ended = thread.join();
+                assert!(matches!(ended, Ok(Ok(()))), "the service ended with {ended:?}");
+            }
+            Running::Host(host) => host.stop().await,
+        }
+    }
+}
+
+impl World {
+    async fn start(kind: Kind, way: Way, setup: Setup) -> Result<World, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let mut settings = setup.settings();
+        settings.extend(store(kind, folder.path())?);
+        let (running, address, tenants) = match way.mode() {
+            None => {
+                let app = App::new(parse(&settings), Arc::new(System));
+                let (running, address) = serve(&app);
+                let store = app::open_store(&app.settings)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                (running, address, app.start(store).tenants.clone())
+            }
+            Some(mode) => {
+                let host = host(mode, &settings).await?;
+                let address = host.address();
+                let store = app::open_store(&parse(&settings))
+                    .await
+                    .map_err(|error| error.to_string())?;
+                (Running::Host(host), address, Tenants::new(store, Arc::new(System)))
+            }
+        };
+        let origin = match setup {
+            Setup::PublicUrl => PUBLIC_URL.to_owned(),
+            _ => format!("http://{address}"),
+        };
+        let world = World {
+            way,
+            address,
+            origin,
+            tenants,
+            running,
+            _folder: folder,
+        };
+        world.until_ready().await?;
+        Ok(world)
+    }
+
+    async fn until_ready(&self) -> Result<(), String> {
+        let url = format!("http://{}/health/ready", self.address);
+        let ready = async {
+            while !matches!(crate::http_client().get(&url).send().await, Ok(answer) if answer.status() == 200) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(START_TIME, ready).await.is_ok() {
+            return Ok(());
+        }
+        Err(format!("not ready after {} s\n{}", START_TIME.as_secs(), self.log()))
+    }
+
+    /// What the host and the handler behind it wrote.
+    fn log(&self) -> String {
+        match &self.running {
+            Running::Thread(..) => String::new(),
+            Running::Host(host) => format!("{:#?}", host.log()),
+        }
+    }
+}
+
+/// What sets the store, as (setting, value).
+fn store(kind: Kind, folder: &Path) -> Result<Vec<(&'static str, String)>, String> {
+    Ok(match kind {
+        Kind::Sqlite => vec![("store", format!("sqlite:{}", folder.join("rows.db").display()))],
+        Kind::Tables => vec![
+            ("store", "tables:".to_owned()),
+            ("tables-connection", azurite().ok_or(NO_AZURITE)?.to_owned()),
+            ("table", format!("t{}", unique())),
+        ],
+    })
+}
+
+/// Why nothing runs on tables.
+pub(crate) const NO_AZURITE: &str = "AZURITE_CONNECTION_STRING is not set, so nothing runs on tables";
+
+/// The connection string of the Azurite that `./test` starts.
+pub(crate) fn azurite() -> Option<&'static str> {
+    static AZURITE: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    AZURITE
+        .get_or_init(|| {
+            functions_test_host::process_environment()
+                .remove("AZURITE_CONNECTION_STRING")
+                .filter(|text| !text.is_empty())
+        })
+        .as_deref()
+}
+
+/// A word that no other run uses. The standard library's hash keys are random.
+pub(crate) fn unique() -> String {
+    format!("{:016x}", RandomState::new().hash_one(0))
+}
+
+/// Settings as the command line gives them.
+pub(crate) fn parse(settings: &[(&'static str, String)]) -> Settings {
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        settings: Settings,
+    }
+    let flags = settings.iter().map(|(name, value)| match value.as_str() {
+        "" => format!("--{name}"),
+        value => format!("--{name}={value}"),
+    });
+    CommandLine::parse_from(std::iter::once("scimgate".to_owned()).chain(flags)).settings
+}
+
+/// Runs the service in a thread of its own, as `scimgate serve` runs it.
+pub(crate) fn serve(app: &Arc<App>) -> (Running, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+    let address = listener.local_addr().expect("a listener has an address");
+    let (give, take) = mpsc::channel();
+    let app = Arc::clone(app);
+    let thread = std::thread::spawn(move || {
+        ActixSystem::new().block_on(async move {
+            let server = app::run(&app, listener)?;
+            give.send(server.handle()).expect("somebody waits for it");
+            server.await
+        })
+    });
+    let handle = take.recv().expect("the server starts");
+    (Running::Thread(handle, thread), address)
+}
+
+/// Runs the executable behind the host, with the product's own host.json and functions, and with these app settings.
+pub(crate) async fn host(mode: Mode, settings: &[(&'static str, String)]) -> Result<Host, String> {
+    let program = "AzureFunctionsJobHost__customHandler__description__defaultExecutablePath";
+    let mut environment = BTreeMap::from([(program.to_owned(), env!("CARGO_BIN_EXE_scimgate").to_owned())]);
+    for (name, value) in settings {
+        let name = format!("SCIMGATE_{}", name.replace('-', "_").to_uppercase());
+        let value = if value.is_empty() { "1" } else { value };
+        environment.insert(name, value.to_owned());
+    }
+    let options = Options {
+        mode: Some(mode),
+        environment,
+        ..Options::new(env!("CARGO_MANIFEST_DIR"))
+    };
+    Host::start(options).await.map_err(|error| error.to_string())
+}
+
+type Cell = Arc<OnceCell<Result<Arc<World>, String>>>;
+
+/// All services of this run.
+#[derive(Default)]
+pub(crate) struct Worlds(Mutex<BTreeMap<(Kind, Way, Setup), Cell>>);
+
+impl Worlds {
+    /// The service, started if nobody needed it before. The error is why it did not start.
+    pub(crate) async fn world(&self, kind: Kind, way: Way, setup: Setup) -> Result<Arc<World>, String> {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(cells.entry((kind, way, setup)).or_default());
+        drop(cells);
+        let start = async || World::start(kind, way, setup).await.map(Arc::new);
+        cell.get_or_init(start).await.clone()
+    }
+
+    /// Stops all of them; nobody may use them any more.
+    pub(crate) async fn stop(self) {
+        for cell in self
+            .0
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .into_values()
+        {
+            let world = Arc::into_inner(cell).and_then(OnceCell::into_inner);
+            if let Some(Ok(world)) = world
+                && let Some(world) = Arc::into_inner(world)
+            {
+                world.running.stop().await;
+            }
+        }
+    }
+}
