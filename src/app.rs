@@ -192,7 +192,7 @@ pub fn run(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
         .max_connections(MAX_CONNECTIONS)
         .shutdown_timeout(DRAIN_SECONDS)
         .disable_signals()
-        .listen_auto_h2c(listener)?;
+        .listen(listener)?;
     Ok(server.run())
 }
 
