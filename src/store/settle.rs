@@ -327,7 +327,7 @@ mod tests {
     async fn reads_end_at_the_deadline() {
         let store = store(&[]);
         store.inject(Call::Get, .., Fault::Busy(None));
-        store.inject(Call::Scan, .., Fault::Delay(Duration::from_secs(60)));
+        store.inject(Call::Scan, .., Fault::Delay(Duration::from_secs(45)));
         let start = Instant::now();
         let answer = patient_get(&store, "p", &["row"], in_seconds(2)).await;
         assert_eq!(spelled(&answer), "the store is busy");
