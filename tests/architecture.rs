@@ -1,5 +1,7 @@
 //! Who may import whom, and how long files may be. Fails with file and line.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with a panic")]
+
 use std::{
     fmt::Write,
     fs,

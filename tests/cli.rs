@@ -1,5 +1,7 @@
 //! The command line, as an operator uses it: the real executable on a store of its own, beside a running server.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with a panic")]
+
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,

@@ -76,6 +76,8 @@ quirks! {
     TextFromLiteral "text-from-literal";
     /// An empty string cleared the attribute (Entra's validators, `""` for every optional attribute).
     EmptyStringCleared "empty-string-cleared";
+    /// `active` was cleared or removed and keeps its value, as it has no third state (Entra's validators clear everything).
+    ActiveKept "active-kept";
     /// A value with nothing but a `type` or `primary` was left out (what remains when Entra clears `emails[…].value`).
     EmptyValueDropped "empty-value-dropped";
     /// A `replace` whose filter matched nothing made the value it describes (Entra; RFC 7644 says `noTarget`).

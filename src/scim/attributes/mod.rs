@@ -75,14 +75,20 @@ pub fn replace(
             }
         }
     }
-    if has_active(rt) && !after.0.contains_key("active") {
-        after.0.insert(
-            "active".into(),
-            before.0.get("active").cloned().unwrap_or(Value::Bool(true)),
-        );
-    }
+    keep_active(rt, before, &mut after);
     check_immutable(rt, before, &after)?;
     Ok(after)
+}
+
+/// Gives `active` the value it had where a change left it out; true if it did. There is no third state: someone who was
+/// neither active nor inactive would be let in by whoever asks "is it false?".
+pub(super) fn keep_active(rt: &ResourceType, before: &Attributes, after: &mut Attributes) -> bool {
+    let keeps = has_active(rt) && !after.0.contains_key("active");
+    if keeps {
+        let active = before.0.get("active").cloned().unwrap_or(Value::Bool(true));
+        after.0.insert("active".into(), active);
+    }
+    keeps
 }
 
 /// Accepts what a PATCH made of a resource's attributes: every check but `schemas`, which are derived, not stored.

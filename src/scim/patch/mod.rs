@@ -39,7 +39,10 @@ pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Tr
     }
     let document = editor.into_document();
     let mut again = Trace::default();
-    let after = attributes::accept_edited(rt, document, &mut again)?;
+    let mut after = attributes::accept_edited(rt, document, &mut again)?;
+    if before.as_map().contains_key("active") && attributes::keep_active(rt, before, &mut after) {
+        trace.note(Quirk::ActiveKept, "active");
+    }
     attributes::check_immutable(rt, before, &after)?;
     // What was kept as it came was noted when it came.
     for note in again

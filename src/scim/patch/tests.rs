@@ -136,6 +136,28 @@ fn enterprise(members: Value) -> Value {
     json!({ENTERPRISE_USER_URN: members})
 }
 
+/// A leaver must not come back, nor anyone be locked out, because a client clears everything (E-USER-15).
+#[test]
+fn active_is_changed_but_never_cleared() {
+    let mut document = bjensen();
+    document["active"] = json!(false);
+    let before = accepted(document);
+    for operation in [
+        json!({"op": "replace", "path": "active", "value": ""}),
+        json!({"op": "replace", "path": "active", "value": null}),
+        json!({"op": "remove", "path": "active"}),
+        json!({"op": "replace", "value": {"active": null}}),
+    ] {
+        let mut trace = Trace::default();
+        let after = apply(&user(), &before, message(&json!([operation])), &mut trace).expect("it is accepted");
+        assert_eq!(after, before, "{operation}");
+        assert!(
+            trace.notes().iter().any(|note| note.quirk == Quirk::ActiveKept),
+            "{operation}"
+        );
+    }
+}
+
 #[test]
 fn add_makes_replaces_and_appends() {
     // RFC 7644 §3.5.2.1.
