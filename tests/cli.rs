@@ -272,6 +272,37 @@ fn what_is_wrong_is_said_in_one_line() {
     }
 }
 
+/// A 403 from storage, as the real service words it for an identity without the role.
+#[test]
+fn a_missing_role_is_named_with_the_command_that_grants_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let body = r#"{"odata.error":{"code":"AuthorizationPermissionMismatch","message":{"lang":"en-US","value":"This request is not authorized to perform this operation using this permission."}}}"#;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+            while head.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+            .unwrap();
+        }
+    });
+    let desk = Desk::new();
+    let mut command = desk.command(&["tenant", "list"]);
+    command.env("SCIMGATE_STORE", "tables:").env(
+        "SCIMGATE_TABLES_CONNECTION",
+        format!("AccountName=acme;AccountKey=aHVudGVyMg==;TableEndpoint=http://{address}/acme"),
+    );
+    let output = command.output().unwrap();
+    check_failure(&output, 1, "Storage Table Data Contributor");
+    check_failure(&output, 1, "az role assignment create");
+    assert!(!text(&output.stderr).contains("aHVudGVyMg"), "{}", text(&output.stderr));
+}
+
 /// A malformed connection string names the setting, never its value.
 #[test]
 fn a_connection_string_is_never_echoed() {

@@ -122,6 +122,13 @@ impl Answer {
         self
     }
 
+    /// All that `expected` has is in the body too; objects there may have more.
+    #[track_caller]
+    pub(crate) fn has(self, expected: &Value) -> Answer {
+        assert!(covers(&self.body, expected), "not {expected} in: {self}");
+        self
+    }
+
     pub(crate) fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or_default()
     }
@@ -178,6 +185,19 @@ impl Answer {
         self.body["totalResults"]
             .as_u64()
             .unwrap_or_else(|| panic!("no total: {self}"))
+    }
+}
+
+fn covers(value: &Value, expected: &Value) -> bool {
+    match (value, expected) {
+        (Value::Object(members), Value::Object(expected)) => expected
+            .iter()
+            .all(|(name, expected)| members.get(name).is_some_and(|member| covers(member, expected))),
+        (Value::Array(elements), Value::Array(expected)) => {
+            elements.len() == expected.len()
+                && std::iter::zip(elements, expected).all(|(element, expected)| covers(element, expected))
+        }
+        (value, expected) => value == expected,
     }
 }
 

@@ -17,6 +17,7 @@ use scimgate::{
 use tokio::{
     net::TcpStream,
     runtime::Runtime,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -81,6 +82,7 @@ fn unreachable_tables(address: SocketAddr) -> Vec<(&'static str, String)> {
         ("table", format!("t{}", world::unique())),
         ("bootstrap-tenant", TENANT.to_owned()),
         ("bootstrap-token", SECRET.to_owned()),
+        ("deadline", "3".to_owned()),
     ]
 }
 
@@ -129,9 +131,16 @@ async fn the_tables_appear_later() -> Result<Completion, Failed> {
     let port = closed_port();
     let (_app, running, address) = start(&unreachable_tables(port));
     says_that_it_is_starting(address).await;
-    let relay = tokio::spawn(relay(port, authority(azurite)));
+    let up = tokio::spawn(relay(port, authority(azurite)));
     works_without_a_restart(address).await;
-    relay.abort();
+    // And gone again, while it runs; the connections that were open break.
+    up.abort();
+    let _ = up.await;
+    ask(address, "/health/ready").await.refused(503, "", &["storage"]);
+    ask(address, "/scim/acme/Users").await.refused(503, "", &["storage"]);
+    let up = tokio::spawn(relay(port, authority(azurite)));
+    works_without_a_restart(address).await;
+    up.abort();
     running.stop().await;
     Ok(Completion::Completed)
 }
@@ -207,9 +216,11 @@ async fn relay(port: SocketAddr, to: String) {
     let listener = tokio::net::TcpListener::bind(port)
         .await
         .expect("the port is still free");
+    // Dropped with this task, and the connections with it.
+    let mut connections = JoinSet::new();
     while let Ok((mut from, _)) = listener.accept().await {
         let to = to.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let mut onward = TcpStream::connect(to).await.expect("Azurite is there");
             // An end on either side ends both.
             let _ = tokio::io::copy_bidirectional(&mut from, &mut onward).await;

@@ -21,6 +21,12 @@ use crate::{
 /// The media type of SCIM bodies (RFC 7644 §3.1).
 pub(crate) const SCIM_JSON: &str = "application/scim+json";
 
+/// RFC 7643 §4.1.
+pub(crate) const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+
+/// RFC 7643 §4.3.
+pub(crate) const ENTERPRISE_URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
 /// How long a request may take before a case fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -212,6 +218,11 @@ impl Tenant {
         listed.body["totalResults"].as_u64().expect("a list has totalResults")
     }
 
+    /// The users that a filter finds.
+    pub(crate) async fn find(&self, filter: &str) -> Answer {
+        self.get(&format!("/Users?filter={}", encoded(filter))).await
+    }
+
     /// A user with this name, and nothing else.
     pub(crate) async fn user(&self, name: &str) -> Answer {
         self.post("/Users", user(name)).await.is(201)
@@ -220,7 +231,47 @@ impl Tenant {
 
 /// The smallest user there is.
 pub(crate) fn user(name: &str) -> Value {
-    serde_json::json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name })
+    serde_json::json!({ "schemas": [USER_URN], "userName": name })
+}
+
+/// The smallest user with these attributes too.
+pub(crate) fn user_with(name: &str, attributes: Value) -> Value {
+    let (mut user, Value::Object(attributes)) = (user(name), attributes) else {
+        panic!("attributes are an object")
+    };
+    let members = user.as_object_mut().expect("a user is an object");
+    members.extend(attributes);
+    user
+}
+
+/// A user with something of every kind (after RFC 7643 §8.3).
+pub(crate) fn bjensen() -> Value {
+    serde_json::json!({
+        "schemas": [USER_URN, ENTERPRISE_URN],
+        "externalId": "701984",
+        "userName": "bjensen@example.com",
+        "name": { "formatted": "Ms. Barbara J Jensen, III", "familyName": "Jensen", "givenName": "Barbara" },
+        "displayName": "Babs Jensen",
+        "profileUrl": "https://login.example.com/bjensen",
+        "title": "Tour Guide",
+        "active": true,
+        "emails": [
+            { "value": "bjensen@example.com", "type": "work", "primary": true },
+            { "value": "babs@jensen.example.org", "type": "home" },
+        ],
+        "addresses": [{ "streetAddress": "100 Universal City Plaza", "locality": "Hollywood", "type": "work" }],
+        "x509Certificates": [{ "value": "MIIDQzCCAqygAwIBAgICEAAwDQYJKoZIhvcNAQEFBQA=" }],
+        ENTERPRISE_URN: {
+            "employeeNumber": "701984",
+            "department": "Tour Operations",
+            "manager": { "value": "26118915-6090-4610-87e4-49d8ca9f808d" },
+        },
+    })
+}
+
+/// A text as it stands in a query.
+pub(crate) fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// A PATCH message (RFC 7644 §3.5.2).
