@@ -242,6 +242,27 @@ fn files_are_short() {
     assert!(long.is_empty(), "{long:?}");
 }
 
+/// `docs/errors.md` explains what can be met, and nothing else; so do the quirks' names.
+#[test]
+fn every_rule_and_every_quirk_is_used() {
+    let code: Vec<_> = sources()
+        .into_iter()
+        .filter(|source| !source.path.ends_with("rules.rs"))
+        .collect();
+    let is_used = |word: &str| {
+        code.iter()
+            .any(|source| source.lines.iter().any(|line| line.contains(word)))
+    };
+    let rules = scimgate::scim::error::RULES
+        .iter()
+        .map(|entry| format!("Rule::{:?}", entry.rule));
+    let quirks = scimgate::scim::normalize::Quirk::ALL
+        .iter()
+        .map(|quirk| format!("Quirk::{quirk:?}"));
+    let unused: Vec<_> = rules.chain(quirks).filter(|word| !is_used(word)).collect();
+    assert!(unused.is_empty(), "{unused:?}");
+}
+
 /// The checks above find what they look for.
 #[test]
 fn a_forbidden_import_is_found() {

@@ -240,9 +240,6 @@ rules! {
     BadHost "bad-host" 400 -
         "The Host header is no host name."
         URL;
-    NotImplemented "not-implemented" 501 -
-        "{subject} is not supported by this service."
-        PROTOCOL;
 
     // Credentials
     NoCredential "no-credential" 401 -
@@ -265,9 +262,6 @@ rules! {
     TokenWithSpaces "token-with-spaces" 401 -
         "The credential has spaces or line breaks in it: paste the secret token as one piece."
         TOKEN;
-    TenantDeleted "tenant-deleted" 403 -
-        "This tenant was closed by the vendor."
-        "Switch provisioning off (Provisioning > Stop provisioning), or ask the vendor why the tenant was closed.";
 
     // Bodies and preconditions
     BadMediaType "bad-media-type" 415 -
@@ -290,9 +284,6 @@ rules! {
         PROTOCOL;
 
     // Load and failures
-    TooManyRequests "too-many-requests" 429 -
-        "This tenant sends more than {limit} requests a second: wait as long as Retry-After says."
-        RETRY;
     Conflict "conflict" 503 -
         "The resource is being changed by other requests at the same time: repeat the request."
         RETRY;
