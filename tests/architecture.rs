@@ -20,7 +20,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("directory", &["ambient", "rows", "scim", "store", "tenants"]),
     (
         "http",
-        &["app", "directory", "rows::CONTROL", "scim", "store", "tenants"],
+        &[
+            "ambient",
+            "app",
+            "directory",
+            "rows::CONTROL",
+            "scim",
+            "store",
+            "tenants",
+        ],
     ),
     ("app", &["ambient", "config", "http", "scim", "store", "tenants"]),
     ("cli", &["ambient", "app", "config", "tenants"]),

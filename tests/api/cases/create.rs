@@ -145,7 +145,10 @@ async fn many_unknown_attributes_are_counted(t: &Tenant) {
     let created = t.post("/Users", sent).await.is(201);
     let notes = created.header("scimgate-normalized").unwrap_or_default();
     let named = notes.matches("unknown-attribute").count();
-    let rest = notes.rsplit(", and ").next().and_then(|rest| rest.strip_suffix(" more"));
+    let rest = notes
+        .rsplit(", and ")
+        .next()
+        .and_then(|rest| rest.strip_suffix(" more"));
     let rest = rest.and_then(|rest| rest.parse().ok());
     assert_eq!(rest.map(|rest: usize| named + rest), Some(40), "{created}");
 }
@@ -321,13 +324,22 @@ async fn values_have_their_attributes_types(t: &Tenant) {
         (json!({ "title": { "value": "Tour Guide" } }), "title"),
         (json!({ "title": ["Tour Guide", "Guide"] }), "title"),
         (json!({ "emails": [{ "value": { "at": 1 } }] }), "emails.value"),
-        (json!({ "emails": [{ "value": "1", "primary": "perhaps" }] }), "emails.primary"),
+        (
+            json!({ "emails": [{ "value": "1", "primary": "perhaps" }] }),
+            "emails.primary",
+        ),
         (json!({ "emails": [7] }), "emails"),
         (json!({ "emails": primaries }), "emails"),
         (json!({ "userName": "bjensen\n@example.com" }), "userName"),
-        (json!({ "userName": ["bjensen@example.com", "jsmith@example.com"] }), "userName"),
+        (
+            json!({ "userName": ["bjensen@example.com", "jsmith@example.com"] }),
+            "userName",
+        ),
         (json!({ ENTERPRISE_URN: "Tour Operations" }), ENTERPRISE_URN),
-        (json!({ ENTERPRISE_URN: { "manager": [{ "value": "1" }, { "value": "2" }] } }), "manager"),
+        (
+            json!({ ENTERPRISE_URN: { "manager": [{ "value": "1" }, { "value": "2" }] } }),
+            "manager",
+        ),
     ] {
         let sent = user_with("bjensen@example.com", wrong);
         t.post("/Users", sent).await.refused(400, "invalidValue", &[name]);
