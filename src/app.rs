@@ -25,7 +25,7 @@ pub use azure::http_client;
 use crate::{
     ambient::Ambient,
     config::{Settings, StoreSetting},
-    http,
+    http::{self, BasePath},
     scim::schema::Catalog,
     store::{self, Store, sqlite::SqliteStore},
     tenants::{self, Expiry, NewTenant, Tenants, Terms},
@@ -47,6 +47,7 @@ pub struct App {
     pub settings: Settings,
     /// Time and ids.
     pub ambient: Arc<dyn Ambient>,
+    base_paths: Vec<BasePath>,
     service: OnceLock<Service>,
     draining: AtomicBool,
 }
@@ -65,6 +66,7 @@ impl App {
     /// An app that has no store yet.
     pub fn new(settings: Settings, ambient: Arc<dyn Ambient>) -> Arc<Self> {
         Arc::new(Self {
+            base_paths: settings.base_paths(),
             settings,
             ambient,
             service: OnceLock::new(),
@@ -79,6 +81,11 @@ impl App {
             catalog: Arc::new(Catalog::standard()),
             store,
         })
+    }
+
+    /// Where tenants' endpoints stand.
+    pub fn base_paths(&self) -> &[BasePath] {
+        &self.base_paths
     }
 
     /// What the store's being there made possible; nothing before.

@@ -31,6 +31,7 @@ impl Body<'_> {
     pub(super) async fn object(self) -> Result<Value, Refused> {
         let Self { app, request, payload } = self;
         media_type(request)?;
+        not_encoded(request)?;
         let late = || Rule::BodyLate.error().with("limit", BODY_TIME.as_secs().to_string());
         let bytes = timeout(BODY_TIME, bytes(request, payload))
             .await
@@ -64,6 +65,14 @@ fn media_type(request: &HttpRequest) -> Result<(), Refused> {
     match essence.as_str() {
         "application/scim+json" | "application/json" | "" => Ok(()),
         _ => Err(Rule::BadMediaType.error()),
+    }
+}
+
+/// Nothing is decompressed here: a small body could become a huge one (RFC 9110 §8.4, §15.5.16).
+fn not_encoded(request: &HttpRequest) -> Result<(), Refused> {
+    match request.headers().get(header::CONTENT_ENCODING) {
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Rule::BodyEncoded.error()),
+        _ => Ok(()),
     }
 }
 

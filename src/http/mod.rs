@@ -39,7 +39,7 @@ pub(crate) async fn entry(app: &App, request: &HttpRequest, payload: Payload) ->
 }
 
 async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
-    match Address::parse(request.path(), &app.settings.base_paths())? {
+    match Address::parse(request.path(), app.base_paths())? {
         Address::Root | Address::Live => Ok(health::alive()),
         Address::Ready => health::ready(app).await,
         Address::Scim { base, tenant, endpoint } => {

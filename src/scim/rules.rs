@@ -267,6 +267,9 @@ rules! {
     BadMediaType "bad-media-type" 415 -
         "The body's Content-Type must be application/scim+json or application/json."
         PROTOCOL;
+    BodyEncoded "body-encoded" 415 -
+        "The body has a Content-Encoding: send it as it is, not compressed."
+        PROTOCOL;
     BodyNotJson "body-not-json" 400 invalidSyntax
         "The body is not JSON: it cannot be read at {position}."
         PROTOCOL;

@@ -177,7 +177,12 @@ impl Tenants {
 
     /// Writes down that the tenant was heard of, beside the request: nobody waits for it and nothing depends on it.
     fn note_seen(&self, known: &Known, now: OffsetDateTime) {
-        let Known::Credential(access, _) = known else { return };
+        let Known::Credential(access, credential) = known else {
+            return;
+        };
+        if !credential.is_valid(now) {
+            return;
+        }
         let body = SeenBody {
             format: FORMAT,
             time: now,

@@ -281,19 +281,31 @@ async fn a_commit_does_not_wait_for_ever() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_sees_all_of_a_commit_or_nothing() {
+    const COMMITS: u8 = 200;
     let place = Place::new();
     let store = Arc::new(place.open());
     let writer = Arc::clone(&store);
+    let upsert = |key: &str, n: u8| {
+        let (key, stamp, body) = (key.to_owned(), Vec::new(), vec![n]);
+        Change::Upsert(Write { key, stamp, body })
+    };
     let writing = tokio::spawn(async move {
-        for n in 0..100 {
-            let rows = ["a", "b", "c"].map(|row| insert(&format!("{row}-{n}"), b""));
+        for n in 1..=COMMITS {
+            let rows = [upsert("first", n), upsert("last", n), insert(&format!("row-{n}"), &[])];
             writer.commit("p", &rows).await.unwrap();
         }
     });
+    // As far apart as the keys of one read can be.
+    let keys = [&["first"][..], &["between"; 198], &["last"]].concat();
+    let body = |row: Option<&Row>| row.map_or(0, |row| row.body[0]);
     let mut seen = 0;
-    while seen < 300 {
-        seen = store.scan("p", "", "~", 999).await.unwrap().rows.len();
-        assert_eq!(seen % 3, 0);
+    while seen < COMMITS {
+        let rows = store.get("p", &keys).await.unwrap();
+        assert_eq!(body(rows[0].as_ref()), body(rows[199].as_ref()));
+        let rows = store.scan("p", "", "~", 999).await.unwrap().rows;
+        seen = body(rows.first());
+        let others = rows.len().saturating_sub(2);
+        assert_eq!((body(rows.get(1)), others), (seen, usize::from(seen)));
     }
     writing.await.unwrap();
 }
