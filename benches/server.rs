@@ -14,8 +14,8 @@ use std::{
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 
-const REQUESTS: usize = 20_000;
-const CONNECTIONS: usize = 4;
+const REQUESTS: u32 = 20_000;
+const CONNECTIONS: u32 = 4;
 const TOKEN: &str = "a-token-that-only-this-benchmark-has";
 /// Set in the process that is the bare endpoint.
 const BARE: &str = "SCIMGATE_BENCH_BARE";
@@ -30,7 +30,8 @@ fn main() {
 }
 
 fn serve_bare(port: u16) {
-    let answer = || async { HttpResponse::Ok().content_type("application/scim+json").body("{}") };
+    // A body that nobody reads would close the connection.
+    let answer = async |_: web::Bytes| HttpResponse::Ok().content_type("application/scim+json").body("{}");
     let server = HttpServer::new(move || App::new().default_service(web::to(answer)));
     let run = server.bind(("127.0.0.1", port)).expect("a free port").run();
     actix_web::rt::System::new()
@@ -75,8 +76,8 @@ impl Server {
     fn cost(
         &self,
         method: &str,
-        path: impl Fn(usize) -> String + Sync,
-        body: impl Fn(usize) -> String + Sync,
+        path: impl Fn(u32) -> String + Sync,
+        body: impl Fn(u32) -> String + Sync,
     ) -> (f64, f64) {
         let (cpu, began) = (self.cpu(), Instant::now());
         thread::scope(|scope| {
@@ -84,15 +85,15 @@ impl Server {
                 let (path, body) = (&path, &body);
                 scope.spawn(move || {
                     let mut connection = Connection::open(self.port);
-                    for number in (worker..REQUESTS).step_by(CONNECTIONS) {
+                    for number in (worker..REQUESTS).step_by(CONNECTIONS as usize) {
                         let answer = connection.send(method, &path(number), &body(number));
                         assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
                     }
                 });
             }
         });
-        let micros = (self.cpu() - cpu).as_secs_f64() * 1e6 / REQUESTS as f64;
-        (micros, REQUESTS as f64 / began.elapsed().as_secs_f64())
+        let micros = self.cpu().saturating_sub(cpu).as_secs_f64() * 1e6 / f64::from(REQUESTS);
+        (micros, f64::from(REQUESTS) / began.elapsed().as_secs_f64())
     }
 }
 
@@ -165,14 +166,14 @@ fn measure() {
     let scimgate = Server::start(command, port);
 
     let users = "/scim/bench/Users";
-    let user = |number: usize| {
+    let user = |number: u32| {
         format!(
             r#"{{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User","urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"],"externalId":"x{number}","userName":"u{number}@example.com","active":true,"emails":[{{"primary":true,"type":"work","value":"u{number}@example.com"}}],"meta":{{"resourceType":"User"}},"name":{{"formatted":"Given Family","familyName":"Family","givenName":"Given"}},"roles":[]}}"#
         )
     };
-    let look_up = |number: usize| format!("{users}?filter=userName%20eq%20%22u{number}%40example.com%22");
-    let nothing = |_: usize| String::new();
-    let nobody = |number: usize| format!("{users}?filter=userName%20eq%20%22nobody{number}%22");
+    let look_up = |number: u32| format!("{users}?filter=userName%20eq%20%22u{number}%40example.com%22");
+    let nothing = |_: u32| String::new();
+    let nobody = |number: u32| format!("{users}?filter=userName%20eq%20%22nobody{number}%22");
     let rows = [
         ("bare actix, GET", bare.cost("GET", |_| users.to_owned(), nothing)),
         ("bare actix, POST", bare.cost("POST", |_| users.to_owned(), user)),

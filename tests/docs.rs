@@ -1,7 +1,5 @@
 //! What the documents claim and the code decides. `SCIMGATE_WRITE_DOCS=1 cargo test --test docs` writes them anew.
 
-#![expect(clippy::unwrap_used, reason = "a test ends with a panic")]
-
 use std::{fs, path::Path};
 
 #[test]

@@ -6,15 +6,43 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write as _},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, ExitCode, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use libtest_mimic::{Arguments, Trial};
 use scimgate::store::{Change, Error, Store, Write, sqlite::SqliteStore};
 use tokio::task::JoinSet;
+
+/// The argument that makes this program one of the processes.
+const CHILD: &str = "child";
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|word| word == CHILD) {
+        child();
+        return ExitCode::SUCCESS;
+    }
+    let trials: [(&str, fn()); 2] = [
+        (
+            "what_was_acknowledged_outlives_a_kill_and_nothing_is_written_by_half",
+            what_was_acknowledged_outlives_a_kill_and_nothing_is_written_by_half,
+        ),
+        (
+            "processes_that_write_at_once_lose_nothing",
+            processes_that_write_at_once_lose_nothing,
+        ),
+    ];
+    let trial = |(name, run): (&str, fn())| {
+        Trial::test(name, move || {
+            run();
+            Ok(())
+        })
+    };
+    libtest_mimic::run(&Arguments::from_args(), trials.into_iter().map(trial).collect()).exit_code()
+}
 
 /// Commits that a process has under way at the same time.
 const CALLERS: usize = 8;
@@ -24,7 +52,6 @@ const ROWS: [&str; 3] = ["a", "b", "c"];
 /// Processes that are killed, one after another on the same file.
 const KILLS: usize = 20;
 
-#[test]
 fn what_was_acknowledged_outlives_a_kill_and_nothing_is_written_by_half() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("rows.db");
@@ -52,7 +79,6 @@ fn what_was_acknowledged_outlives_a_kill_and_nothing_is_written_by_half() {
     println!("{KILLS} kills: {acknowledged} commits acknowledged, {found} found, 0 lost, 0 by half");
 }
 
-#[test]
 fn processes_that_write_at_once_lose_nothing() {
     const PROCESSES: usize = 3;
     const COMMITS: usize = 100;
@@ -162,7 +188,7 @@ fn changes(caller: usize, number: usize) -> [Change; 3] {
 /// Starts this executable again as [`child`], and tells it what to do.
 fn start(what: &str, file: &Path) -> (Child, ChildStdout) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .arg(CHILD)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -192,8 +218,7 @@ fn acks(output: ChildStdout) -> impl Iterator<Item = String> {
     })
 }
 
-#[test]
-#[ignore = "what the processes run that the other tests start"]
+/// What the processes run that the tests start: an order comes on standard input.
 fn child() {
     let mut order = String::new();
     std::io::stdin().read_to_string(&mut order).unwrap();

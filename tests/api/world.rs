@@ -56,11 +56,14 @@ pub(crate) enum Setup {
     PublicUrl,
     /// What a proxy says is believed.
     TrustProxy,
+    /// The vendor says where its customers get help.
+    Support,
 }
 
 pub(crate) const KINDS: [Kind; 2] = [Kind::Sqlite, Kind::Tables];
 pub(crate) const WAYS: [Way; 3] = [Way::Direct, Way::Proxy, Way::Forward];
 pub(crate) const PUBLIC_URL: &str = "https://scim.example.com";
+pub(crate) const SUPPORT: &str = "https://example.com/help";
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,6 +102,7 @@ impl Setup {
             Setup::BasePaths => vec![("base-paths", "/api/scim,/api/{tenant}/scim/v2".to_owned())],
             Setup::PublicUrl => vec![("public-url", PUBLIC_URL.to_owned())],
             Setup::TrustProxy => vec![("trust-proxy", String::new())],
+            Setup::Support => vec![("support", SUPPORT.to_owned())],
         }
     }
 }

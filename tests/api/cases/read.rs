@@ -32,7 +32,9 @@ async fn an_unknown_id_is_not_found(t: &Tenant) {
         "x".repeat(1_000),
     ];
     for id in others {
-        t.get(&format!("/Users/{id}")).await.refused(404, "", &["no User", "Reference "]);
+        t.get(&format!("/Users/{id}"))
+            .await
+            .refused(404, "", &["no User", "Reference "]);
     }
 }
 
@@ -48,7 +50,10 @@ async fn ids_are_case_exact(t: &Tenant) {
 
 /// E-USER-05: whether somebody is deactivated has to be seen.
 async fn an_inactive_user_is_visible(t: &Tenant) {
-    let sent = user_with("bjensen@example.com", json!({ "active": false, "externalId": "701984" }));
+    let sent = user_with(
+        "bjensen@example.com",
+        json!({ "active": false, "externalId": "701984" }),
+    );
     let user = t.post("/Users", sent).await.is(201);
     assert_eq!(t.get(&user.place()).await.is(200).body, user.body);
     for list in [
@@ -84,7 +89,12 @@ async fn reading_changes_nothing(t: &Tenant) {
 /// R-GEN-12; Entra's flag stands in the Tenant URL.
 async fn unknown_parameters_are_ignored(t: &Tenant) {
     let user = t.user("bjensen@example.com").await;
-    for query in ["?aadOptscim062020", "?shoeSize=43&x", "?&&=", "?filter=title+pr&count=0"] {
+    for query in [
+        "?aadOptscim062020",
+        "?shoeSize=43&x",
+        "?&&=",
+        "?filter=title+pr&count=0",
+    ] {
         let found = t.get(&format!("{}{query}", user.place())).await.is(200);
         assert_eq!(found.body, user.body, "{query}");
     }
@@ -108,6 +118,10 @@ async fn the_managers_name_is_shown_as_it_is_now(t: &Tenant) {
     assert_eq!(found.etag(), version);
     t.delete(&manager.place()).await.is(204);
     let found = t.get(&user.place()).await.is(200);
-    assert_eq!(found.body[ENTERPRISE_URN]["manager"].get("displayName"), None, "{found}");
+    assert_eq!(
+        found.body[ENTERPRISE_URN]["manager"].get("displayName"),
+        None,
+        "{found}"
+    );
     assert_eq!(found.body[ENTERPRISE_URN]["manager"]["value"], manager.id());
 }

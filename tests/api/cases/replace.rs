@@ -37,7 +37,10 @@ async fn a_replaced_user_is_answered_and_found(t: &Tenant) {
 async fn what_is_left_out_is_cleared(t: &Tenant) {
     let before = t.post("/Users", bjensen()).await.is(201);
     let left = json!({ "title": "Guide", "emails": null, "addresses": [], "nickName": "" });
-    let replaced = t.put(&before.place(), user_with("bjensen@example.com", left)).await.is(200);
+    let replaced = t
+        .put(&before.place(), user_with("bjensen@example.com", left))
+        .await
+        .is(200);
     let mut expected = before.body.clone();
     let members = expected.as_object_mut().expect("a user is an object");
     members.retain(|name, _| ["id", "userName", "active", "meta"].contains(&name.as_str()));
@@ -52,7 +55,10 @@ async fn what_is_left_out_is_cleared(t: &Tenant) {
 async fn active_left_out_stays(t: &Tenant) {
     for active in [true, false] {
         let name = format!("{active}@example.com");
-        let before = t.post("/Users", user_with(&name, json!({ "active": active }))).await.is(201);
+        let before = t
+            .post("/Users", user_with(&name, json!({ "active": active })))
+            .await
+            .is(201);
         for left_out in [json!({ "title": "1" }), json!({ "title": "2", "active": null })] {
             let replaced = t.put(&before.place(), user_with(&name, left_out)).await.is(200);
             assert_eq!(replaced.body["active"], active);
@@ -70,7 +76,10 @@ async fn the_services_own_attributes_are_ignored(t: &Tenant) {
         "id": "2819c223", "groups": [{ "value": "e9e30dba" }],
         "meta": { "created": "2001-01-01T00:00:00Z", "resourceType": "Group", "version": "W/\"1\"" },
     });
-    let replaced = t.put(&before.place(), user_with("bjensen@example.com", sent)).await.is(200);
+    let replaced = t
+        .put(&before.place(), user_with("bjensen@example.com", sent))
+        .await
+        .is(200);
     assert_eq!(replaced.body, before.body);
     t.get("/Users/2819c223").await.is(404);
 }
@@ -80,7 +89,9 @@ async fn a_missing_user_name_is_refused(t: &Tenant) {
     let before = t.post("/Users", bjensen()).await.is(201);
     for name in [Value::Null, json!(""), json!("  ")] {
         let sent = json!({ "schemas": [USER_URN], "userName": name, "title": "Guide" });
-        t.put(&before.place(), sent).await.refused(400, "invalidValue", &["userName"]);
+        t.put(&before.place(), sent)
+            .await
+            .refused(400, "invalidValue", &["userName"]);
     }
     assert_eq!(t.get(&before.place()).await.is(200).body, before.body);
 }
@@ -90,10 +101,22 @@ async fn a_malformed_replacement_is_refused(t: &Tenant) {
     let before = t.post("/Users", bjensen()).await.is(201);
     for (wrong, scim_type, name) in [
         (json!({ "schemas": [] }), "invalidSyntax", "schemas"),
-        (json!({ "schemas": ["urn:example:badge"] }), "invalidValue", "urn:example:badge"),
+        (
+            json!({ "schemas": ["urn:example:badge"] }),
+            "invalidValue",
+            "urn:example:badge",
+        ),
         (json!({ "active": "maybe" }), "invalidValue", "active"),
-        (json!({ "title": "Guide", "Title": "Tour Guide" }), "invalidSyntax", "Title"),
-        (json!({ "title": "Guide", "emails": [{ "value": {} }, 7] }), "invalidValue", "emails"),
+        (
+            json!({ "title": "Guide", "Title": "Tour Guide" }),
+            "invalidSyntax",
+            "Title",
+        ),
+        (
+            json!({ "title": "Guide", "emails": [{ "value": {} }, 7] }),
+            "invalidValue",
+            "emails",
+        ),
     ] {
         t.put(&before.place(), user_with("bjensen@example.com", wrong))
             .await
@@ -131,9 +154,12 @@ async fn a_taken_name_is_refused(t: &Tenant) {
     let holder = t.user("bjensen@example.com").await;
     let other = t.user("jsmith@example.com").await;
     let taken = format!("the active resource {}", holder.id());
-    t.put(&other.place(), user_with("BJENSEN@example.com", json!({ "title": "Guide" })))
-        .await
-        .refused(409, "uniqueness", &["userName", &taken]);
+    t.put(
+        &other.place(),
+        user_with("BJENSEN@example.com", json!({ "title": "Guide" })),
+    )
+    .await
+    .refused(409, "uniqueness", &["userName", &taken]);
     assert_eq!(t.get(&other.place()).await.is(200).body, other.body);
     assert_eq!(t.get(&holder.place()).await.is(200).body, holder.body);
 }
@@ -145,7 +171,9 @@ async fn ones_own_name_may_change_its_case(t: &Tenant) {
     assert_eq!(replaced.text("/userName"), "BJensen@example.com");
     let found = t.find("userName eq \"bjensen@EXAMPLE.com\"").await.is(200);
     assert_eq!(found.listed("/userName"), ["BJensen@example.com"]);
-    t.post("/Users", user("bjensen@example.com")).await.refused(409, "uniqueness", &[]);
+    t.post("/Users", user("bjensen@example.com"))
+        .await
+        .refused(409, "uniqueness", &[]);
 }
 
 /// R-ETAG-01: clients that write everything in each cycle make no changes.
@@ -180,7 +208,10 @@ async fn a_replacement_is_a_new_version(t: &Tenant) {
 async fn unknown_attributes_are_dropped_and_named(t: &Tenant) {
     let before = t.user("bjensen@example.com").await;
     let sent = json!({ "shoeSize": 43, ENTERPRISE_URN: { "floor": "3" } });
-    let replaced = t.put(&before.place(), user_with("bjensen@example.com", sent)).await.is(200);
+    let replaced = t
+        .put(&before.place(), user_with("bjensen@example.com", sent))
+        .await
+        .is(200);
     let notes = format!("unknown-attribute shoeSize, unknown-attribute {ENTERPRISE_URN}:floor");
     assert_eq!(replaced.header("scimgate-normalized"), Some(notes));
     assert_eq!(replaced.body, before.body);
