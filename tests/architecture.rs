@@ -71,32 +71,30 @@ fn sources() -> Vec<Source> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
-                let path = path.strip_prefix(root).unwrap().to_owned();
-                let room = path
-                    .iter()
-                    .nth(1)
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-                    .trim_end_matches(".rs")
-                    .to_owned();
-                let room = if path.starts_with("src") {
-                    room
-                } else {
-                    "another package".to_owned()
-                };
-                let text = fs::read_to_string(root.join(&path)).unwrap();
-                let lines = text
-                    .lines()
-                    .take_while(|line| *line != "mod tests {")
-                    .map(str::to_owned)
-                    .collect();
-                sources.push(Source { path, room, lines });
+                sources.push(source(root, &path));
             }
         }
     }
     assert!(sources.len() > 40, "the sources were not found");
     sources
+}
+
+fn source(root: &Path, file: &Path) -> Source {
+    let path = file.strip_prefix(root).unwrap().to_owned();
+    let second = path.iter().nth(1).unwrap().to_str().unwrap().trim_end_matches(".rs");
+    let room = if path.starts_with("src") {
+        second
+    } else {
+        "another package"
+    }
+    .to_owned();
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text
+        .lines()
+        .take_while(|line| *line != "mod tests {")
+        .map(str::to_owned)
+        .collect();
+    Source { path, room, lines }
 }
 
 /// Files and folders that are compiled for tests only.
