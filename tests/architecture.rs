@@ -79,8 +79,8 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-fn source(root: &Path, file: &Path) -> Source {
-    let path = file.strip_prefix(root).unwrap().to_owned();
+fn source(folder: &Path, file: &Path) -> Source {
+    let path = file.strip_prefix(folder).unwrap().to_owned();
     let second = path.iter().nth(1).unwrap().to_str().unwrap().trim_end_matches(".rs");
     let room = if path.starts_with("src") {
         second
