@@ -99,10 +99,15 @@ async fn open(app: Arc<App>) -> anyhow::Result<()> {
 /// Makes the first tenant where one is wanted.
 async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
     app::bootstrap(app, service).await?;
-    let embedded = app.settings.store() != StoreSetting::Tables && !app.settings.is_custom_handler();
-    let deadline = Instant::now() + app.settings.deadline();
-    if !embedded || !service.tenants.list(deadline).await?.is_empty() {
-        println!("scimgate listens on {}", tenant_url(&app.settings, "<tenant>"));
+    let settings = &app.settings;
+    if settings.is_custom_handler() {
+        // The address that customers use is the host's, not this port's.
+        println!("scimgate listens on port {}", settings.port());
+        return Ok(());
+    }
+    let deadline = Instant::now() + settings.deadline();
+    if settings.store() == StoreSetting::Tables || !service.tenants.list(deadline).await?.is_empty() {
+        println!("scimgate listens on {}", tenant_url(settings, "<tenant>"));
         return Ok(());
     }
     let new = NewTenant {
