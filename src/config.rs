@@ -2,6 +2,7 @@
 #![expect(
     clippy::doc_markdown,
     rustdoc::bare_urls,
+    rustdoc::invalid_html_tags,
     reason = "the documentation of a setting is what --help prints"
 )]
 

@@ -133,15 +133,16 @@ impl Call<'_> {
         if values.is_empty() {
             return Precondition::None;
         }
-        let tags = values.iter().flat_map(|value| value.split(',')).map(str::trim);
-        let tags: Vec<String> = tags
-            .map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned())
+        let tags: Vec<&str> = values
+            .iter()
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
             .collect();
-        if tags.iter().any(|tag| tag == "*") {
-            Precondition::Exists
-        } else {
-            Precondition::Version(tags)
+        if tags.contains(&"*") {
+            return Precondition::Exists;
         }
+        let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').to_owned();
+        Precondition::Version(tags.into_iter().map(opaque).collect())
     }
 }
 

@@ -311,7 +311,7 @@ fn is_urn(text: &str) -> bool {
 }
 
 /// RFC 7643 §2.1: `ATTRNAME = ALPHA *(nameChar)`, and `$ref`.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let text = text.strip_prefix('$').unwrap_or(text);
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text

@@ -3,7 +3,7 @@
 use super::super::error::{Error, Rule};
 use super::super::limits::{MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
 use super::super::normalize::Trace;
-use super::super::path::{Path, Resolved, Scope, Unresolved, is_well_formed};
+use super::super::path::{Path, Resolved, Scope, Unresolved, is_name};
 use super::super::schema::{Attribute, ResourceType, Returned, Type};
 use super::literal::{self, Operand};
 use super::{Filter, Operator};
@@ -69,7 +69,7 @@ impl<'t> Parser<'t> {
         } else {
             None
         };
-        if self.at < self.text.len() || sub_name.is_some_and(|name| !is_well_formed(name)) {
+        if self.at < self.text.len() || sub_name.is_some_and(|name| !is_name(name)) {
             return Err(malformed(
                 "nothing more behind it than a filter in brackets and one sub-attribute",
             ));

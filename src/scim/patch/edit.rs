@@ -75,8 +75,7 @@ impl<'a> Editor<'a> {
     }
 
     fn note_unknown(&mut self, text: &str) {
-        let name = text.split('[').next().unwrap_or_default();
-        self.trace.note(Quirk::UnknownAttribute, name.trim());
+        self.trace.note(Quirk::UnknownAttribute, text.trim());
     }
 
     fn set_explicitly(&mut self, kind: Kind, path: &Path, value: Value) -> Result<(), Error> {
