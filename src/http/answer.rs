@@ -6,7 +6,10 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{
+            ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+            WWW_AUTHENTICATE,
+        },
     },
 };
 use serde_json::{Map, Value};
@@ -151,7 +154,10 @@ fn refusal(app: &App, error: &Refused, reference: Option<Reference>, retry_after
     let mut response = HttpResponse::build(status);
     response.insert_header((CONTENT_TYPE, SCIM_JSON));
     if status == StatusCode::UNAUTHORIZED {
-        response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        response.insert_header((WWW_AUTHENTICATE, challenge(error.rule())));
+    }
+    if error.rule() == Rule::BodyEncoded {
+        response.insert_header((ACCEPT_ENCODING, "identity"));
     }
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         let seconds = retry_after.unwrap_or(RETRY_AFTER_DEFAULT).as_secs().max(1);
@@ -170,6 +176,14 @@ fn refusal(app: &App, error: &Refused, reference: Option<Reference>, retry_after
             .body(Some(&suffix).filter(|suffix| !suffix.is_empty()).map(String::as_str))
             .to_string(),
     )
+}
+
+/// RFC 6750 §3: at least one parameter, and no error where no credential was shown.
+fn challenge(rule: Rule) -> &'static str {
+    match rule {
+        Rule::NoCredential => "Bearer realm=\"scim\"",
+        _ => "Bearer realm=\"scim\", error=\"invalid_token\"",
+    }
 }
 
 fn spell(trace: &Trace) -> String {

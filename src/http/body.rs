@@ -12,6 +12,7 @@ use crate::{
     app::App,
     scim::{
         error::{Error as Refused, Rule},
+        json,
         limits::MAX_BODY_BYTES,
     },
 };
@@ -37,10 +38,7 @@ impl Body<'_> {
             .await
             .map_err(|_| late())??;
         console::show_request(app, &bytes);
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
-            let position = format!("line {}, column {}", error.line(), error.column());
-            Rule::BodyNotJson.error().with("position", position)
-        })?;
+        let value = json::parse(&bytes)?;
         if value.is_object() {
             Ok(value)
         } else {

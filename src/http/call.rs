@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, http::header};
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderValue},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -73,11 +76,6 @@ impl From<directory::Error> for Failure {
 }
 
 impl Call<'_> {
-    /// The first value of a header, as text.
-    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.request.headers().get(name)?.to_str().ok()
-    }
-
     /// The same request with its sender known.
     pub(super) fn visit(&self, access: Arc<Access>) -> Result<Visit, Failure> {
         let directory = Directory {
@@ -103,20 +101,24 @@ impl Call<'_> {
         if let Some(url) = &self.app.settings.public_url {
             return Ok(url.trim_end_matches('/').to_owned());
         }
+        let headers = self.request.headers();
+        let text = |value: &'_ HeaderValue| value.to_str().map(str::to_owned).map_err(|_| Rule::BadHost.error());
         let trusted = |name: &'static str| {
-            let value = self.request.headers().get(name)?.to_str().ok()?;
-            // The last one stands for the hop next to us.
-            value
-                .rsplit(',')
-                .next()
-                .map(str::trim)
-                .filter(|_| self.app.settings.trusts_proxy())
+            let lines = headers.get_all(name).filter(|_| self.app.settings.trusts_proxy());
+            // The last one stands for the hop next to us, whether it has a line of its own or not.
+            let last = lines.last().map(text).transpose()?;
+            Ok::<_, Refused>(last.and_then(|line| Some(line.rsplit(',').next()?.trim().to_owned())))
         };
-        let host = trusted("x-forwarded-host")
-            .or_else(|| self.header(header::HOST))
-            .unwrap_or("localhost");
-        let scheme = trusted("x-forwarded-proto").unwrap_or("http");
-        if !is_host(host) || !matches!(scheme, "http" | "https") {
+        // A target with a host of its own stands before `Host` (RFC 9112 §3.2.2).
+        let authority = self.request.uri().authority().map(ToString::to_string);
+        let host = match (trusted("x-forwarded-host")?.or(authority), headers.get(header::HOST)) {
+            (Some(host), _) => host,
+            (None, Some(host)) => text(host)?,
+            // HTTP/1.0 has no `Host`.
+            (None, None) => "localhost".to_owned(),
+        };
+        let scheme = trusted("x-forwarded-proto")?.unwrap_or_else(|| "http".to_owned());
+        if !is_host(&host) || !matches!(scheme.as_str(), "http" | "https") {
             return Err(Rule::BadHost.error());
         }
         Ok(format!("{scheme}://{host}"))
@@ -155,12 +157,12 @@ impl Visit {
             .ok_or_else(|| Rule::UnknownEndpoint.error())
     }
 
-    /// The value of a parameter; names are compared without case.
+    /// The last value of a parameter; names are compared without case.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         let found = self
             .parameters
             .iter()
-            .find(|(given, _)| given.eq_ignore_ascii_case(name));
+            .rfind(|(given, _)| given.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 

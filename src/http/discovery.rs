@@ -10,8 +10,9 @@ use crate::scim::{
     error::{Error as Refused, Rule},
 };
 
-pub(super) fn service_provider_config(visit: &Visit) -> Answer {
-    Answer::ok(discovery::service_provider_config(&visit.base_url))
+pub(super) fn service_provider_config(visit: &Visit) -> Result<Answer, Failure> {
+    unfiltered(visit)?;
+    Ok(Answer::ok(discovery::service_provider_config(&visit.base_url)))
 }
 
 pub(super) fn resource_types(visit: &Visit) -> Result<Answer, Failure> {
@@ -20,6 +21,7 @@ pub(super) fn resource_types(visit: &Visit) -> Result<Answer, Failure> {
 }
 
 pub(super) fn resource_type(visit: &Visit, name: &str) -> Result<Answer, Failure> {
+    unfiltered(visit)?;
     let found = discovery::resource_type(&visit.catalog, name, &visit.base_url);
     Ok(Answer::ok(found.ok_or_else(|| Rule::NotFound.at("ResourceType"))?))
 }
@@ -30,6 +32,7 @@ pub(super) fn schemas(visit: &Visit) -> Result<Answer, Failure> {
 }
 
 pub(super) fn schema(visit: &Visit, urn: &str) -> Result<Answer, Failure> {
+    unfiltered(visit)?;
     let found = discovery::schema(&visit.catalog, urn, &visit.base_url);
     Ok(Answer::ok(found.ok_or_else(|| Rule::NotFound.at("Schema"))?))
 }

@@ -70,6 +70,9 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     }
     let access = auth::authenticate(call).await?;
     let mut visit = call.visit(access)?;
+    if let E::Resources(name) | E::Resource(name, _) = &endpoint {
+        visit.resource_type(name)?;
+    }
     let allowed = allowed(&endpoint);
     let body = Body {
         app: call.app,
@@ -77,7 +80,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         payload,
     };
     match (endpoint, call.request.method().as_str()) {
-        (E::ServiceProviderConfig, "GET" | "HEAD") => Ok(discovery::service_provider_config(&visit)),
+        (E::ServiceProviderConfig, "GET" | "HEAD") => discovery::service_provider_config(&visit),
         (E::ResourceTypes, "GET" | "HEAD") => discovery::resource_types(&visit),
         (E::ResourceType(name), "GET" | "HEAD") => discovery::resource_type(&visit, &name),
         (E::Schemas, "GET" | "HEAD") => discovery::schemas(&visit),

@@ -52,7 +52,8 @@ impl fmt::Display for Reference {
 fn parse(text: &str) -> Option<[u8; 16]> {
     let mut parts = text.split('-');
     let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let known = version.len() == 2 && version != "ff" && span.len() == 16;
+    let is_hex = |text: &str, bytes: usize| HEXLOWER.decode(text.as_bytes()).is_ok_and(|hex| hex.len() == bytes);
+    let known = is_hex(version, 1) && version != "ff" && is_hex(span, 8) && span != "0000000000000000";
     let trace: [u8; 16] = HEXLOWER.decode(trace.as_bytes()).ok()?.try_into().ok()?;
     (known && trace != [0; 16]).then_some(trace)
 }
@@ -74,6 +75,9 @@ mod tests {
             (format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()), false),
             (format!("00-{}-00f067aa0ba902b7-01", &trace[1..]), false),
             (format!("00-{trace}"), false),
+            (format!("zz-{trace}-00f067aa0ba902b7-01"), false),
+            (format!("00-{trace}-0000000000000000-01"), false),
+            (format!("00-{trace}-00f067aa0ba902bz-01"), false),
             (String::new(), false),
         ] {
             assert_eq!(parse(&parent).is_some(), valid, "{parent}");

@@ -1,6 +1,6 @@
 //! The protocol (RFC 7643, 7644), pure: no I/O, no async, no clock, and nothing imported from the other rooms.
 //!
-//! In reading order: a [`schema`] says what a resource may hold; [`attributes`] is the one door through which a
+//! In reading order: [`json`] reads a client's bytes; a [`schema`] says what a resource may hold; [`attributes`] is the one door through which a
 //! client's JSON becomes [`attributes::Attributes`]; [`resource`] makes the complete document of it and [`projection`]
 //! the part a client asked for; [`path`], [`filter`] and [`patch`] read SCIM's three small languages; [`list`] and
 //! [`discovery`] are the other message forms. Every refusal is one of [`error::RULES`], every tolerance is noted in a
@@ -11,6 +11,7 @@ pub mod discovery;
 pub mod error;
 pub mod filter;
 pub mod fold;
+pub mod json;
 pub mod limits;
 pub mod list;
 pub mod normalize;

@@ -183,7 +183,7 @@ rules! {
         "{subject} has more than one value with primary true: mark one only."
         "Open Provisioning > Mappings and let only one row of that target attribute set primary.";
     AttributeTwice "attribute-twice" 400 invalidSyntax
-        "{subject} appears twice in the body under different spellings: send it once."
+        "{subject} appears twice in the body, in one or in different spellings: send it once."
         "Open Provisioning > Mappings and delete one of the two rows with that target attribute.";
     ResourceTooLarge "resource-too-large" 413 -
         "The resource would be larger than {limit} bytes: send fewer or shorter values."

@@ -111,7 +111,11 @@ impl Tenants {
         ];
         changes.extend(credential_rows);
         match self.settle(&changes, deadline).await {
-            Ok(()) => Ok(issued),
+            Ok(()) => {
+                // Somebody may have tried it too early.
+                self.cache.forget(&hash(&issued.secret));
+                Ok(issued)
+            }
             Err(store::Error::Exists(_)) => Err(Error::SecretTaken),
             Err(error) => Err(super::changed_by_someone(name)(error)),
         }

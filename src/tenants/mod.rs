@@ -187,7 +187,10 @@ impl Tenants {
         ];
         changes.extend(credential_rows);
         match self.settle(&changes, deadline).await {
-            Ok(()) => Ok((tenant, issued)),
+            Ok(()) => {
+                self.cache.forget(&credentials::hash(&issued.secret));
+                Ok((tenant, issued))
+            }
             Err(store::Error::Exists(taken)) if taken == key => {
                 let (_, body) = self.row(&name, deadline).await?;
                 Err(if body.deleting.is_some() {

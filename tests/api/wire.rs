@@ -45,6 +45,18 @@ impl Connection {
         self.come.is_empty() && !matches!(more, Ok(true))
     }
 
+    /// Whether the peer ends the connection without another byte.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        let ended = timeout(PATIENCE, self.more()).await;
+        self.come.is_empty() && matches!(ended, Ok(false))
+    }
+
+    /// The status of the next head, which has no body (RFC 9110 §15.2).
+    pub(crate) async fn interim(&mut self) -> u16 {
+        let head = timeout(PATIENCE, self.head()).await;
+        parse(&head.unwrap_or_else(|_| panic!("no answer in {} s", PATIENCE.as_secs()))).0
+    }
+
     async fn read(&mut self, method: &str) -> Answer {
         loop {
             let head = self.head().await;

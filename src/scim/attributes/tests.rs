@@ -310,7 +310,8 @@ fn keys_are_known_with_and_without_their_urn() {
 
 #[test]
 fn one_attribute_under_two_spellings_is_refused() {
-    let twice = |path: &str| format!("{path} appears twice in the body under different spellings: send it once.");
+    let twice =
+        |path: &str| format!("{path} appears twice in the body, in one or in different spellings: send it once.");
     check_refused(
         json!({ "title": "a", "Title": "b" }),
         Rule::AttributeTwice,

@@ -161,7 +161,8 @@ fn accept_single(attribute: &Attribute, path: &str, value: Value, trace: &mut Tr
 fn accept_text(attribute: &Attribute, path: &str, value: Value, trace: &mut Trace) -> Result<Value, Error> {
     let text = match value {
         Value::String(text) => text,
-        Value::Bool(_) | Value::Number(_) if attribute.kind == Type::String => {
+        // A number with a fraction or beyond 64 bits has lost the digits that it came with.
+        Value::Bool(_) | Value::Number(_) if attribute.kind == Type::String && !value.is_f64() => {
             trace.note(Quirk::TextFromLiteral, path);
             value.to_string()
         }

@@ -16,8 +16,16 @@ cases![
     a_tenant_url_pasted_wrongly_says_what_is_wrong,
     an_id_that_nobody_has_is_404,
     a_path_too_long_for_the_host_is_404
-        .not_in(Way::Proxy, "Kestrel refuses request lines of more than 8 KiB", "the_proxying_host_refuses_a_long_path")
-        .not_in(Way::Forward, "Kestrel refuses request lines of more than 8 KiB", "the_forwarding_host_refuses_a_long_path"),
+        .not_in(
+            Way::Proxy,
+            "Kestrel refuses request lines of more than 8 KiB",
+            "the_proxying_host_refuses_a_long_path"
+        )
+        .not_in(
+            Way::Forward,
+            "Kestrel refuses request lines of more than 8 KiB",
+            "the_forwarding_host_refuses_a_long_path"
+        ),
     the_proxying_host_refuses_a_long_path.only(Way::Proxy, "there the host refuses it itself"),
     the_forwarding_host_refuses_a_long_path.only(Way::Forward, "there the host refuses it itself"),
     no_path_leads_into_another_tenant,
@@ -45,9 +53,14 @@ async fn the_tenant_url_may_be_pasted_in_several_ways(t: &Tenant) {
         // The harness checks that locations stand on the URL that was asked.
         t.at("GET", &format!("{base}/Users/{id}"), &headers, "").await.is(200);
         t.at("GET", &format!("{base}/Users/{id}/"), &headers, "").await.is(200);
-        let listed = t.at("GET", &format!("{base}/Users/?aadOptscim062020"), &headers, "").await.is(200);
+        let listed = t
+            .at("GET", &format!("{base}/Users/?aadOptscim062020"), &headers, "")
+            .await
+            .is(200);
         assert_eq!(listed.listed("/id"), [id], "{base}");
-        t.at("GET", &format!("{base}/ServiceProviderConfig"), &headers, "").await.is(200);
+        t.at("GET", &format!("{base}/ServiceProviderConfig"), &headers, "")
+            .await
+            .is(200);
     }
 }
 
@@ -57,19 +70,36 @@ async fn a_percent_encoded_path_is_the_same_path(t: &Tenant) {
     let encoded: String = t.name.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let bearer = format!("Bearer {}", t.secret);
     let path = format!("/scim/{encoded}/%55sers/{}", created.id());
-    let found = t.unlinted("GET", &path, &[("Authorization", &bearer)], "").await.is(200);
+    let found = t
+        .unlinted("GET", &path, &[("Authorization", &bearer)], "")
+        .await
+        .is(200);
     assert_eq!(found.body, created.body);
-    for schema in ["urn:ietf:params:scim:schemas:core:2.0:User", "urn%3Aietf%3Aparams%3Ascim%3Aschemas%3Acore%3A2.0%3AUser"]
-    {
+    for schema in [
+        "urn:ietf:params:scim:schemas:core:2.0:User",
+        "urn%3Aietf%3Aparams%3Ascim%3Aschemas%3Acore%3A2.0%3AUser",
+    ] {
         t.get(&format!("/Schemas/{schema}")).await.is(200);
     }
 }
 
 async fn an_unknown_endpoint_is_404_with_every_method(t: &Tenant) {
-    for path in ["/Nonsense", "/Nonsense/1", "/Users/1/2", "/Schemas/1/2", "/v2/v2/Users", "/Users%20", "/Users;a=b", "/scim"] {
+    for path in [
+        "/Nonsense",
+        "/Nonsense/1",
+        "/Users/1/2",
+        "/Schemas/1/2",
+        "/v2/v2/Users",
+        "/Users%20",
+        "/Users;a=b",
+        "/scim",
+    ] {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             let answer = t.raw(method, path, &[], "").await.is(404);
-            assert!(method == "HEAD" || answer.detail().contains("no such endpoint"), "{answer}");
+            assert!(
+                method == "HEAD" || answer.detail().contains("no such endpoint"),
+                "{answer}"
+            );
         }
     }
 }
@@ -93,8 +123,16 @@ async fn an_endpoint_that_is_not_served_blames_nobody(t: &Tenant) {
 
 /// Whoever opens it learns what to do with it, and not whether there is such a tenant.
 async fn a_tenant_url_in_a_browser_says_what_it_is_for(t: &Tenant) {
-    let browser = [("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"), ("Cookie", "a=b")];
-    for path in [t.path(), format!("{}/", t.path()), format!("{}/v2", t.path()), "/scim/no-such-tenant".to_owned()] {
+    let browser = [
+        ("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"),
+        ("Cookie", "a=b"),
+    ];
+    for path in [
+        t.path(),
+        format!("{}/", t.path()),
+        format!("{}/v2", t.path()),
+        "/scim/no-such-tenant".to_owned(),
+    ] {
         let answer = t.at("GET", &path, &browser, "").await;
         answer.refused(404, "", &["pasted into the identity provider"]);
     }
@@ -120,7 +158,9 @@ async fn a_tenant_url_pasted_wrongly_says_what_is_wrong(t: &Tenant) {
         ("/manage/tenants".to_owned(), "no such endpoint"),
         (format!("/SCIM/{}/Users", t.name), "no such endpoint"),
     ] {
-        t.at("GET", &path, &[("Authorization", &bearer)], "").await.refused(404, "", &[told]);
+        t.at("GET", &path, &[("Authorization", &bearer)], "")
+            .await
+            .refused(404, "", &[told]);
     }
 }
 
@@ -129,9 +169,36 @@ async fn an_id_that_nobody_has_is_404(t: &Tenant) {
     t.user("bjensen").await;
     let long = "a".repeat(6_000);
     for id in [
-        "1", "*", "~", "-", "_", "'", "null", "undefined", "%22", "%01", "%7f", "%0d%0aSet-Cookie:%20a=b", "%20", "a%2Fb",
-        "..%2f..%2fscim", "%F0%9F%98%80", "%D7%A9", "%ff", "%c0%ae", "%", "%zz", "u~bjensen", "userName", "o~1", "{id}",
-        "1' OR '1'='1", "$filter", "a%25b", "00000000-0000-0000-0000-000000000000", &long,
+        "1",
+        "*",
+        "~",
+        "-",
+        "_",
+        "'",
+        "null",
+        "undefined",
+        "%22",
+        "%01",
+        "%7f",
+        "%0d%0aSet-Cookie:%20a=b",
+        "%20",
+        "a%2Fb",
+        "..%2f..%2fscim",
+        "%F0%9F%98%80",
+        "%D7%A9",
+        "%ff",
+        "%c0%ae",
+        "%",
+        "%zz",
+        "u~bjensen",
+        "userName",
+        "o~1",
+        "{id}",
+        "1' OR '1'='1",
+        "$filter",
+        "a%25b",
+        "00000000-0000-0000-0000-000000000000",
+        &long,
     ] {
         for method in ["GET", "DELETE"] {
             let answer = t.raw(method, &format!("/Users/{id}"), &[], "").await;
@@ -142,7 +209,9 @@ async fn an_id_that_nobody_has_is_404(t: &Tenant) {
 }
 
 async fn a_path_too_long_for_the_host_is_404(t: &Tenant) {
-    t.get(&format!("/Users/{}", "a".repeat(10_000))).await.refused(404, "", &["no User"]);
+    t.get(&format!("/Users/{}", "a".repeat(10_000)))
+        .await
+        .refused(404, "", &["no User"]);
 }
 
 async fn the_proxying_host_refuses_a_long_path(t: &Tenant) {
@@ -156,7 +225,10 @@ async fn the_forwarding_host_refuses_a_long_path(t: &Tenant) {
 async fn the_host_refuses_a_long_path(t: &Tenant) {
     let path = format!("{}/Users/{}", t.path(), "a".repeat(10_000));
     let bearer = format!("Bearer {}", t.secret);
-    let answer = t.unlinted("GET", &path, &[("Authorization", &bearer)], "").await.is(414);
+    let answer = t
+        .unlinted("GET", &path, &[("Authorization", &bearer)], "")
+        .await
+        .is(414);
     assert!(answer.bytes.is_empty(), "{answer}");
     t.get("/Users").await.is(200);
 }
@@ -188,14 +260,20 @@ async fn no_path_leads_into_another_tenant(t: &Tenant) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {secret}\r\n\r\n");
         let answer = t.wire(request).await;
         assert!(matches!(answer.status, 400 | 401 | 404), "{path}: {answer}");
-        assert!(!String::from_utf8_lossy(&answer.bytes).contains("theirs"), "{path}: {answer}");
+        assert!(
+            !String::from_utf8_lossy(&answer.bytes).contains("theirs"),
+            "{path}: {answer}"
+        );
     }
 }
 
 /// A request to a place below the origin with the tenant's credential.
 async fn place(t: &Tenant, method: &str, path: &str, body: &str) -> Answer {
     let bearer = format!("Bearer {}", t.secret);
-    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/scim+json")];
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/scim+json"),
+    ];
     t.at(method, path, &headers, body).await
 }
 
@@ -217,7 +295,9 @@ async fn an_earlier_endpoints_places_keep_working(t: &Tenant) {
         let found = place(t, "GET", path, "").await.is(200);
         assert_eq!(found.body, created.body);
         for base in &bases {
-            place(t, "GET", &format!("{base}/Users/{}", created.id()), "").await.is(200);
+            place(t, "GET", &format!("{base}/Users/{}", created.id()), "")
+                .await
+                .is(200);
         }
         let types = place(t, "GET", &format!("{base}/ResourceTypes"), "").await.is(200);
         let expected = format!("{}{base}/ResourceTypes/User", t.world.origin);
@@ -234,21 +314,35 @@ async fn without_a_tenant_in_the_path_the_credential_names_it(t: &Tenant) {
     let path = format!("/api/scim/Users/{}", theirs.id());
     place(t, "GET", &path, "").await.refused(404, "", &[]);
     place(&other, "GET", &path, "").await.is(200);
-    t.at("GET", "/api/scim/Users", &[], "").await.refused(401, "", &["no credential"]);
-    t.at("GET", "/api/scim/Users", &[("Authorization", "Bearer wrong")], "").await.refused(401, "", &["not valid"]);
+    t.at("GET", "/api/scim/Users", &[], "")
+        .await
+        .refused(401, "", &["no credential"]);
+    t.at("GET", "/api/scim/Users", &[("Authorization", "Bearer wrong")], "")
+        .await
+        .refused(401, "", &["not valid"]);
     let revoked = t.issue(None, &scimgate::tenants::Terms::default()).await;
     t.revoke(&revoked.credential.id).await;
     let bearer = format!("Bearer {}", revoked.secret);
-    t.at("GET", "/api/scim/Users", &[("Authorization", &bearer)], "").await.refused(401, "", &["revoked on"]);
-    t.at("GET", "/api/scim", &[], "").await.refused(404, "", &["pasted into the identity provider"]);
+    t.at("GET", "/api/scim/Users", &[("Authorization", &bearer)], "")
+        .await
+        .refused(401, "", &["revoked on"]);
+    t.at("GET", "/api/scim", &[], "")
+        .await
+        .refused(404, "", &["pasted into the identity provider"]);
 }
 
 async fn a_tenant_in_an_earlier_path_needs_its_own_credential(t: &Tenant) {
     let other = t.neighbour().await;
     for name in [&other.name, "no-such-tenant", "scim"] {
         let path = format!("/api/{name}/scim/v2/Users");
-        place(t, "GET", &path, "").await.refused(401, "", &["not valid for this tenant"]);
+        place(t, "GET", &path, "")
+            .await
+            .refused(401, "", &["not valid for this tenant"]);
     }
-    place(t, "GET", &format!("/api/{}/Users", t.name), "").await.refused(404, "", &["no such endpoint"]);
-    place(t, "GET", &format!("/api/{}/scim/Users", t.name), "").await.refused(404, "", &["no such endpoint"]);
+    place(t, "GET", &format!("/api/{}/Users", t.name), "")
+        .await
+        .refused(404, "", &["no such endpoint"]);
+    place(t, "GET", &format!("/api/{}/scim/Users", t.name), "")
+        .await
+        .refused(404, "", &["no such endpoint"]);
 }

@@ -6,6 +6,7 @@ use scimgate::{
 };
 use serde_json::Value;
 use time::Duration;
+use tokio::time::Instant;
 
 use crate::{
     answer::Answer,
@@ -24,8 +25,16 @@ cases![
     what_was_pasted_wrongly_is_named,
     a_credential_may_be_spelled_in_several_ways,
     a_token_with_letters_beyond_ascii_is_401
-        .not_in(Way::Proxy, "HttpClient sends only ASCII headers", "letters_beyond_ascii_end_in_the_proxying_host")
-        .not_in(Way::Forward, "HttpClient sends only ASCII headers", "letters_beyond_ascii_end_in_the_forwarding_host"),
+        .not_in(
+            Way::Proxy,
+            "HttpClient sends only ASCII headers",
+            "letters_beyond_ascii_end_in_the_proxying_host"
+        )
+        .not_in(
+            Way::Forward,
+            "HttpClient sends only ASCII headers",
+            "letters_beyond_ascii_end_in_the_forwarding_host"
+        ),
     letters_beyond_ascii_end_in_the_proxying_host.only(Way::Proxy, "there the host refuses them itself"),
     letters_beyond_ascii_end_in_the_forwarding_host.only(Way::Forward, "there the host refuses them itself"),
     a_revoked_token_is_refused_at_once.only(Way::Direct, "another process believes a token for up to 60 s"),
@@ -35,10 +44,12 @@ cases![
     a_challenge_names_scheme_and_realm,
     a_secret_in_the_url_is_no_credential,
     a_tenant_reaches_its_own_resources_only,
+    a_removed_tenant_is_as_good_as_unknown,
 ];
 
 async fn ask(t: &Tenant, authorization: &str) -> Answer {
-    t.raw("GET", "/Users?count=0", &[("Authorization", authorization)], "").await
+    t.raw("GET", "/Users?count=0", &[("Authorization", authorization)], "")
+        .await
 }
 
 /// All of a refusal that is the same every time.
@@ -57,7 +68,10 @@ fn lasting(answer: &Answer) -> (u16, Vec<(String, String)>, Value) {
 async fn who_shows_a_wrong_credential_learns_nothing(t: &Tenant) {
     let other = t.neighbour().await;
     let past = System.now() - Duration::days(1);
-    let expired = Terms { expires: Some(Expiry::At(past)), ..Terms::default() };
+    let expired = Terms {
+        expires: Some(Expiry::At(past)),
+        ..Terms::default()
+    };
     let expired = other.issue(None, &expired).await.secret;
     let revoked = other.issue(None, &Terms::default()).await;
     other.revoke(&revoked.credential.id).await;
@@ -85,16 +99,34 @@ async fn who_shows_a_wrong_credential_learns_nothing(t: &Tenant) {
             ("not%20a%20name", "wrong"),
         ] {
             let bearer = format!("Bearer {secret}");
-            let answer = t.at(method, &format!("/scim/{tenant}{path}"), &[("Authorization", &bearer)], "").await;
+            let answer = t
+                .at(
+                    method,
+                    &format!("/scim/{tenant}{path}"),
+                    &[("Authorization", &bearer)],
+                    "",
+                )
+                .await;
             let lasting = lasting(&answer.refused(401, "", &["not valid for this tenant"]));
-            assert_eq!(*first.get_or_insert_with(|| lasting.clone()), lasting, "{method} {tenant}{path}");
+            assert_eq!(
+                *first.get_or_insert_with(|| lasting.clone()),
+                lasting,
+                "{method} {tenant}{path}"
+            );
         }
     }
 }
 
 /// Discovery included: it would tell which tenants there are (design §6).
 async fn who_shows_no_credential_learns_nothing(t: &Tenant) {
-    for path in ["/Users", "/Users/1", "/ServiceProviderConfig", "/Schemas", "/ResourceTypes", "/Nonsense"] {
+    for path in [
+        "/Users",
+        "/Users/1",
+        "/ServiceProviderConfig",
+        "/Schemas",
+        "/ResourceTypes",
+        "/Nonsense",
+    ] {
         let mine = t.anonymous("GET", path).await.refused(401, "", &["no credential"]);
         let unknown = t.at("GET", &format!("/scim/no-such-tenant{path}"), &[], "").await;
         assert_eq!(lasting(&mine), lasting(&unknown), "{path}");
@@ -104,13 +136,21 @@ async fn who_shows_no_credential_learns_nothing(t: &Tenant) {
 /// Pain 11: tokens end silently, and provisioning with them.
 async fn an_expired_token_says_since_when(t: &Tenant) {
     let past = System.now() - Duration::days(40);
-    let terms = Terms { expires: Some(Expiry::At(past)), ..Terms::default() };
+    let terms = Terms {
+        expires: Some(Expiry::At(past)),
+        ..Terms::default()
+    };
     let expired = t.issue(None, &terms).await;
     let date = past.date().to_string();
     for _ in 0..2 {
-        ask(t, &format!("Bearer {}", expired.secret)).await.refused(401, "", &["expired on", &date]);
+        ask(t, &format!("Bearer {}", expired.secret))
+            .await
+            .refused(401, "", &["expired on", &date]);
     }
-    let soon = Terms { expires: Some(Expiry::At(System.now() + Duration::hours(1))), ..Terms::default() };
+    let soon = Terms {
+        expires: Some(Expiry::At(System.now() + Duration::hours(1))),
+        ..Terms::default()
+    };
     let soon = t.issue(None, &soon).await;
     ask(t, &format!("Bearer {}", soon.secret)).await.is(200);
 }
@@ -119,7 +159,9 @@ async fn a_revoked_token_says_since_when(t: &Tenant) {
     let issued = t.issue(None, &Terms::default()).await;
     let before = System.now().date();
     t.revoke(&issued.credential.id).await;
-    let refused = ask(t, &format!("Bearer {}", issued.secret)).await.refused(401, "", &["revoked on"]);
+    let refused = ask(t, &format!("Bearer {}", issued.secret))
+        .await
+        .refused(401, "", &["revoked on"]);
     let says = |date: time::Date| refused.detail().contains(&date.to_string());
     assert!(says(before) || says(System.now().date()), "{refused}");
     t.get("/Users").await.is(200);
@@ -188,7 +230,10 @@ async fn letters_beyond_ascii_end_in_the_forwarding_host(t: &Tenant) {
 async fn end_in_the_host(t: &Tenant) {
     for authorization in BEYOND_ASCII {
         let headers = [("Authorization", authorization)];
-        let answer = t.unlinted("GET", &format!("{}/Users", t.path()), &headers, "").await.is(500);
+        let answer = t
+            .unlinted("GET", &format!("{}/Users", t.path()), &headers, "")
+            .await
+            .is(500);
         assert!(answer.bytes.is_empty(), "{answer}");
     }
 }
@@ -248,7 +293,9 @@ async fn a_challenge_names_scheme_and_realm(t: &Tenant) {
 /// RFC 6750 §2.3 allows it, and every log would have it.
 async fn a_secret_in_the_url_is_no_credential(t: &Tenant) {
     for name in ["access_token", "code", "token", "Authorization"] {
-        t.anonymous("GET", &format!("/Users?{name}={}", t.secret)).await.refused(401, "", &["no credential"]);
+        t.anonymous("GET", &format!("/Users?{name}={}", t.secret))
+            .await
+            .refused(401, "", &["no credential"]);
     }
 }
 
@@ -265,4 +312,29 @@ async fn a_tenant_reaches_its_own_resources_only(t: &Tenant) {
     t.user("bjensen").await;
     assert_eq!(other.get(&place).await.is(200).body, theirs.body);
     assert_eq!((t.users().await, other.users().await), (1, 1));
+}
+
+/// In another process within 60 s, as the removal's own words have it; here at once.
+async fn a_removed_tenant_is_as_good_as_unknown(t: &Tenant) {
+    let other = t.neighbour().await;
+    if t.way() == Way::Direct {
+        other.user("bjensen").await;
+    }
+    let deadline = Instant::now() + std::time::Duration::from_secs(15);
+    let removed = t.world.tenants.remove(&other.name, "test", deadline).await;
+    assert!(removed.is_ok(), "the tenant can't be removed");
+    let unknown = t
+        .at(
+            "GET",
+            "/scim/no-such-tenant/Users",
+            &[("Authorization", "Bearer wrong")],
+            "",
+        )
+        .await;
+    assert_eq!(lasting(&other.get("/Users").await.is(401)), lasting(&unknown));
+    assert_eq!(
+        lasting(&other.post("/Users", user("other")).await.is(401)),
+        lasting(&unknown)
+    );
+    t.get("/Users").await.is(200);
 }

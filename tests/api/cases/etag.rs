@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::join_all;
 use serde_json::json;
 
 use crate::{
@@ -22,8 +21,6 @@ cases![
     a_condition_that_fails_stops_every_change,
     a_failed_condition_stops_what_changes_nothing_too,
     a_condition_on_what_is_not_there_is_404,
-    of_many_with_the_same_version_one_gets_through,
-    without_a_condition_no_change_is_lost,
     conditions_mean_nothing_to_create_and_list,
 ];
 
@@ -99,7 +96,6 @@ async fn every_change_has_a_version_of_its_own(t: &Tenant) {
             versions.insert(change(t, method, &one.place(), "*", title).await.is(200).etag());
         }
     }
-    // Each repeated title is no change where it follows itself, and none does here.
     assert_eq!(versions.len(), 2 + 8);
     assert_eq!(t.get(&other.place()).await.is(200).etag(), other.etag());
 }
@@ -206,49 +202,6 @@ async fn a_condition_on_what_is_not_there_is_404(t: &Tenant) {
                 .refused(404, "", &["User"]);
         }
     }
-}
-
-/// RFC 7644 §3.14: no update is lost.
-async fn of_many_with_the_same_version_one_gets_through(t: &Tenant) {
-    let user = t.user("bjensen@example.com").await;
-    let (place, version) = (user.place(), user.etag());
-    let methods = ["PATCH", "PUT"].into_iter().cycle().take(8).enumerate();
-    let changes = methods.map(|(number, method)| {
-        let title = number.to_string();
-        let (place, version) = (&place, &version);
-        async move { change(t, method, place, version, &title).await }
-    });
-    let answers = join_all(changes).await;
-    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
-    let winner = answers
-        .iter()
-        .find(|answer| answer.status == 200)
-        .expect("there is one");
-    assert_eq!(t.get(&place).await.is(200).body, winner.body);
-}
-
-/// design §4: without `If-Match` a write that meets another one is applied again.
-async fn without_a_condition_no_change_is_lost(t: &Tenant) {
-    let user = t.user("bjensen@example.com").await;
-    let place = user.place();
-    let changes = (0..8).map(|number| {
-        let added = json!([{ "value": format!("{number}@example.com") }]);
-        t.patch(
-            &place,
-            patch_op(json!([{ "op": "add", "path": "emails", "value": added }])),
-        )
-    });
-    let versions: BTreeSet<_> = join_all(changes)
-        .await
-        .into_iter()
-        .map(|answer| answer.is(200).etag())
-        .collect();
-    assert_eq!(versions.len(), 8);
-    let found = t.get(&place).await.is(200);
-    assert_eq!(found.body["emails"].as_array().map(Vec::len), Some(8), "{found}");
-    assert!(versions.contains(&found.etag()));
 }
 
 /// RFC 7644 §3.14 has conditions on resources only.

@@ -2,28 +2,56 @@
 
 use crate::case::Case;
 
+mod addresses;
+mod bad_filters;
+mod bad_input;
+mod bad_values;
+mod base_url;
+mod concurrency;
 mod create;
+mod credentials;
 mod delete;
+mod discovery;
+mod errors;
 mod etag;
+mod framing;
+mod host_modes;
+mod names;
 mod paging;
 mod patch;
 mod projection;
 mod query;
 mod read;
 mod replace;
+mod schemas;
+mod wire;
 
 /// All of them.
 pub(crate) fn all() -> Vec<Case> {
     [
+        addresses::cases(),
+        bad_filters::cases(),
+        bad_input::cases(),
+        bad_values::cases(),
+        base_url::cases(),
+        concurrency::cases(),
         create::cases(),
+        credentials::cases(),
         delete::cases(),
+        discovery::cases(),
+        errors::cases(),
         etag::cases(),
+        framing::cases(),
+        host_modes::cases(),
+        names::cases(),
         paging::cases(),
         patch::cases(),
         projection::cases(),
         query::cases(),
         read::cases(),
         replace::cases(),
+        schemas::cases(),
+        wire::cases(),
     ]
     .into_iter()
     .flatten()

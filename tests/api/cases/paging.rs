@@ -18,7 +18,6 @@ cases![
     edge_values_are_read_as_the_rfc_says,
     a_page_without_resources_counts,
     totals_are_exact_after_every_change,
-    a_parameter_that_is_no_number_is_named,
     a_page_has_at_most_what_is_advertised.only(
         Way::Direct,
         "a thousand users take long to make, and the way does not matter"
@@ -28,7 +27,7 @@ cases![
 /// So many users, of whom every third is inactive; all share an e-mail address.
 async fn fill(t: &Tenant, users: usize) -> BTreeSet<String> {
     let create = async |number: usize| {
-        let attributes = json!({ "active": number % 3 != 0, "emails": [{ "value": "info@example.com" }] });
+        let attributes = json!({ "active": !number.is_multiple_of(3), "emails": [{ "value": "info@example.com" }] });
         let name = format!("user{number}@example.com");
         let created = t.post("/Users", user_with(&name, attributes)).await.is(201);
         created.id().to_owned()
@@ -150,22 +149,6 @@ async fn totals_are_exact_after_every_change(t: &Tenant) {
     while let Some(place) = places.pop() {
         t.delete(&place).await.is(204);
         assert_eq!(t.users().await, places.len() as u64);
-    }
-}
-
-/// R-PAGE-01: 400 `invalidValue`.
-async fn a_parameter_that_is_no_number_is_named(t: &Tenant) {
-    for value in [
-        "abc", "", "1.5", "1e3", "0x10", "--1", "1%002", "%D9%A3", "-", "%2B", "1,2", "true",
-    ] {
-        for name in ["startIndex", "count"] {
-            t.get(&format!("/Users?{name}={value}"))
-                .await
-                .refused(400, "invalidValue", &[name]);
-            t.get(&format!("/Users?{}={value}", name.to_uppercase()))
-                .await
-                .refused(400, "invalidValue", &[name]);
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     case::cases,
-    tenant::{ENTERPRISE_URN, Tenant, USER_URN, bjensen, encoded, patch_op, user, user_with},
+    tenant::{ENTERPRISE_URN, Tenant, USER_URN, bjensen, encoded, patch_op, user_with},
 };
 
 cases![
@@ -16,6 +16,7 @@ cases![
     everything_else_can_be_searched_too,
     filters_are_combined,
     a_filter_on_several_values_means_any_or_the_same,
+    a_value_that_a_user_has_twice_finds_it_once,
     times_are_compared_as_instants,
     entra_checks_a_reference_in_either_order,
     special_characters_in_a_value_are_found,
@@ -23,8 +24,6 @@ cases![
     parameter_names_are_read_in_any_case,
     unknown_parameters_are_ignored,
     tolerated_spellings_are_named,
-    a_filter_that_cannot_be_read_is_refused,
-    a_refusal_repeats_no_value,
 ];
 
 /// Three people to be searched for.
@@ -163,7 +162,6 @@ async fn everything_else_can_be_searched_too(t: &Tenant) {
     for (filter, expected) in [
         ("active eq true".to_owned(), vec!["Am", "bjensen"]),
         ("active eq false".into(), vec!["jsmith"]),
-        ("active ne true".into(), vec!["jsmith"]),
         ("title pr".into(), vec!["bjensen"]),
         ("title eq null".into(), vec!["Am", "jsmith"]),
         ("name pr".into(), vec!["bjensen", "jsmith"]),
@@ -183,6 +181,7 @@ async fn everything_else_can_be_searched_too(t: &Tenant) {
         (format!("schemas eq \"{USER_URN}\""), vec!["Am", "bjensen", "jsmith"]),
         ("meta.resourceType eq \"User\"".into(), vec!["Am", "bjensen", "jsmith"]),
         ("meta.resourceType eq \"Group\"".into(), vec![]),
+        ("id pr and userName sw \"j\"".into(), vec!["jsmith"]),
     ] {
         finds(t, &filter, &expected).await;
     }
@@ -236,6 +235,21 @@ async fn a_filter_on_several_values_means_any_or_the_same(t: &Tenant) {
         ("emails[type eq \"home\"] and title pr", vec!["bjensen"]),
     ] {
         finds(t, filter, &expected).await;
+    }
+}
+
+async fn a_value_that_a_user_has_twice_finds_it_once(t: &Tenant) {
+    let emails =
+        json!([{ "value": "Babs@example.com", "type": "work" }, { "value": "babs@example.com", "type": "home" }]);
+    let user = t
+        .post("/Users", user_with("bjensen@example.com", json!({ "emails": emails })))
+        .await
+        .is(201);
+    finds(t, "emails eq \"BABS@example.com\"", &["bjensen"]).await;
+    for (kind, expected) in [("work", ["bjensen"].as_slice()), ("home", &[])] {
+        let message = patch_op(json!([{ "op": "remove", "path": format!("emails[type eq \"{kind}\"]") }]));
+        t.patch(&user.place(), message).await.is(200);
+        finds(t, "emails eq \"babs@example.com\"", expected).await;
     }
 }
 
@@ -383,61 +397,4 @@ async fn tolerated_spellings_are_named(t: &Tenant) {
         t.find("externalId eq \"701984\"").await.header("scimgate-normalized"),
         None
     );
-}
-
-/// R-FILTER-07: a filter that is taken for another one would show the wrong people.
-async fn a_filter_that_cannot_be_read_is_refused(t: &Tenant) {
-    three(t).await;
-    for filter in [
-        "userName",
-        "userName eq",
-        "userName eq \"bjensen",
-        "userName eq \"bjensen\" and",
-        "userName eq \"bjensen\" title pr",
-        "(userName eq \"bjensen\"",
-        "userName eq \"bjensen\")",
-        "userName is \"bjensen\"",
-        "not userName eq \"bjensen\"",
-        "shoeSize eq \"43\"",
-        "name.nick eq \"Babs\"",
-        "urn:example:badge:number eq \"7\"",
-        "name eq \"Barbara\"",
-        "active gt true",
-        "active co \"tru\"",
-        "active eq \"maybe\"",
-        "title gt null",
-        "emails[type eq \"work\"",
-        "emails[colour eq \"red\"]",
-        "\"bjensen\" eq userName",
-    ] {
-        t.find(filter).await.refused(400, "invalidFilter", &["filter"]);
-        let counted = format!("/Users?count=0&filter={}", encoded(filter));
-        t.get(&counted).await.refused(400, "invalidFilter", &["filter"]);
-    }
-    let long = format!("userName eq \"{}\"", "x".repeat(3_000));
-    assert_eq!(t.find(&long).await.is(200).total(), 0);
-    let deep = format!("{}title pr{}", "(".repeat(60), ")".repeat(60));
-    t.find(&deep).await.refused(400, "invalidFilter", &["50"]);
-}
-
-/// R-GEN-17: the detail is printed in logs.
-async fn a_refusal_repeats_no_value(t: &Tenant) {
-    for filter in [
-        "userName eq \"bjensen@example.com\" or",
-        "userName eq \"bjensen@example.com",
-        "userName eq bjensen@example.com and",
-        "bjensen@example.com eq \"x\"",
-        "active eq \"bjensen@example.com\"",
-        "meta.created gt \"bjensen@example.com\"",
-        "emails[value eq \"bjensen@example.com\"].colour eq \"red\"",
-    ] {
-        let answer = t.find(filter).await.refused(400, "invalidFilter", &[]);
-        assert!(!answer.detail().contains("bjensen"), "{filter}: {answer}");
-    }
-    let taken = t.user("bjensen@example.com").await;
-    let refused = t.post("/Users", user("bjensen@example.com")).await.is(409);
-    assert!(!refused.detail().contains("bjensen"), "{refused}");
-    let message = patch_op(json!([{ "op": "add", "path": "emails[value eq \"bjensen\"", "value": "bjensen" }]));
-    let refused = t.patch(&taken.place(), message).await.is(400);
-    assert!(!refused.detail().contains("bjensen"), "{refused}");
 }

@@ -10,6 +10,7 @@ use crate::{
 cases![
     an_unknown_id_is_not_found,
     ids_are_case_exact,
+    an_id_may_be_percent_encoded,
     an_inactive_user_is_visible,
     head_is_get_without_a_body,
     reading_changes_nothing,
@@ -46,6 +47,19 @@ async fn ids_are_case_exact(t: &Tenant) {
     t.get(&format!("/Users/{other}")).await.refused(404, "", &["User"]);
     let filter = encoded(&format!("id eq \"{other}\""));
     assert_eq!(t.get(&format!("/Users?filter={filter}")).await.is(200).total(), 0);
+}
+
+/// RFC 3986 §6.2.2.2.
+async fn an_id_may_be_percent_encoded(t: &Tenant) {
+    let user = t.user("bjensen@example.com").await;
+    for spelled in [user.id().replace('-', "%2D"), user.id().replace('7', "%37")] {
+        assert_ne!(spelled, user.id());
+        assert_eq!(
+            t.get(&format!("/Users/{spelled}")).await.is(200).body,
+            user.body,
+            "{spelled}"
+        );
+    }
 }
 
 /// E-USER-05: whether somebody is deactivated has to be seen.

@@ -232,4 +232,19 @@ async fn old_values_are_not_found_any_more(t: &Tenant) {
     ] {
         assert_eq!(t.find(filter).await.is(200).total(), total, "{filter}");
     }
+    let respelled = json!({ "externalId": "a", "emails": [{ "value": "Babs@Example.com" }] });
+    t.put(&before.place(), user_with("babs@example.com", respelled))
+        .await
+        .is(200);
+    let respelled = json!({ "externalId": "A", "emails": [{ "value": "babs@example.COM" }] });
+    t.put(&before.place(), user_with("babs@example.com", respelled))
+        .await
+        .is(200);
+    for (filter, total) in [
+        ("externalId eq \"A\"", 1),
+        ("externalId eq \"a\"", 0),
+        ("emails.value eq \"BABS@example.com\"", 1),
+    ] {
+        assert_eq!(t.find(filter).await.is(200).total(), total, "{filter}");
+    }
 }
