@@ -188,6 +188,7 @@ impl Endpoint {
                 ["ResourceTypes", name] => Self::ResourceType((*name).to_owned()),
                 ["Schemas"] => Self::Schemas,
                 ["Schemas", urn] => Self::Schema((*urn).to_owned()),
+                ["Users" | "Groups", ".search"] => Self::Unknown,
                 ["Users" | "Groups", twice, ..] if is_endpoint(twice) => {
                     return Err(Rule::TenantUrlHasResource.at(format!("/{}", segments[0])));
                 }

@@ -68,10 +68,11 @@ fn media_type(request: &HttpRequest) -> Result<(), Refused> {
 
 /// Nothing is decompressed here: a small body could become a huge one (RFC 9110 §8.4, §15.5.16).
 fn not_encoded(request: &HttpRequest) -> Result<(), Refused> {
-    match request.headers().get(header::CONTENT_ENCODING) {
-        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Rule::BodyEncoded.error()),
-        _ => Ok(()),
+    let mut lines = request.headers().get_all(header::CONTENT_ENCODING);
+    if lines.all(|line| line.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
     }
+    Err(Rule::BodyEncoded.error())
 }
 
 async fn bytes(request: &HttpRequest, mut payload: Payload) -> Result<Vec<u8>, Refused> {

@@ -117,7 +117,8 @@ impl Call<'_> {
             // HTTP/1.0 has no `Host`.
             (None, None) => "localhost".to_owned(),
         };
-        let scheme = trusted("x-forwarded-proto")?.unwrap_or_else(|| "http".to_owned());
+        let scheme =
+            trusted("x-forwarded-proto")?.map_or_else(|| "http".to_owned(), |scheme| scheme.to_ascii_lowercase());
         if !is_host(&host) || !matches!(scheme.as_str(), "http" | "https") {
             return Err(Rule::BadHost.error());
         }

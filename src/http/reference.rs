@@ -50,12 +50,15 @@ impl fmt::Display for Reference {
 
 /// The trace id of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`; later versions may have more behind it.
 fn parse(text: &str) -> Option<[u8; 16]> {
-    let mut parts = text.split('-');
-    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
+    let parts: Vec<&str> = text.splitn(5, '-').collect();
+    let &[version, trace, span, flags, ref rest @ ..] = parts.as_slice() else {
+        return None;
+    };
     let is_hex = |text: &str, bytes: usize| HEXLOWER.decode(text.as_bytes()).is_ok_and(|hex| hex.len() == bytes);
-    let known = is_hex(version, 1) && version != "ff" && is_hex(span, 8) && span != "0000000000000000";
+    let known = is_hex(version, 1) && version != "ff" && (rest.is_empty() || version != "00");
     let trace: [u8; 16] = HEXLOWER.decode(trace.as_bytes()).ok()?.try_into().ok()?;
-    (known && trace != [0; 16]).then_some(trace)
+    let sound = is_hex(span, 8) && span != "0000000000000000" && is_hex(flags, 1);
+    (known && sound && trace != [0; 16]).then_some(trace)
 }
 
 #[cfg(test)]
@@ -75,6 +78,8 @@ mod tests {
             (format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()), false),
             (format!("00-{}-00f067aa0ba902b7-01", &trace[1..]), false),
             (format!("00-{trace}"), false),
+            (format!("00-{trace}-00f067aa0ba902b7"), false),
+            (format!("00-{trace}-00f067aa0ba902b7-01-more"), false),
             (format!("zz-{trace}-00f067aa0ba902b7-01"), false),
             (format!("00-{trace}-0000000000000000-01"), false),
             (format!("00-{trace}-00f067aa0ba902bz-01"), false),
