@@ -308,7 +308,7 @@ fn error_body(answer: &Answer, check: &mut impl FnMut(bool, &str)) {
         "an error names its schema",
     );
     check(
-        body["status"] == answer.status.to_string(),
+        body["status"].as_str() == Some(&answer.status.to_string()),
         "an error's status is the HTTP status, as a string",
     );
     check(!answer.detail().is_empty(), "an error has a detail");

@@ -127,10 +127,8 @@ impl Connection {
 
     /// Waits for bytes; false at the end.
     async fn more(&mut self) -> bool {
-        let mut bytes = [0; 16 * 1024];
-        let length = self.stream.read(&mut bytes).await.unwrap_or_default();
-        self.come.extend_from_slice(&bytes[..length]);
-        length > 0
+        self.come.reserve(16 * 1024);
+        self.stream.read_buf(&mut self.come).await.unwrap_or_default() > 0
     }
 }
 

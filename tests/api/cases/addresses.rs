@@ -67,7 +67,7 @@ async fn the_tenant_url_may_be_pasted_in_several_ways(t: &Tenant) {
 /// RFC 3986 §6.2.2.2; colons in schemas' URNs are often encoded.
 async fn a_percent_encoded_path_is_the_same_path(t: &Tenant) {
     let created = t.user("bjensen").await;
-    let encoded: String = t.name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let encoded = t.name.replace('t', "%74").replace('-', "%2D");
     let bearer = format!("Bearer {}", t.secret);
     let path = format!("/scim/{encoded}/%55sers/{}", created.id());
     let found = t

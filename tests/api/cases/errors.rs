@@ -22,6 +22,8 @@ cases![
     a_detail_and_a_header_name_places_and_no_values,
 ];
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 
@@ -46,7 +48,6 @@ async fn every_refusal_is_a_scim_error_with_a_reference(t: &Tenant) {
     let large = " ".repeat(1024 * 1024 + 1);
     let patch = patch_op(json!([{ "op": "replace", "path": "title", "value": "Tour Guide" }])).to_string();
     let json = ("Content-Type", SCIM_JSON);
-    type Headers<'a> = &'a [(&'a str, &'a str)];
     let requests: [(u16, &str, &str, Headers<'_>, &str); 10] = [
         (400, "POST", "/Users", &[json], "{"),
         (401, "GET", "/Users", &[("Authorization", "Bearer wrong")], ""),
