@@ -133,6 +133,9 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, OpenError
         StoreSetting::Memory => Ok(Arc::new(SqliteStore::memory().map_err(OpenError::Store)?)),
         StoreSetting::Sqlite(path) => Ok(Arc::new(SqliteStore::open(&path).map_err(OpenError::Store)?)),
         StoreSetting::Tables => azure::open(settings).await,
+        StoreSetting::Unknown => Err(OpenError::Setting(
+            "SCIMGATE_STORE is none of sqlite:<path>, memory: and tables:".to_owned(),
+        )),
     }
 }
 
@@ -178,6 +181,11 @@ pub async fn bootstrap(app: &App, service: &Service) -> Result<(), tenants::Erro
         .await
     {
         Ok(_) | Err(tenants::Error::NameTaken(_)) => Ok(()),
+        // It was renamed or removed since; that is no reason not to serve the others.
+        Err(error @ (tenants::Error::SecretTaken | tenants::Error::BeingDeleted(_))) => {
+            tracing::warn!(%error, "the bootstrap tenant is not made");
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }

@@ -6,11 +6,11 @@
     reason = "the documentation of a setting is what --help prints"
 )]
 
-use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{convert::Infallible, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::Args;
+use clap::{Args, Command};
 
-use crate::http::BasePath;
+use crate::http::{BasePath, is_host};
 
 /// Where the resources are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,28 +21,36 @@ pub enum StoreSetting {
     Memory,
     /// `tables:`: Azure Table Storage.
     Tables,
+    /// Something else. It is not repeated in the error: it may be a connection string, put into the wrong setting.
+    Unknown,
 }
 
 impl FromStr for StoreSetting {
-    type Err = String;
+    type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
-            Some(("memory", "")) => Ok(Self::Memory),
-            Some(("tables", "")) => Ok(Self::Tables),
-            _ => Err("expected sqlite:<path>, memory: or tables:".to_owned()),
-        }
+        Ok(match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Self::Sqlite(PathBuf::from(path)),
+            Some(("memory", "")) => Self::Memory,
+            Some(("tables", "")) => Self::Tables,
+            _ => Self::Unknown,
+        })
     }
 }
 
 /// Everything that can be set. Each is an environment variable (an app setting of the Function App) and a flag.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
     /// Where tenants, users and groups are kept: sqlite:<path>, memory: or tables: [default: tables: on Azure, else
     /// sqlite:./scimgate.db]
-    #[arg(long, env = "SCIMGATE_STORE", global = true, value_name = "STORE")]
+    #[arg(
+        long,
+        env = "SCIMGATE_STORE",
+        global = true,
+        hide_env_values = true,
+        value_name = "STORE"
+    )]
     pub store: Option<StoreSetting>,
 
     /// Connection string of the storage account; UseDevelopmentStorage=true means Azurite [default: AzureWebJobsStorage]
@@ -151,12 +159,27 @@ pub struct Settings {
     #[arg(long, env = "WEBSITE_SITE_NAME", global = true, hide = true)]
     site_name: Option<String>,
 
+    #[arg(long, env = "USER", global = true, hide = true)]
+    system_user: Option<String>,
+
     #[arg(long, env = "IDENTITY_ENDPOINT", global = true, hide = true)]
     identity_endpoint: Option<String>,
 
     /// Client id of a user-assigned managed identity [default: the system-assigned one]
     #[arg(long, env = "AZURE_CLIENT_ID", global = true, value_name = "ID")]
     pub identity_client_id: Option<String>,
+}
+
+/// The command with the environment's empty variables left out of it: an app setting that is there but empty means the
+/// same as none.
+#[expect(clippy::disallowed_methods, reason = "this module reads the environment")]
+pub fn without_empty_variables(command: Command) -> Command {
+    command.mut_args(|argument| {
+        let is_empty = argument
+            .get_env()
+            .is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+        if is_empty { argument.env(None::<&str>) } else { argument }
+    })
 }
 
 impl Settings {
@@ -195,6 +218,13 @@ impl Settings {
         self.functions_port.is_some()
     }
 
+    /// Who runs this process, for the log of operators' changes.
+    pub fn operator(&self) -> String {
+        self.system_user
+            .as_ref()
+            .map_or_else(|| "operator".to_owned(), |user| format!("operator {user}"))
+    }
+
     /// Whether Azure offers this process a managed identity.
     pub fn has_managed_identity(&self) -> bool {
         self.identity_endpoint.is_some()
@@ -230,12 +260,12 @@ impl Settings {
 }
 
 fn public_url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let host = rest.unwrap_or("").trim_end_matches('/');
-    if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
-        return Err("expected scheme and host, for example https://scim.example.com".to_owned());
+    let text = text.trim_end_matches('/');
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if host.is_some_and(is_host) {
+        return Ok(text.to_owned());
     }
-    Ok(text.trim_end_matches('/').to_owned())
+    Err("expected scheme and host, for example https://scim.example.com".to_owned())
 }
 
 fn support(text: &str) -> Result<String, String> {

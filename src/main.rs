@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use actix_web::rt::System;
-use clap::Parser;
 use scimgate::{cli, telemetry};
 
 fn main() -> ExitCode {
-    let command = cli::Cli::parse();
+    let command = cli::Cli::read();
     telemetry::start();
     match System::new().block_on(cli::run(command)) {
         Ok(code) => ExitCode::from(code),

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
-use clap::{Parser, Subcommand};
+use anyhow::{Context, bail};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio::time::Instant;
 
 use crate::{
     ambient::{Ambient, System},
     app,
-    config::Settings,
+    config::{Settings, StoreSetting, without_empty_variables},
     tenants::Tenants,
 };
 
@@ -19,7 +19,7 @@ mod tenant;
 mod token;
 
 /// SCIM 2.0 for SaaS vendors, on Azure Functions and Table Storage.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "scimgate", version, about, subcommand_precedence_over_arg = true)]
 pub struct Cli {
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Serve SCIM requests; the default
     Serve(serve::Serve),
@@ -40,13 +40,29 @@ enum Command {
     Token(token::Command),
 }
 
+impl Cli {
+    /// What was said, on the command line and in the environment; ends the process when it makes no sense.
+    pub fn read() -> Self {
+        let mut command = without_empty_variables(Self::command());
+        let matches = command.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
 /// Runs a command; what it returns is the exit code.
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     let settings = cli.settings;
     match cli.command.unwrap_or(Command::Serve(serve::Serve::default())) {
         Command::Serve(serve) => serve::run(settings, &serve).await,
-        Command::Tenant(command) => tenant::run(&Operator::new(settings).await?, command).await.map(|()| 0),
-        Command::Token(command) => token::run(&Operator::new(settings).await?, command).await.map(|()| 0),
+        Command::Tenant(command) => {
+            let makes = matches!(command, tenant::Command::Create(_));
+            tenant::run(&Operator::new(settings, makes).await?, command)
+                .await
+                .map(|()| 0)
+        }
+        Command::Token(command) => token::run(&Operator::new(settings, false).await?, command)
+            .await
+            .map(|()| 0),
     }
 }
 
@@ -60,15 +76,26 @@ struct Operator {
 }
 
 impl Operator {
-    async fn new(settings: Settings) -> anyhow::Result<Self> {
+    /// `makes`: the command may be the first on its store. Others must not make an empty file in the wrong folder.
+    async fn new(settings: Settings, makes: bool) -> anyhow::Result<Self> {
+        if let StoreSetting::Sqlite(path) = settings.store()
+            && !makes
+            && !path.exists()
+        {
+            bail!(
+                "there is no store at {} (SCIMGATE_STORE names another); 'tenant create' makes it",
+                path.display()
+            );
+        }
         let store = app::open_store(&settings).await.context("the store can't be opened")?;
         let ambient: Arc<dyn Ambient> = Arc::new(System);
         let tenants = Tenants::new(store, Arc::clone(&ambient));
+        let name = settings.operator();
         Ok(Self {
             settings,
             tenants,
             ambient,
-            name: "operator".to_owned(),
+            name,
         })
     }
 

@@ -20,7 +20,7 @@ use crate::{
 /// Exit code that asks the Functions host to start the process again without counting a failure.
 const RESTART: u8 = 200;
 
-#[derive(Args, Debug, Default)]
+#[derive(Args, Default)]
 pub(super) struct Serve {
     /// Print the bodies of requests and responses, which hold personal data; for local debugging, embedded stores only
     #[arg(long)]
@@ -87,7 +87,7 @@ async fn open(app: Arc<App>) -> anyhow::Result<()> {
     loop {
         match prepare(&app, service).await {
             Ok(()) => return Ok(()),
-            Err(tenants::Error::Store(error)) => {
+            Err(error @ (tenants::Error::Store(_) | tenants::Error::Format(_))) => {
                 tracing::error!(%error, "the first tenant can't be made yet");
                 tokio::time::sleep(std::time::Duration::from_secs(2)).await;
             }
@@ -106,7 +106,7 @@ async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
         return Ok(());
     }
     let deadline = Instant::now() + settings.deadline();
-    if settings.store() == StoreSetting::Tables || !service.tenants.list(deadline).await?.is_empty() {
+    if settings.store() == StoreSetting::Tables || !service.tenants.is_empty(deadline).await? {
         println!("scimgate listens on {}", tenant_url(settings, "<tenant>"));
         return Ok(());
     }
@@ -119,11 +119,16 @@ async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
         label: "demo".to_owned(),
         expires: None,
     };
-    let (tenant, issued) = service
+    match service
         .tenants
         .create(&new, None, &terms, "first start", deadline)
-        .await?;
-    greet(&tenant_url(&app.settings, &tenant.name), &issued.secret);
+        .await
+    {
+        Ok((tenant, issued)) => greet(&tenant_url(settings, &tenant.name), &issued.secret),
+        // Another process started at the same moment.
+        Err(tenants::Error::NameTaken(_)) => println!("scimgate listens on {}", tenant_url(settings, "<tenant>")),
+        Err(error) => return Err(error),
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 /// The form of a command's output.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(super) struct Output {
     /// Print JSON
     #[arg(long)]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::tenants::{Error, Issued, Listed, NewTenant, Progress, Tenant};
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub(super) enum Command {
     /// Make a tenant and its first secret token
     Create(Create),
@@ -42,7 +42,7 @@ pub(super) enum Command {
     Delete(Delete),
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(super) struct Create {
     /// 2 to 63 characters of a-z, 0-9 and '-'; stands in the Tenant URL
     name: String,
@@ -61,7 +61,7 @@ pub(super) struct Create {
     output: show::Output,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(super) struct Delete {
     /// Its name
     name: String,

@@ -16,7 +16,7 @@ use crate::tenants::{CACHED, Credential, Expiry, Issued, Origin, Terms};
 /// A secret shorter than this can be guessed.
 const SHORT_SECRET: usize = 20;
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub(super) enum Command {
     /// Make another secret token for a tenant; works on the next request
     Create {
@@ -55,7 +55,7 @@ pub(super) enum Command {
 }
 
 /// How long a token is valid, and what it is called.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(super) struct Validity {
     /// What to call it, for people
     #[arg(long, default_value = "", hide_default_value = true)]

@@ -31,6 +31,7 @@ mod query;
 mod tests;
 mod write;
 
+pub use names::refers_to_others;
 pub use query::{Found, MAX_SCANNED};
 
 /// Why an operation failed.

@@ -21,6 +21,14 @@ const MANAGER: Reference = Reference {
     name: "displayName",
 };
 
+/// Whether a document, as it is shown, refers to resources whose names belong into it.
+pub fn refers_to_others(of: &ResourceType, document: &Map<String, Value>) -> bool {
+    of.name == MANAGER.resource_type
+        && document
+            .get(MANAGER.extension)
+            .is_some_and(|it| it.get(MANAGER.attribute).is_some())
+}
+
 impl Directory {
     /// Adds to a document the names of the resources that it refers to, with one round trip if there are any. Who does
     /// not exist, or has no name, is left without.

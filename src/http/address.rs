@@ -207,9 +207,25 @@ fn decode(segment: &str) -> String {
         .into_owned()
 }
 
+/// A host name or address, with or without a port (RFC 3986 §3.2.2, without what no DNS name has).
+pub fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let literal = |inner: &str| inner.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.');
+    let host_fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => !inner.is_empty() && literal(inner),
+        None => !host.is_empty() && host.bytes().all(name),
+    };
+    text.len() <= 255 && port_fits && host_fits
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Address, BasePath, Endpoint};
+    use super::{Address, BasePath, Endpoint, is_host};
     use crate::scim::error::Rule;
 
     fn bases() -> Vec<BasePath> {
@@ -295,5 +311,34 @@ mod tests {
         ] {
             assert_eq!(text.parse::<BasePath>().is_ok(), valid, "{text}");
         }
+    }
+
+    /// RFC 3986 §3.2.2, without what no DNS name has.
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for (text, valid) in [
+            ("example.com", true),
+            ("localhost:8080", true),
+            ("xn--bcher-kva.example", true),
+            ("10.0.0.1:1", true),
+            ("[::1]", true),
+            ("[::1]:8080", true),
+            ("", false),
+            (":80", false),
+            ("a b", false),
+            ("a/b", false),
+            ("a@b", false),
+            ("a?b", false),
+            ("a\"b", false),
+            ("<script>", false),
+            ("example.com:99999", false),
+            ("example.com:", false),
+            ("::1", false),
+            ("[]", false),
+            ("[x]", false),
+        ] {
+            assert_eq!(is_host(text), valid, "{text}");
+        }
+        assert!(!is_host(&"a".repeat(256)));
     }
 }

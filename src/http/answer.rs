@@ -111,8 +111,13 @@ impl Answer {
     /// The HTTP response.
     pub(super) fn respond(self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
-        for header in self.headers {
-            response.insert_header(header);
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.insert_header((name, value));
+            } else {
+                // Without it the answer is poorer; with it there would be none.
+                tracing::error!(%name, "a header was left out: its value can't be one");
+            }
         }
         match self.body {
             Some(body) => response.insert_header((CONTENT_TYPE, SCIM_JSON)).body(body.to_string()),
@@ -162,6 +167,15 @@ fn refusal(app: &App, error: &Refused, reference: Option<Reference>, retry_after
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         let seconds = retry_after.unwrap_or(RETRY_AFTER_DEFAULT).as_secs().max(1);
         response.insert_header((RETRY_AFTER, seconds.to_string()));
+    }
+    if status.is_server_error() {
+        let rule = error.rule().entry().name;
+        tracing::warn!(
+            rule,
+            reference = reference.map(tracing::field::display),
+            "answered {}",
+            status.as_u16()
+        );
     }
     let wants_support = status == StatusCode::UNAUTHORIZED || status.is_server_error();
     let support = app.settings.support.as_deref().filter(|_| wants_support);

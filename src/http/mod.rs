@@ -3,7 +3,7 @@
 //! Reading order: this file (every route on one screen), `address` (what a URL means), `call` (one request), `auth`,
 //! `resources` and `discovery` (the endpoints), `answer` (what goes out), `edge` (what every answer keeps to).
 
-use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{app::App, scim::error::Rule};
@@ -22,7 +22,7 @@ mod resources;
 #[cfg(test)]
 mod tests;
 
-pub use address::BasePath;
+pub use address::{BasePath, is_host};
 
 use address::{Address, Endpoint};
 use answer::Answer;
@@ -39,7 +39,11 @@ pub(crate) async fn entry(app: &App, request: &HttpRequest, payload: Payload) ->
 }
 
 async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
-    match Address::parse(request.path(), app.base_paths())? {
+    let address = Address::parse(request.path(), app.base_paths())?;
+    if !matches!(address, Address::Scim { .. }) && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Failure::method(request.method().as_str(), "GET, HEAD"));
+    }
+    match address {
         Address::Root | Address::Live => Ok(health::alive()),
         Address::Ready => health::ready(app).await,
         Address::Scim { base, tenant, endpoint } => {

@@ -8,7 +8,7 @@ use super::{
     call::{Failure, Visit},
 };
 use crate::{
-    directory::{Precondition, Stored},
+    directory::{self, Precondition, Stored},
     scim::{
         list::{ListQuery, list_response},
         projection::{Selection, project},
@@ -29,9 +29,13 @@ pub(super) async fn read(visit: &Visit, endpoint: &str, id: &str) -> Result<Answ
     if known {
         return Ok(Answer::not_modified().version(&stored.envelope.version));
     }
-    let mut document = stored.document(&of, &visit.base_url);
-    visit.directory.name_others(&of, &mut document).await?;
-    Ok(Answer::ok(project(&of, document, &selection)).version(&stored.envelope.version))
+    let mut shown = show(visit, &of, &stored, &selection);
+    if directory::refers_to_others(&of, &shown) {
+        let mut document = stored.document(&of, &visit.base_url);
+        visit.directory.name_others(&of, &mut document).await?;
+        shown = project(&of, document, &selection);
+    }
+    Ok(Answer::ok(shown).version(&stored.envelope.version))
 }
 
 /// GET of many (RFC 7644 §3.4.2).

@@ -166,7 +166,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`Error::Busy`], [`Error::Unavailable`], or [`Error::TooLarge`] beyond a limit.
     async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, Error>;
 
-    /// Applies all changes or none. Each key at most once.
+    /// Applies all changes or none. Each key at most once. What waits inside for its turn to be sent to a service is
+    /// given up with [`Error::Busy`] at the deadline of the [`settle::settle`] that calls.
     ///
     /// # Errors
     ///

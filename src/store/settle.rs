@@ -11,13 +11,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause, unless the store asks for more.
 const MAX_PAUSE: Duration = Duration::from_millis(640);
 
+tokio::task_local! {
+    static DEADLINE: Instant;
+}
+
+/// For stores, inside [`Store::commit`]: from when on nothing may be sent that has not been sent; the deadline of the
+/// [`settle`] that calls, if one does.
+pub(super) fn deadline() -> Option<Instant> {
+    DEADLINE.try_with(|deadline| *deadline).ok()
+}
+
 /// Commits; sends the identical commit again while the store is busy, unavailable or loses its answer.
 ///
 /// Change 0 must insert a row whose key is this operation's own: its event. A later try that meets this row tells that
 /// an earlier one took effect. Reading back would prove nothing: an earlier try may still be running in the service.
 ///
-/// No try starts after the deadline. One that is under way then is awaited, as cutting it off would not take it back;
-/// stores bound their tries.
+/// No try starts after the deadline, and one that waits for a connection to the service then is given up unsent, as the
+/// caller has been told that it failed and may have tried again. A request under way is awaited, as cutting it off would
+/// not take it back; stores bound their requests.
 ///
 /// # Errors
 ///
@@ -33,7 +44,7 @@ pub async fn settle(store: &dyn Store, partition: &str, changes: &[Change], dead
     let mut tries = Tries::until(deadline)?;
     let mut first = true;
     loop {
-        let error = match store.commit(partition, changes).await {
+        let error = match DEADLINE.scope(deadline, store.commit(partition, changes)).await {
             Err(Error::Exists(key)) if !first && key == event => return Ok(()),
             Err(error) if may_heal(&error) => error,
             settled => return settled,
@@ -126,10 +137,13 @@ impl Tries {
         if next >= self.deadline {
             return Err(error);
         }
+        sleep_until(next).await;
+        if Instant::now() >= self.deadline {
+            return Err(error);
+        }
         if matches!(error, Error::Unknown(_)) {
             self.lost = Some(error);
         }
-        sleep_until(next).await;
         Ok(())
     }
 }

@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
@@ -21,8 +20,6 @@ use crate::{
 
 /// How long a known credential is believed without asking the store: a revocation is in force everywhere after it.
 pub const CACHED: Duration = Duration::seconds(60);
-/// The same for an unknown one.
-const CACHED_UNKNOWN: Duration = Duration::seconds(5);
 /// Most answers remembered; unknown secrets cost an attacker nothing, so their number must not cost us memory.
 const MAX_CACHED: usize = 10_000;
 
@@ -49,14 +46,15 @@ pub enum Refusal {
     Format(FormatError),
 }
 
-/// What the store said of a secret at a tenant's URL.
+/// A credential that is or was this tenant's.
 #[derive(Clone)]
-enum Known {
-    Nothing,
-    Credential(Arc<Access>, Credential),
+struct Known {
+    access: Arc<Access>,
+    credential: Credential,
 }
 
-/// Answers by (hash of the secret, tenant's name in the URL or nothing).
+/// What is known, by (hash of the secret, tenant's name in the URL or nothing). What is unknown is asked for every time:
+/// an operator may just be adding it.
 #[derive(Default)]
 pub(super) struct Cache(Mutex<HashMap<(String, String), (Known, OffsetDateTime)>>);
 
@@ -70,17 +68,12 @@ impl Cache {
     }
 
     fn remember(&self, key: (String, String), known: Known, now: OffsetDateTime) {
-        let lifetime = if matches!(known, Known::Nothing) {
-            CACHED_UNKNOWN
-        } else {
-            CACHED
-        };
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= MAX_CACHED {
-            entries.retain(|_, (known, until)| now < *until && !matches!(known, Known::Nothing));
+            entries.retain(|_, (_, until)| now < *until);
         }
         if entries.len() < MAX_CACHED {
-            entries.insert(key, (known, now + lifetime));
+            entries.insert(key, (known, now + CACHED));
         }
     }
 
@@ -92,7 +85,8 @@ impl Cache {
 }
 
 impl Tenants {
-    /// Who shows this secret at this tenant's URL; without a name the secret alone names the tenant.
+    /// Who shows this secret at this tenant's URL; without a name the secret alone names the tenant. The secret is never
+    /// compared with anything: its hash is looked up.
     pub async fn authenticate(
         &self,
         name: Option<&str>,
@@ -100,36 +94,28 @@ impl Tenants {
         deadline: Instant,
     ) -> Result<Arc<Access>, Refusal> {
         let now = self.ambient.now();
-        let hash = hash(secret);
-        let name = match name.map(parse_name) {
-            None => None,
-            Some(Ok(name)) => Some(name),
-            Some(Err(_)) => return Err(Refusal::Unknown),
-        };
-        let key = (hash, name.unwrap_or_default());
+        let name = name.map(parse_name).transpose().map_err(|_| Refusal::Unknown)?;
+        let key = (hash(secret), name.unwrap_or_default());
         let known = if let Some(known) = self.cache.find(&key, now) {
             known
         } else {
-            let known = self.look_up(&key.0, &key.1, deadline).await?;
+            let known = self.look_up(&key.0, &key.1, deadline).await?.ok_or(Refusal::Unknown)?;
             self.cache.remember(key, known.clone(), now);
             self.note_seen(&known, now);
             known
         };
-        let Known::Credential(access, credential) = known else {
-            return Err(Refusal::Unknown);
-        };
-        match credential {
+        match known.credential {
             Credential {
                 revoked: Some(time), ..
             } => Err(Refusal::Revoked(time)),
             Credential {
                 expires: Some(time), ..
             } if time <= now => Err(Refusal::Expired(time)),
-            _ => Ok(access),
+            _ => Ok(known.access),
         }
     }
 
-    async fn look_up(&self, hash: &str, name: &str, deadline: Instant) -> Result<Known, Refusal> {
+    async fn look_up(&self, hash: &str, name: &str, deadline: Instant) -> Result<Option<Known>, Refusal> {
         let key = token_key(hash);
         let keys = if name.is_empty() {
             vec![key]
@@ -138,26 +124,26 @@ impl Tenants {
         };
         let mut rows = self.control(&keys, deadline).await?.into_iter();
         let Some(token) = rows.next().flatten() else {
-            return Ok(Known::Nothing);
+            return Ok(None);
         };
-        if !bool::from(token.key.as_bytes().ct_eq(keys[0].as_bytes())) {
-            return Ok(Known::Nothing);
-        }
         let credential: Credential = rows::body(&token)?;
         let tenant = match name {
             "" => self.tenant_by_id(&credential.tenant, deadline).await?,
             _ => rows.next().flatten(),
         };
-        let Some(row) = tenant else { return Ok(Known::Nothing) };
+        let Some(row) = tenant else { return Ok(None) };
         let body: TenantBody = rows::body(&row)?;
         if body.id != credential.tenant || body.deleting.is_some() {
-            return Ok(Known::Nothing);
+            return Ok(None);
         }
         let access = Access {
             tenant: body.tenant(&row.key)?,
             credential: credential.id.clone(),
         };
-        Ok(Known::Credential(Arc::new(access), credential))
+        Ok(Some(Known {
+            access: Arc::new(access),
+            credential,
+        }))
     }
 
     async fn tenant_by_id(&self, id: &str, deadline: Instant) -> Result<Option<store::Row>, Refusal> {
@@ -177,17 +163,14 @@ impl Tenants {
 
     /// Writes down that the tenant was heard of, beside the request: nobody waits for it and nothing depends on it.
     fn note_seen(&self, known: &Known, now: OffsetDateTime) {
-        let Known::Credential(access, credential) = known else {
-            return;
-        };
-        if !credential.is_valid(now) {
+        if !known.credential.is_valid(now) {
             return;
         }
         let body = SeenBody {
             format: FORMAT,
             time: now,
         };
-        let change = Change::Upsert(rows::write(seen_key(&access.tenant.id), &body));
+        let change = Change::Upsert(rows::write(seen_key(&known.access.tenant.id), &body));
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {
             if let Err(error) = store.commit(CONTROL, &[change]).await {

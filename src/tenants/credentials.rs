@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::{Error, Tenants, parse_name, replace};
 use crate::{
-    rows::{self, FORMAT},
-    store::{self, Change},
+    rows::{self, CONTROL, FORMAT},
+    store::{self, Change, MAX_GET_KEYS, settle},
 };
 
 /// Most bytes of a label.
@@ -102,37 +102,41 @@ impl Tenants {
         by: &str,
         deadline: Instant,
     ) -> Result<Issued, Error> {
-        let tenant = self.find(name, deadline).await?;
-        let (issued, credential_rows) = self.issue(&tenant.id, secret, terms)?;
-        let mut changes = vec![
-            self.event("token-create", "Token", &issued.credential.id, by),
-            // The tenant must still be there when the credential comes into being.
-            Change::Touch(super::tenant_key(&tenant.name)),
-        ];
-        changes.extend(credential_rows);
-        match self.settle(&changes, deadline).await {
-            Ok(()) => {
-                // Somebody may have tried it too early.
-                self.cache.forget(&hash(&issued.secret));
-                Ok(issued)
+        loop {
+            let tenant = self.find(name, deadline).await?;
+            let (issued, credential_rows) = self.issue(&tenant.id, secret.clone(), terms)?;
+            let mut changes = vec![
+                self.event("token-create", "Token", &issued.credential.id, by),
+                // The tenant must still be there when the credential comes into being.
+                Change::Touch(super::tenant_key(&tenant.name)),
+            ];
+            changes.extend(credential_rows);
+            match self.settle(&changes, deadline).await {
+                Ok(()) => return Ok(issued),
+                Err(store::Error::Exists(_)) => return Err(Error::SecretTaken),
+                Err(error) => super::try_again(error, deadline)?,
             }
-            Err(store::Error::Exists(_)) => Err(Error::SecretTaken),
-            Err(error) => Err(super::changed_by_someone(name)(error)),
         }
     }
 
     /// A tenant's credentials, the oldest first.
     pub async fn credentials(&self, name: &str, deadline: Instant) -> Result<Vec<Credential>, Error> {
         let tenant = self.find(name, deadline).await?;
-        let mut credentials = Vec::new();
-        for hash in self.held(&tenant.id, deadline).await?.into_iter().map(|(_, hash)| hash) {
-            let key = token_key(&hash);
-            let row = store::settle::patient_get(&*self.store, rows::CONTROL, &[&key], deadline)
+        let keys: Vec<String> = self
+            .held(&tenant.id, deadline)
+            .await?
+            .iter()
+            .map(|(_, hash)| token_key(hash))
+            .collect();
+        let mut credentials: Vec<Credential> = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(MAX_GET_KEYS) {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            for row in settle::patient_get(&*self.store, CONTROL, &keys, deadline)
                 .await?
-                .pop()
-                .flatten();
-            if let Some(row) = row {
-                credentials.push(rows::body::<Credential>(&row)?);
+                .iter()
+                .flatten()
+            {
+                credentials.push(rows::body(row)?);
             }
         }
         credentials.sort_by_key(|credential| credential.created);
@@ -149,23 +153,29 @@ impl Tenants {
             .find(|(held_id, _)| held_id == id)
             .ok_or_else(no_credential)?;
         let key = token_key(&hash);
-        let row = store::settle::patient_get(&*self.store, rows::CONTROL, &[&key], deadline)
-            .await?
-            .pop()
-            .flatten();
-        let row = row.ok_or_else(no_credential)?;
-        let mut credential: Credential = rows::body(&row)?;
-        if credential.revoked.is_some() {
-            return Ok(credential);
+        loop {
+            let row = settle::patient_get(&*self.store, CONTROL, &[&key], deadline)
+                .await?
+                .pop()
+                .flatten();
+            let row = row.ok_or_else(no_credential)?;
+            let mut credential: Credential = rows::body(&row)?;
+            if credential.revoked.is_some() {
+                return Ok(credential);
+            }
+            credential.revoked = Some(self.ambient.now());
+            let changes = [
+                self.event("token-revoke", "Token", id, by),
+                replace(key.clone(), row.etag, &credential),
+            ];
+            match self.settle(&changes, deadline).await {
+                Ok(()) => {
+                    self.cache.forget(&hash);
+                    return Ok(credential);
+                }
+                Err(error) => super::try_again(error, deadline)?,
+            }
         }
-        credential.revoked = Some(self.ambient.now());
-        let changes = [
-            self.event("token-revoke", "Token", id, by),
-            replace(key, row.etag, &credential),
-        ];
-        self.settle(&changes, deadline).await?;
-        self.cache.forget(&hash);
-        Ok(credential)
     }
 
     /// The rows of a new credential; nothing is written yet.

@@ -187,10 +187,7 @@ impl Tenants {
         ];
         changes.extend(credential_rows);
         match self.settle(&changes, deadline).await {
-            Ok(()) => {
-                self.cache.forget(&credentials::hash(&issued.secret));
-                Ok((tenant, issued))
-            }
+            Ok(()) => Ok((tenant, issued)),
             Err(store::Error::Exists(taken)) if taken == key => {
                 let (_, body) = self.row(&name, deadline).await?;
                 Err(if body.deleting.is_some() {
@@ -247,34 +244,42 @@ impl Tenants {
 
     /// Gives a tenant another name. Its old Tenant URL stops working within 60 s; ids and tokens stay.
     pub async fn rename(&self, name: &str, to: &str, by: &str, deadline: Instant) -> Result<Tenant, Error> {
-        let to = parse_name(to)?;
-        let (row, mut body) = self.row(&parse_name(name)?, deadline).await?;
-        if body.deleting.is_some() {
-            return Err(Error::BeingDeleted(body.name));
+        let (name, to) = (parse_name(name)?, parse_name(to)?);
+        loop {
+            let (row, mut body) = self.row(&name, deadline).await?;
+            if body.deleting.is_some() {
+                return Err(Error::BeingDeleted(body.name));
+            }
+            if body.name == to {
+                return Ok(body.tenant(&row.key)?);
+            }
+            body.name.clone_from(&to);
+            let key = tenant_key(&to);
+            let changes = [
+                self.event("tenant-rename", "Tenant", &body.id, by),
+                Change::Insert(rows::write(key.clone(), &body)),
+                Change::Delete(row.key, Some(row.etag)),
+                Change::Upsert(rows::write(
+                    alias_key(&body.id),
+                    &AliasBody {
+                        format: FORMAT,
+                        name: to.clone(),
+                    },
+                )),
+            ];
+            match self.settle(&changes, deadline).await {
+                Ok(()) => return Ok(body.tenant(&key)?),
+                Err(store::Error::Exists(_)) => return Err(Error::NameTaken(to)),
+                Err(error) => try_again(error, deadline)?,
+            }
         }
-        if body.name == to {
-            return Ok(body.tenant(&row.key)?);
-        }
-        body.name.clone_from(&to);
-        let key = tenant_key(&to);
-        let changes = [
-            self.event("tenant-rename", "Tenant", &body.id, by),
-            Change::Insert(rows::write(key.clone(), &body)),
-            Change::Delete(row.key, Some(row.etag)),
-            Change::Upsert(rows::write(
-                alias_key(&body.id),
-                &AliasBody {
-                    format: FORMAT,
-                    name: to.clone(),
-                },
-            )),
-        ];
-        match self.settle(&changes, deadline).await {
-            Ok(()) => Ok(body.tenant(&key)?),
-            Err(store::Error::Exists(_)) => Err(Error::NameTaken(to)),
-            Err(store::Error::Changed(_) | store::Error::Missing(_)) => Err(Error::NoTenant(name.to_owned())),
-            Err(error) => Err(error.into()),
-        }
+    }
+
+    /// Whether there is no tenant at all.
+    pub async fn is_empty(&self, deadline: Instant) -> Result<bool, Error> {
+        let (from, until) = rows::range("tenant~");
+        let page = settle::patient_scan(&*self.store, CONTROL, (&from, &until), 1, deadline).await?;
+        Ok(page.rows.is_empty())
     }
 
     /// How many users a tenant has, read to the end; each read has the deadline that the clock gives then.
@@ -352,11 +357,11 @@ fn seen_key(tenant: &str) -> String {
     format!("seen~{tenant}")
 }
 
-fn changed_by_someone(name: &str) -> impl Fn(store::Error) -> Error {
-    let name = name.to_owned();
-    move |error| match error {
-        store::Error::Changed(_) | store::Error::Missing(_) => Error::NoTenant(name.clone()),
-        error => error.into(),
+/// Nothing, when somebody else wrote the row in between and there is time to read it again; else the error.
+fn try_again(error: store::Error, deadline: Instant) -> Result<(), Error> {
+    match error {
+        store::Error::Changed(_) | store::Error::Missing(_) if Instant::now() < deadline => Ok(()),
+        error => Err(error.into()),
     }
 }
 

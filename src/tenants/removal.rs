@@ -3,9 +3,7 @@
 use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, sleep};
 
-use super::{
-    CACHED, Error, Tenants, alias_key, changed_by_someone, credentials, parse_name, replace, seen_key, tenant_key,
-};
+use super::{CACHED, Error, Tenants, alias_key, credentials, parse_name, replace, seen_key, tenant_key, try_again};
 use crate::{
     rows::CONTROL,
     store::{self, Change, MAX_CHANGES, settle},
@@ -22,7 +20,7 @@ const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 pub enum Progress {
     /// This many rows are gone; there are more.
     Removed(usize),
-    /// All rows are gone that can be seen; other instances may let requests in until this time.
+    /// Nothing more can be done before this time: other instances may still let requests in, or have just done so.
     Until(OffsetDateTime),
     /// Nothing is left.
     Done,
@@ -41,25 +39,29 @@ impl Tenants {
     /// Refuses the tenant's requests from now on (elsewhere within 60 s) and begins, or goes on, to remove its rows.
     pub async fn remove(&self, name: &str, by: &str, deadline: Instant) -> Result<Removal<'_>, Error> {
         let name = parse_name(name)?;
-        let (row, mut body) = self.row(&name, deadline).await?;
-        let since = body.deleting.unwrap_or_else(|| self.ambient.now());
-        if body.deleting.is_none() {
+        let (id, since) = loop {
+            let (row, mut body) = self.row(&name, deadline).await?;
+            if let Some(since) = body.deleting {
+                break (body.id, since);
+            }
+            let since = self.ambient.now();
             body.deleting = Some(since);
             let changes = [
                 self.event("tenant-delete", "Tenant", &body.id, by),
                 replace(row.key, row.etag, &body),
             ];
-            self.settle(&changes, deadline)
-                .await
-                .map_err(changed_by_someone(&name))?;
-            for (_, hash) in self.held(&body.id, deadline).await? {
-                self.cache.forget(&hash);
+            match self.settle(&changes, deadline).await {
+                Ok(()) => break (body.id, since),
+                Err(error) => try_again(error, deadline)?,
             }
+        };
+        for (_, hash) in self.held(&id, deadline).await? {
+            self.cache.forget(&hash);
         }
         Ok(Removal {
             tenants: self,
             name,
-            tenant: body.id,
+            tenant: id,
             since,
             removed: 0,
         })
@@ -67,21 +69,27 @@ impl Tenants {
 }
 
 impl Removal<'_> {
-    /// Goes one step on.
+    /// Goes one step on. No row goes before every instance refuses the tenant: a request that still came in would find a
+    /// user gone, and make it anew.
     pub async fn step(&mut self, deadline: Instant) -> Result<Progress, Error> {
         let tenants = self.tenants;
-        let page = settle::patient_scan(&*tenants.store, &self.tenant, ("-", "~"), MAX_CHANGES, deadline).await?;
+        let refused = self.since + CACHED;
+        if tenants.ambient.now() < refused {
+            return Ok(Progress::Until(refused));
+        }
+        let range = ("-", "~");
+        let page = settle::patient_scan(&*tenants.store, &self.tenant, range, MAX_CHANGES, deadline).await?;
         if !page.rows.is_empty() {
             let removed = page.rows.len();
             let changes: Vec<Change> = page.rows.into_iter().map(|row| Change::Delete(row.key, None)).collect();
-            self.removed += if self.gone(&self.tenant, &changes).await? {
+            self.removed += if self.gone(&self.tenant, &changes, deadline).await? {
                 removed
             } else {
                 0
             };
             return Ok(Progress::Removed(self.removed));
         }
-        let quiet = self.since + CACHED + LAST_REQUEST;
+        let quiet = refused + LAST_REQUEST;
         if tenants.ambient.now() < quiet {
             return Ok(Progress::Until(quiet));
         }
@@ -96,21 +104,22 @@ impl Removal<'_> {
         // The tenant's own row goes last: as long as it is there, the removal can be taken up again.
         keys.extend([seen_key(&self.tenant), alias_key(&self.tenant), tenant_key(&self.name)]);
         for key in keys {
-            self.gone(CONTROL, &[Change::Delete(key, None)]).await?;
+            self.gone(CONTROL, &[Change::Delete(key, None)], deadline).await?;
         }
         Ok(Progress::Done)
     }
 
-    /// Removes rows; false when nobody knows, or some were gone already: the next scan tells.
-    async fn gone(&self, partition: &str, changes: &[Change]) -> Result<bool, Error> {
-        match self.tenants.store.commit(partition, changes).await {
-            Ok(()) => Ok(true),
-            Err(store::Error::Missing(_)) => Ok(false),
-            Err(store::Error::Busy(_) | store::Error::Unknown(_)) => {
-                sleep(BUSY_PAUSE).await;
-                Ok(false)
+    /// Removes rows, however often that takes; false when one of them was gone already, and then so may be the others.
+    async fn gone(&self, partition: &str, changes: &[Change], deadline: Instant) -> Result<bool, Error> {
+        loop {
+            match self.tenants.store.commit(partition, changes).await {
+                Ok(()) => return Ok(true),
+                Err(store::Error::Missing(_)) => return Ok(false),
+                Err(store::Error::Busy(_) | store::Error::Unknown(_)) if Instant::now() < deadline => {
+                    sleep(BUSY_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
     }
 }

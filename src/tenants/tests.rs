@@ -12,7 +12,11 @@ use uuid::Uuid;
 use super::{Expiry, NewTenant, Progress, Refusal, Tenants, Terms, parse_name};
 use crate::{
     ambient::Ambient,
-    store::{Change, Store, Write, sqlite::SqliteStore},
+    store::{
+        Change, Store, Write,
+        faults::{Call, Fault, FaultStore},
+        sqlite::SqliteStore,
+    },
 };
 
 #[derive(Debug, Default)]
@@ -51,8 +55,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::on(Arc::new(SqliteStore::memory().unwrap()))
+    }
+
+    fn on(store: Arc<dyn Store>) -> Self {
         let clock = Arc::new(Clock::default());
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::memory().unwrap());
         let tenants = Tenants::new(Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Ambient>);
         Self { clock, store, tenants }
     }
@@ -156,8 +163,9 @@ async fn a_revocation_is_in_force_here_at_once_and_elsewhere_after_60_s() {
     assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "revoked");
 }
 
+/// A vendor moves: its customers send their secrets already, before they are imported.
 #[tokio::test]
-async fn an_unknown_secret_is_asked_for_again_after_5_s() {
+async fn a_secret_that_was_tried_too_early_works_as_soon_as_it_is_added() {
     let world = World::new();
     world.tenant("acme", None).await;
     let elsewhere = world.elsewhere();
@@ -168,9 +176,29 @@ async fn an_unknown_secret_is_asked_for_again_after_5_s() {
         .add_credential("acme", secret, &Terms::default(), "test", soon())
         .await
         .unwrap();
-    assert_eq!(outcome(&elsewhere, Some("acme"), "brought-along").await, "unknown");
-    world.clock.pass(Duration::seconds(5));
     assert_eq!(outcome(&elsewhere, Some("acme"), "brought-along").await, "let in");
+}
+
+/// Whoever loses the race for the tenant's row reads it again.
+#[tokio::test]
+async fn operators_at_once_do_not_get_in_each_others_way() {
+    let world = World::new();
+    world.tenant("acme", None).await;
+    let tokens = (0..4).map(|_| async {
+        world
+            .tenants
+            .add_credential("acme", None, &Terms::default(), "test", soon())
+            .await
+            .unwrap()
+    });
+    let titles = async {
+        for (name, to) in [("acme", "acme-2"), ("acme-2", "acme"), ("acme", "ACME")] {
+            world.tenants.rename(name, to, "test", soon()).await.unwrap();
+        }
+    };
+    let (issued, ()) = futures::join!(futures::future::join_all(tokens), titles);
+    assert_eq!(issued.len(), 4);
+    assert_eq!(world.tenants.credentials("acme", soon()).await.unwrap().len(), 5);
 }
 
 #[tokio::test]
@@ -203,8 +231,16 @@ async fn a_removed_tenant_leaves_nothing_once_every_instance_has_noticed() {
             .await
             .unwrap();
     }
+    let elsewhere = world.elsewhere();
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "let in");
     let mut removal = world.tenants.remove("acme", "test", soon()).await.unwrap();
     assert_eq!(outcome(&world.tenants, Some("acme"), &secret).await, "unknown");
+    // As long as another instance lets requests in, every user is still there for them.
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "let in");
+    assert!(matches!(removal.step(soon()).await.unwrap(), Progress::Until(_)));
+    assert_eq!(world.tenants.count_users(&tenant.id, soon).await.unwrap(), 250);
+    world.clock.pass(Duration::seconds(60));
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "unknown");
     for removed in [100, 200, 250] {
         assert_eq!(removal.step(soon()).await.unwrap(), Progress::Removed(removed));
     }
@@ -216,7 +252,7 @@ async fn a_removed_tenant_leaves_nothing_once_every_instance_has_noticed() {
         .commit(&tenant.id, &[Change::Insert(row(999))])
         .await
         .unwrap();
-    world.clock.pass(Duration::seconds(120));
+    world.clock.pass(Duration::seconds(60));
     let mut removal = world.tenants.remove("acme", "test", soon()).await.unwrap();
     assert_eq!(removal.step(soon()).await.unwrap(), Progress::Removed(1));
     assert_eq!(removal.step(soon()).await.unwrap(), Progress::Done);
@@ -224,6 +260,30 @@ async fn a_removed_tenant_leaves_nothing_once_every_instance_has_noticed() {
     assert!(left.iter().all(|row| row.key.starts_with("o~")), "{left:?}");
     assert!(world.store.scan(&tenant.id, "", "~", 10).await.unwrap().rows.is_empty());
     world.tenant("acme", None).await;
+}
+
+/// A busy store must not leave a credential behind: its secret could never be imported again.
+#[tokio::test(start_paused = true)]
+async fn a_removal_on_a_busy_store_leaves_nothing_either() {
+    let faults = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
+    let world = World::on(Arc::clone(&faults) as Arc<dyn Store>);
+    world.tenant("acme", None).await;
+    let mut removal = world.tenants.remove("acme", "test", soon()).await.unwrap();
+    world.clock.pass(Duration::seconds(120));
+    for commit in (1..12).step_by(2) {
+        faults.inject(
+            Call::Commit,
+            commit..=commit,
+            if commit % 4 == 1 {
+                Fault::Busy(None)
+            } else {
+                Fault::LoseAnswer
+            },
+        );
+    }
+    assert_eq!(removal.step(soon()).await.unwrap(), Progress::Done);
+    let left = world.store.scan("control", "", "~", 1_000).await.unwrap().rows;
+    assert!(left.iter().all(|row| row.key.starts_with("o~")), "{left:?}");
 }
 
 #[test]

@@ -288,9 +288,10 @@ pub(crate) struct Worlds(Mutex<BTreeMap<(Kind, Way, Setup), Cell>>);
 impl Worlds {
     /// The service, started if nobody needed it before. The error is why it did not start.
     pub(crate) async fn world(&self, kind: Kind, way: Way, setup: Setup) -> Result<Arc<World>, String> {
-        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let cell = Arc::clone(cells.entry((kind, way, setup)).or_default());
-        drop(cells);
+        let cell = {
+            let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(cells.entry((kind, way, setup)).or_default())
+        };
         let start = async || World::start(kind, way, setup).await.map(Arc::new);
         cell.get_or_init(start).await.clone()
     }

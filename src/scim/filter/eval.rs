@@ -5,11 +5,9 @@ use std::cmp::Ordering;
 use serde_json::{Map, Number, Value};
 
 use super::super::fold::fold;
-use super::super::path::{Leaf, Path};
+use super::super::path::Path;
 use super::super::resource::parse_date_time;
-use super::super::schema::Type;
-use super::literal::is_chronological;
-use super::{Filter, Literal, Operator};
+use super::{Filter, Literal, Operator, Ready, Text};
 
 /// What paths are looked up in.
 #[derive(Clone, Copy)]
@@ -97,24 +95,19 @@ fn compares(path: &Path, node: Node<'_>, operator: Operator, literal: &Literal) 
                 .as_number()
                 .is_some_and(|number| is_ordered(order(number, wanted), operator))
         }),
-        Literal::Text(wanted) => text_compares(path.leaf(), &mut found, operator, wanted),
+        Literal::Text(wanted) => text_compares(&mut found, operator, wanted),
     }
 }
 
-fn text_compares(leaf: Leaf, found: &mut dyn Iterator<Item = &Value>, operator: Operator, wanted: &str) -> bool {
+fn text_compares(found: &mut dyn Iterator<Item = &Value>, operator: Operator, wanted: &Text) -> bool {
     let mut found = found.filter_map(Value::as_str);
-    if leaf.kind == Type::DateTime && is_chronological(operator) {
-        let Some(wanted) = parse_date_time(wanted) else {
-            return false;
-        };
-        return found
-            .any(|text| parse_date_time(text).is_some_and(|time| is_ordered(Some(time.cmp(&wanted)), operator)));
+    match &wanted.ready {
+        Ready::Exact => found.any(|text| text_matches(text, operator, &wanted.written)),
+        Ready::Folded(wanted) => found.any(|text| text_matches(&fold(text), operator, wanted)),
+        Ready::Time(wanted) => {
+            found.any(|text| parse_date_time(text).is_some_and(|time| is_ordered(Some(time.cmp(wanted)), operator)))
+        }
     }
-    if leaf.case_exact {
-        return found.any(|text| text_matches(text, operator, wanted));
-    }
-    let wanted = fold(wanted);
-    found.any(|text| text_matches(&fold(text), operator, &wanted))
 }
 
 fn text_matches(text: &str, operator: Operator, wanted: &str) -> bool {

@@ -3,11 +3,12 @@
 use serde_json::Number;
 
 use super::super::error::{Error, Rule};
+use super::super::fold::fold;
 use super::super::normalize::{Quirk, Trace};
-use super::super::path::Path;
+use super::super::path::{Leaf, Path};
 use super::super::resource::parse_date_time;
 use super::super::schema::Type;
-use super::{Literal, Operator};
+use super::{Literal, Operator, Ready, Text};
 
 /// A value as it stands in the text.
 #[derive(Debug, PartialEq)]
@@ -105,12 +106,11 @@ pub(super) fn typed(
         Type::Integer | Type::Decimal => {
             Literal::Number(serde_json::from_str::<Number>(text).map_err(|_| wrong("a number"))?)
         }
-        Type::DateTime if is_chronological(operator) && parse_date_time(text).is_none() => {
-            return Err(wrong("a date and time such as 2026-01-31T08:00:00Z"));
-        }
-        Type::String | Type::Reference | Type::Binary | Type::DateTime | Type::Complex => {
-            Literal::Text(text.to_owned())
-        }
+        Type::String | Type::Reference | Type::Binary | Type::DateTime | Type::Complex => Literal::Text(Text {
+            ready: ready(path.leaf(), operator, text)
+                .ok_or_else(|| wrong("a date and time such as 2026-01-31T08:00:00Z"))?,
+            written: text.to_owned(),
+        }),
     };
     if let Some(quirk) = quirk {
         trace.note(quirk, path.name());
@@ -118,8 +118,19 @@ pub(super) fn typed(
     Ok(literal)
 }
 
+/// The form in which `text` is compared; none if it should be a date and is not.
+fn ready(leaf: Leaf, operator: Operator, text: &str) -> Option<Ready> {
+    Some(if leaf.kind == Type::DateTime && is_chronological(operator) {
+        Ready::Time(parse_date_time(text)?)
+    } else if leaf.case_exact {
+        Ready::Exact
+    } else {
+        Ready::Folded(fold(text))
+    })
+}
+
 /// Whether a date is compared as a point in time; `co`, `sw` and `ew` look at its text.
-pub(super) fn is_chronological(operator: Operator) -> bool {
+fn is_chronological(operator: Operator) -> bool {
     !matches!(operator, Operator::Co | Operator::Sw | Operator::Ew)
 }
 

@@ -9,6 +9,7 @@ mod tests;
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
+use time::OffsetDateTime;
 
 use super::error::Error;
 use super::normalize::Trace;
@@ -77,12 +78,31 @@ pub enum Operator {
 /// What an attribute is compared with.
 #[derive(Clone, PartialEq)]
 pub enum Literal {
-    /// For strings, references, binary values and dates, as the client wrote it.
-    Text(String),
+    /// For strings, references, binary values and dates.
+    Text(Text),
     /// For integers and decimals.
     Number(Number),
     /// For booleans.
     Boolean(bool),
+}
+
+/// A text to compare with, made ready once for the many values that it is put to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text {
+    /// As the client wrote it.
+    written: String,
+    ready: Ready,
+}
+
+/// How a text is compared, by the attribute's type and `caseExact`.
+#[derive(Clone, PartialEq, Eq)]
+enum Ready {
+    /// Byte by byte.
+    Exact,
+    /// In this form, with values folded too.
+    Folded(String),
+    /// As this point in time.
+    Time(OffsetDateTime),
 }
 
 /// An equality that holds for every resource the filter matches; see [`Filter::equalities`].
@@ -136,7 +156,7 @@ impl Filter {
                 } => {
                     equalities.push(Equality {
                         name: path.name(),
-                        text,
+                        text: &text.written,
                     });
                 }
                 Filter::ValuePath { path, filter } => {
@@ -160,6 +180,16 @@ impl Filter {
             Filter::Present(path) | Filter::Compare { path, .. } | Filter::ValuePath { path, .. } => {
                 path.extension().is_none() && path.attribute() == Some(name)
             }
+        }
+    }
+
+    /// How many conditions the filter is made of: comparisons and `pr`. To put a resource to it costs at most as much as
+    /// going through the resource this many times.
+    pub fn terms(&self) -> usize {
+        match self {
+            Filter::And(filters) | Filter::Or(filters) => filters.iter().map(Filter::terms).sum(),
+            Filter::Not(filter) | Filter::ValuePath { filter, .. } => filter.terms(),
+            Filter::Present(_) | Filter::Compare { .. } => 1,
         }
     }
 
@@ -235,7 +265,7 @@ impl Literal {
     /// The text, if it is one.
     pub fn as_text(&self) -> Option<&str> {
         match self {
-            Literal::Text(text) => Some(text),
+            Literal::Text(text) => Some(&text.written),
             Literal::Number(_) | Literal::Boolean(_) => None,
         }
     }
@@ -243,7 +273,7 @@ impl Literal {
     /// The value as JSON.
     pub fn to_value(&self) -> Value {
         match self {
-            Literal::Text(text) => Value::String(text.clone()),
+            Literal::Text(text) => Value::String(text.written.clone()),
             Literal::Number(number) => Value::Number(number.clone()),
             Literal::Boolean(boolean) => Value::Bool(*boolean),
         }

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -61,6 +61,8 @@ struct Service {
     asked: Mutex<Vec<String>>,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
+    /// What arrives now is never answered.
+    frozen: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,9 @@ impl HttpClient for Service {
         let body = String::from_utf8_lossy(body);
         let asked = format!("{} {} {body}", request.method(), request.path_and_query());
         self.asked.lock().unwrap().push(asked);
+        if self.frozen.load(SeqCst) {
+            return std::future::pending().await;
+        }
         let under_way = self.under_way.fetch_add(1, SeqCst) + 1;
         self.most_under_way.fetch_max(under_way, SeqCst);
         for _ in 0..50 {
@@ -102,6 +107,18 @@ fn scripted(answers: impl IntoIterator<Item = Answer>) -> (Arc<Service>, TablesS
     let transport: Arc<dyn HttpClient> = Arc::clone(&service) as _;
     let text = "AccountName=account;AccountKey=c2VjcmV0";
     (service, open(text, transport, "users"))
+}
+
+impl Service {
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+fn frozen() -> (Arc<Service>, TablesStore) {
+    let (service, store) = scripted([]);
+    service.frozen.store(true, SeqCst);
+    (service, store)
 }
 
 fn answer_of(status: u16, code: &str, words: &str) -> Answer {
@@ -434,4 +451,56 @@ async fn one_call_has_8_requests_under_way_and_all_calls_32() {
     service.most_under_way.store(0, SeqCst);
     futures::future::join_all((0..10).map(|_| store.get("p", &names))).await;
     assert_eq!(service.most_under_way.load(SeqCst), 32);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_by_the_deadline_is_never_sent() {
+    let (service, store) = frozen();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let commits: Vec<_> = (0..300).map(|n| [Change::Insert(row(&format!("event-{n}")))]).collect();
+    let settled = commits.iter().map(|commit| settle::settle(&store, "p", commit, deadline));
+    let mut all = futures::future::join_all(settled);
+    assert!(timeout_at(deadline, &mut all).await.is_err());
+    // A try takes 3 s, so each connection was used twice.
+    let sent = 2 * MAX_REQUESTS;
+    assert_eq!(service.asked(), sent);
+    // Whoever has a connection now has no answer yet; whoever hasn't must not use the one that comes free.
+    service.frozen.store(false, SeqCst);
+    let answers: Vec<_> = all.await.into_iter().map(|answer| spelled(&answer.unwrap_err())).collect();
+    assert_eq!(deadline.elapsed().as_secs(), 1);
+    assert_eq!(service.asked(), sent);
+    let told = |expected: &str| answers.iter().filter(|answer| **answer == expected).count();
+    assert_eq!((told("unknown"), told("busy None")), (sent, commits.len() - sent));
+
+    service.answers.lock().unwrap().push_back(plain(204, ""));
+    let now = Instant::now();
+    settle::settle(&store, "p", &commits[0], now + Duration::from_secs(5)).await.unwrap();
+    assert_eq!(now.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_connection_waits_for_2_s_and_not_behind_too_many() {
+    let (service, store) = frozen();
+    let touch = [Change::Touch("x".to_owned())];
+    let start = Instant::now();
+    let calls = (0..=MAX_REQUESTS + MAX_WAITING).map(|_| async {
+        let error = store.commit("p", &touch).await.unwrap_err();
+        (spelled(&error), start.elapsed().as_secs())
+    });
+    let answers = futures::future::join_all(calls).await;
+    assert_eq!(service.asked(), MAX_REQUESTS);
+    let (sent, unsent) = answers.split_at(MAX_REQUESTS);
+    let (waited, refused) = unsent.split_at(MAX_WAITING);
+    assert!(sent.iter().all(|told| *told == ("unknown".to_owned(), 3)));
+    assert!(waited.iter().all(|told| *told == ("busy None".to_owned(), 2)));
+    assert_eq!(refused, [("busy Some(200ms)".to_owned(), 0)]);
+    // Reads wait no longer; and all of them have given their places back.
+    let reads = (0..MAX_REQUESTS + MAX_WAITING).map(|_| async { spelled(&store.get("p", &["x"]).await.unwrap_err()) });
+    let answers = futures::future::join_all(reads).await;
+    assert_eq!(answers[MAX_REQUESTS..], vec!["busy None"; MAX_WAITING]);
+
+    service.frozen.store(false, SeqCst);
+    let now = Instant::now();
+    assert_eq!(store.get("p", &["x"]).await.unwrap(), [None]);
+    assert_eq!(now.elapsed(), Duration::ZERO);
 }
