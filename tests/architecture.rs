@@ -15,7 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ambient", &[]),
     ("telemetry", &[]),
     ("rows", &["store"]),
-    ("config", &["http::BasePath"]),
+    ("config", &["http::{BasePath, is_host}"]),
     ("tenants", &["ambient", "rows", "store"]),
     ("directory", &["ambient", "rows", "scim", "store", "tenants"]),
     (

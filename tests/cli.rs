@@ -242,7 +242,22 @@ fn what_is_wrong_is_said_in_one_line() {
         (vec!["token", "create", "nobody"], 1, "there is no tenant 'nobody'"),
         (vec!["token", "import", "acme"], 1, "it is empty"),
         (vec!["token", "create", "acme", "--expires", "soon"], 2, "such as 90d"),
-        (vec!["--store", "bogus:", "tenant", "list"], 2, "sqlite:<path>"),
+        (
+            vec!["--store", "bogus:AccountKey=hunter2", "tenant", "list"],
+            1,
+            "SCIMGATE_STORE is none of",
+        ),
+        (
+            vec!["--store", "sqlite:elsewhere.db", "tenant", "list"],
+            1,
+            "there is no store at elsewhere.db",
+        ),
+        (vec!["token", "create", "acme", "--expires", "2001-01-01"], 1, "is over"),
+        (
+            vec!["tenant", "create", "two", "--title", "a\nb"],
+            1,
+            "control characters",
+        ),
         (
             vec!["--store", "tables:", "tenant", "list"],
             1,
@@ -353,6 +368,91 @@ fn a_signal_ends_the_server_with_a_code_that_is_not_0() {
         );
         assert_eq!(server.child.wait().unwrap().code(), Some(code), "{signal}");
     }
+}
+
+/// Azure has app settings that are there but empty.
+#[test]
+fn an_empty_setting_is_none() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let names = [
+        "SCIMGATE_STORE",
+        "SCIMGATE_TABLES_CONNECTION",
+        "SCIMGATE_TABLES_ENDPOINT",
+        "SCIMGATE_TABLE",
+        "SCIMGATE_PUBLIC_URL",
+        "SCIMGATE_PORT",
+        "SCIMGATE_ADDRESS",
+        "SCIMGATE_BASE_PATHS",
+        "SCIMGATE_TRUST_PROXY",
+        "SCIMGATE_SUPPORT",
+        "SCIMGATE_DEADLINE",
+        "SCIMGATE_BOOTSTRAP_TENANT",
+        "SCIMGATE_BOOTSTRAP_TOKEN",
+        "FUNCTIONS_CUSTOMHANDLER_PORT",
+        "AzureWebJobsStorage",
+        "WEBSITE_SITE_NAME",
+        "IDENTITY_ENDPOINT",
+        "AZURE_CLIENT_ID",
+    ];
+    for name in names {
+        let output = desk
+            .command(&["tenant", "list", "--json"])
+            .env(name, "")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("acme"), "{name}");
+    }
+}
+
+/// What the operator could not be shown must not stay valid unnoticed.
+#[test]
+fn a_secret_that_cant_be_shown_is_said_to_be_lost() {
+    let desk = Desk::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = desk
+        .command(&["tenant", "create", "acme"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    check_failure(&output, 1, "scimgate token revoke acme ");
+}
+
+/// Every later start would otherwise fail, and the Functions host gives up at the third.
+#[test]
+fn a_bootstrap_tenant_may_be_renamed_and_removed() {
+    let desk = Desk::new();
+    let bootstrap = [
+        ("SCIMGATE_BOOTSTRAP_TENANT", "acme"),
+        ("SCIMGATE_BOOTSTRAP_TOKEN", "a-secret-from-elsewhere"),
+    ];
+    drop(Server::start(&desk, &bootstrap));
+    desk.json(&["tenant", "rename", "acme", "globex"]);
+    assert_eq!(
+        Server::start(&desk, &bootstrap).status("globex", "a-secret-from-elsewhere"),
+        200
+    );
+    desk.json(&["tenant", "delete", "globex", "--yes", "--no-wait"]);
+    assert_eq!(
+        Server::start(&desk, &bootstrap).status("globex", "a-secret-from-elsewhere"),
+        401
+    );
+}
+
+#[test]
+fn first_starts_at_once_make_one_tenant() {
+    let desk = Desk::new();
+    let desk = &desk;
+    std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| Server::start(desk, &[]))).collect();
+        let servers: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
+        assert_eq!(
+            servers.iter().filter(|server| server.greeting.contains("sg_")).count(),
+            1
+        );
+    });
+    assert_eq!(desk.json(&["tenant", "list"]).as_array().unwrap().len(), 1);
 }
 
 /// The reference of all settings is `--help`.

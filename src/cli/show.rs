@@ -1,5 +1,8 @@
 //! How commands show what they have to say: text for people, JSON for programs.
 
+use std::io::Write;
+
+use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -13,13 +16,23 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints one of the two.
-    pub(super) fn print(&self, json: &Value, text: &str) {
-        if self.json {
-            println!("{json:#}");
+    /// Prints one of the two; fails when nobody can read it.
+    pub(super) fn print(&self, json: &Value, text: &str) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        let printed = if self.json {
+            writeln!(out, "{json:#}")
         } else {
-            println!("{text}");
-        }
+            writeln!(out, "{text}")
+        };
+        printed
+            .and_then(|()| out.flush())
+            .context("the output can't be written")
+    }
+
+    /// The same for a new secret, which is nowhere else.
+    pub(super) fn print_secret(&self, json: &Value, text: &str, token: &str, tenant: &str) -> anyhow::Result<()> {
+        let lost = || format!("the token was made, but its secret is lost: scimgate token revoke {tenant} {token}");
+        self.print(json, text).with_context(lost)
     }
 }
 

@@ -91,7 +91,7 @@ async fn create(operator: &Operator, create: Create) -> anyhow::Result<()> {
         title: create.title,
         contact: create.contact,
     };
-    let terms = create.validity.terms(operator.ambient.now());
+    let terms = create.validity.terms(operator.ambient.now())?;
     let made = operator
         .tenants
         .create(&new, None, &terms, &operator.name, operator.deadline())
@@ -100,10 +100,8 @@ async fn create(operator: &Operator, create: Create) -> anyhow::Result<()> {
         Err(Error::NameTaken(name)) if create.if_absent => {
             let url = operator.tenant_url(&name);
             let text = format!("Tenant '{name}' is there already: {url}");
-            create
-                .output
-                .print(&json!({ "name": name, "created": false, "tenantUrl": url }), &text);
-            return Ok(());
+            let json = json!({ "name": name, "created": false, "tenantUrl": url });
+            return create.output.print(&json, &text);
         }
         made => made?,
     };
@@ -115,8 +113,10 @@ async fn create(operator: &Operator, create: Create) -> anyhow::Result<()> {
         "secretToken": issued.secret,
         "token": token::describe(&issued.credential),
     });
-    create.output.print(&json, &welcome(&tenant, &issued, &url));
-    Ok(())
+    let text = welcome(&tenant, &issued, &url);
+    create
+        .output
+        .print_secret(&json, &text, &issued.credential.id, &tenant.name)
 }
 
 /// What an operator reads after a tenant was made: the secret apart from what is forwarded to the customer.
@@ -171,8 +171,7 @@ async fn list(operator: &Operator, output: &show::Output) -> anyhow::Result<()> 
     } else {
         table
     };
-    output.print(&Value::Array(array), &text);
-    Ok(())
+    output.print(&Value::Array(array), &text)
 }
 
 async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow::Result<()> {
@@ -199,8 +198,7 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
         or_dash(listed.next_expiry.map(date)),
         tenant.id,
     );
-    output.print(&describe(operator, &listed, users), &text);
-    Ok(())
+    output.print(&describe(operator, &listed, users), &text)
 }
 
 fn describe(operator: &Operator, listed: &Listed, users: usize) -> Value {
@@ -228,8 +226,7 @@ async fn rename(operator: &Operator, name: &str, to: &str, output: &show::Output
         "The tenant's URL is now {url}\nIts old URL is refused within 60 s: the customer must paste the new one. \
          Users, ids and tokens stay as they are."
     );
-    output.print(&json!({ "name": tenant.name, "tenantUrl": url }), &text);
-    Ok(())
+    output.print(&json!({ "name": tenant.name, "tenantUrl": url }), &text)
 }
 
 async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
@@ -276,8 +273,7 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
     delete.output.print(
         &json!({ "name": delete.name, "rows": removed, "finished": finished }),
         &text,
-    );
-    Ok(())
+    )
 }
 
 /// Asks for the name, so that nobody removes a tenant by a slip.

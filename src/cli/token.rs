@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use time::{Date, Duration, OffsetDateTime, macros::format_description};
@@ -13,6 +13,8 @@ use super::{
 };
 use crate::tenants::{CACHED, Credential, Expiry, Issued, Origin, Terms};
 
+/// More does not fit into a request's head.
+const MAX_SECRET_BYTES: u64 = 16 * 1024;
 /// A secret shorter than this can be guessed.
 const SHORT_SECRET: usize = 20;
 
@@ -75,16 +77,19 @@ enum Until {
 
 impl Validity {
     /// With days counted from `now`.
-    pub(super) fn terms(&self, now: OffsetDateTime) -> Terms {
+    pub(super) fn terms(&self, now: OffsetDateTime) -> anyhow::Result<Terms> {
         let expires = self.expires.map(|until| match until {
             Until::End(date) => Expiry::At(date.midnight().assume_utc() + Duration::days(1)),
             Until::Days(days) => Expiry::At(now + Duration::days(days.into())),
             Until::Never => Expiry::Never,
         });
-        Terms {
+        if matches!(expires, Some(Expiry::At(time)) if time <= now) {
+            bail!("--expires names a day that is over");
+        }
+        Ok(Terms {
             label: self.label.clone(),
             expires,
-        }
+        })
     }
 }
 
@@ -127,7 +132,7 @@ async fn create(
     secret: Option<String>,
     output: &show::Output,
 ) -> anyhow::Result<()> {
-    let terms = validity.terms(operator.ambient.now());
+    let terms = validity.terms(operator.ambient.now())?;
     let short = secret.as_ref().is_some_and(|secret| secret.len() < SHORT_SECRET);
     let issued = operator
         .tenants
@@ -147,8 +152,7 @@ async fn create(
     if short {
         text.push_str("\n\nThis secret is short enough to be guessed: give the customer a new one soon.");
     }
-    output.print(&json, &text);
-    Ok(())
+    output.print_secret(&json, &text, &credential.id, tenant)
 }
 
 async fn list(operator: &Operator, tenant: &str, output: &show::Output) -> anyhow::Result<()> {
@@ -170,8 +174,7 @@ async fn list(operator: &Operator, tenant: &str, output: &show::Output) -> anyho
     output.print(
         &Value::Array(array),
         &show::table(["TOKEN", "LABEL", "STATE", "MADE", "EXPIRES"], &rows),
-    );
-    Ok(())
+    )
 }
 
 async fn revoke(operator: &Operator, tenant: &str, id: &str, output: &show::Output) -> anyhow::Result<()> {
@@ -189,8 +192,7 @@ async fn revoke(operator: &Operator, tenant: &str, id: &str, output: &show::Outp
         "token": describe(&credential),
         "refusedEverywhereFrom": everywhere.map(show::exact),
     });
-    output.print(&json, &text);
-    Ok(())
+    output.print(&json, &text)
 }
 
 /// A token as JSON.
@@ -223,10 +225,14 @@ fn read_secret() -> anyhow::Result<String> {
         eprintln!("Paste the secret and end with Enter and Ctrl-D:");
     }
     let mut secret = String::new();
+    let limit = MAX_SECRET_BYTES + 1;
     std::io::stdin()
         .lock()
-        .take(1 << 20)
+        .take(limit)
         .read_to_string(&mut secret)
         .context("the secret is no text")?;
+    if secret.len() as u64 == limit {
+        bail!("the secret is longer than {MAX_SECRET_BYTES} bytes");
+    }
     Ok(secret.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -2,6 +2,7 @@
 //! in the end; the plan only narrows what it looks at.
 
 use serde_json::{Map, Value};
+use tokio::{task::yield_now, time::Instant};
 
 use super::{
     Directory, Error, Stored,
@@ -12,6 +13,7 @@ use crate::{
     scim::{
         error::Rule,
         filter::{self, Filter},
+        limits::{MAX_FILTER_WORK, MAX_PAGE_BYTES},
         list::ListQuery,
         normalize::Trace,
         schema::ResourceType,
@@ -23,13 +25,17 @@ use crate::{
 pub const MAX_SCANNED: usize = 10_000;
 /// Rows fetched at a time: what Table Storage returns at most.
 const SCAN_STEP: usize = 1_000;
+/// Bytes of bodies to fetch at a time, as far as the rows before tell: ordinary ones never come near.
+const STEP_BYTES: usize = 16 * 1024 * 1024;
+/// Work (bytes of bodies, times conditions) after which other requests of the same thread have their turn: milliseconds.
+const TURN: usize = 1024 * 1024;
 
 /// One page of a query's answer.
 #[derive(Debug)]
 pub struct Found {
     /// How many resources there are in all.
     pub total: usize,
-    /// Those of the page, complete.
+    /// Those of the page, complete; fewer than asked for when they are large ([`MAX_PAGE_BYTES`]).
     pub documents: Vec<Map<String, Value>>,
 }
 
@@ -49,103 +55,137 @@ impl Directory {
         base_url: &str,
         trace: &mut Trace,
     ) -> Result<Found, Error> {
+        let page = Page::of(query);
         let Some(text) = &query.filter else {
-            return self.list(of, query, base_url).await;
+            return self.list(of, page, base_url).await;
         };
         let filter = filter::parse(of, text, trace)?;
-        let candidates = match plan(of, &filter) {
-            Plan::Id(id) => self.read_all(of, &[id]).await?.into_iter().flatten().collect(),
-            Plan::Indexed(index, value) => self.look_up(of, index, value).await?,
-            Plan::Scan => return self.scan(of, &filter, query, base_url).await,
+        let mut sieve = Sieve {
+            of,
+            base_url,
+            filter: &filter,
+            terms: filter.terms(),
+            work: 0,
+            page,
         };
-        let documents = candidates.iter().map(|stored| stored.document(of, base_url));
-        let matches: Vec<_> = documents.filter(|document| filter.matches(document)).collect();
-        let total = matches.len();
-        Ok(Found {
-            total,
-            documents: matches
-                .into_iter()
-                .skip(query.start_index - 1)
-                .take(query.count)
-                .collect(),
-        })
+        match plan(of, &filter) {
+            Plan::Id(id) => self.sift_these(&mut sieve, &[id.to_owned()]).await?,
+            Plan::Indexed(index, value) => {
+                let ids = self.look_up(index, value).await?;
+                self.sift_these(&mut sieve, &ids).await?;
+            }
+            Plan::Scan => self.sift_all(&mut sieve).await?,
+        }
+        Ok(sieve.page.found)
     }
 
     /// A page of all resources of a type.
-    async fn list(&self, of: &ResourceType, query: &ListQuery, base_url: &str) -> Result<Found, Error> {
-        let mut found = Found {
-            total: 0,
-            documents: Vec::new(),
-        };
-        let mut from = None;
+    async fn list(&self, of: &ResourceType, mut page: Page<'_>, base_url: &str) -> Result<Found, Error> {
+        let (mut from, mut stride, mut work) = (None, Stride::of(SCAN_STEP), 0);
         loop {
-            let (rows, next) = self.step(of, from).await?;
+            let (rows, next) = self.step(of, from, &mut stride).await?;
             for row in rows {
-                found.total += 1;
-                if found.total >= query.start_index && found.documents.len() < query.count {
-                    found.documents.push(Stored::read(&row)?.document(of, base_url));
+                if page.takes(row.body.len()) {
+                    self.spend(&mut work, row.body.len()).await?;
+                    page.found.documents.push(Stored::read(&row)?.document(of, base_url));
                 }
             }
             if next.is_none() {
-                return Ok(found);
+                return Ok(page.found);
             }
             from = next;
         }
     }
 
     /// Looks at every resource of a type, up to [`MAX_SCANNED`].
-    async fn scan(
-        &self,
-        of: &ResourceType,
-        filter: &Filter,
-        query: &ListQuery,
-        base_url: &str,
-    ) -> Result<Found, Error> {
-        let mut found = Found {
-            total: 0,
-            documents: Vec::new(),
-        };
-        let (mut from, mut scanned) = (None, 0);
+    async fn sift_all(&self, sieve: &mut Sieve<'_>) -> Result<(), Error> {
+        let (mut from, mut stride, mut scanned) = (None, Stride::of(SCAN_STEP), 0);
         loop {
-            let (rows, next) = self.step(of, from).await?;
+            let (rows, next) = self.step(sieve.of, from, &mut stride).await?;
             scanned += rows.len();
             if scanned > MAX_SCANNED || (scanned == MAX_SCANNED && next.is_some()) {
-                return Err(Rule::TooMany.error().with("limit", MAX_SCANNED.to_string()).into());
+                return Err(too_many_resources());
             }
-            for row in rows {
-                let document = Stored::read(&row)?.document(of, base_url);
-                if filter.matches(&document) {
-                    found.total += 1;
-                    if found.total >= query.start_index && found.documents.len() < query.count {
-                        found.documents.push(document);
-                    }
-                }
-            }
+            self.sift(sieve, rows).await?;
             if next.is_none() {
-                return Ok(found);
+                return Ok(());
             }
             from = next;
         }
     }
 
+    /// Looks at the resources with these ids. That the ids are theirs need not be checked: what led to them stands in
+    /// the filter.
+    async fn sift_these(&self, sieve: &mut Sieve<'_>, mut ids: &[String]) -> Result<(), Error> {
+        let mut stride = Stride::of(MAX_GET_KEYS);
+        while !ids.is_empty() {
+            let (these, others) = ids.split_at(stride.rows.min(ids.len()));
+            let kind = index::kind(sieve.of);
+            let keys: Vec<String> = these.iter().map(|id| rows::resource_key(kind, id)).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let rows = settle::patient_get(&*self.store, &self.access.tenant.id, &keys, self.deadline).await?;
+            let rows: Vec<Row> = rows.into_iter().flatten().collect();
+            stride.learn(&rows);
+            self.sift(sieve, rows).await?;
+            ids = others;
+        }
+        Ok(())
+    }
+
+    /// Puts the resources in these rows to the filter.
+    async fn sift(&self, sieve: &mut Sieve<'_>, rows: Vec<Row>) -> Result<(), Error> {
+        for row in rows {
+            let work = row.body.len().saturating_mul(sieve.terms);
+            // Before the work is done: a single row may be too much.
+            if sieve.work.saturating_add(work) > MAX_FILTER_WORK {
+                return Err(too_much_work());
+            }
+            self.spend(&mut sieve.work, work).await?;
+            let document = Stored::read(&row)?.document(sieve.of, sieve.base_url);
+            if sieve.filter.matches(&document) && sieve.page.takes(row.body.len()) {
+                sieve.page.found.documents.push(document);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds work to what a query has done. After every [`TURN`] it lets others go first, and ends when time is up.
+    async fn spend(&self, done: &mut usize, work: usize) -> Result<(), Error> {
+        let turns = *done / TURN;
+        *done = done.saturating_add(work);
+        if *done / TURN > turns {
+            yield_now().await;
+            if Instant::now() >= self.deadline {
+                return Err(Rule::DeadlineExceeded.error().into());
+            }
+        }
+        Ok(())
+    }
+
     /// The next rows of a type, and where the ones behind them begin.
-    async fn step(&self, of: &ResourceType, from: Option<String>) -> Result<(Vec<Row>, Option<String>), Error> {
+    async fn step(
+        &self,
+        of: &ResourceType,
+        from: Option<String>,
+        stride: &mut Stride,
+    ) -> Result<(Vec<Row>, Option<String>), Error> {
         let (start, until) = rows::range(&rows::resource_key_prefix(index::kind(of)));
         let from = from.unwrap_or(start);
         let page = settle::patient_scan(
             &*self.store,
             &self.access.tenant.id,
             (&from, &until),
-            SCAN_STEP,
+            stride.rows,
             self.deadline,
         )
         .await?;
+        stride.learn(&page.rows);
         let next = page.rows.last().filter(|_| page.more).map(|row| rows::behind(&row.key));
         Ok((page.rows, next))
     }
 
-    /// The resources that hold a value, by its index rows.
-    async fn look_up(&self, of: &ResourceType, index: &Index, value: &str) -> Result<Vec<Stored>, Error> {
+    /// The ids of the resources that hold a value, by its index rows.
+    async fn look_up(&self, index: &Index, value: &str) -> Result<Vec<String>, Error> {
         let partition = &self.access.tenant.id;
         let key = index.key(&self.access.tenant, value);
         let rows: Vec<Row> = if index.unique {
@@ -159,7 +199,7 @@ impl Directory {
             let page =
                 settle::patient_scan(&*self.store, partition, (&from, &until), MAX_SCANNED, self.deadline).await?;
             if page.more {
-                return Err(Rule::TooMany.error().with("limit", MAX_SCANNED.to_string()).into());
+                return Err(too_many_resources());
             }
             page.rows
         };
@@ -171,13 +211,90 @@ impl Directory {
                 ids.push(entry.id);
             }
         }
-        let mut found = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_GET_KEYS) {
-            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            found.extend(self.read_all(of, &ids).await?.into_iter().flatten());
-        }
-        Ok(found)
+        Ok(ids)
     }
+}
+
+/// What a query with a filter looks for, and what it has found.
+struct Sieve<'q> {
+    of: &'q ResourceType,
+    base_url: &'q str,
+    filter: &'q Filter,
+    /// The filter's conditions.
+    terms: usize,
+    /// Bytes of the bodies looked at, times `terms`; at most [`MAX_FILTER_WORK`].
+    work: usize,
+    page: Page<'q>,
+}
+
+/// A page while it fills.
+struct Page<'q> {
+    query: &'q ListQuery,
+    found: Found,
+    /// Of the bodies on the page.
+    bytes: usize,
+    is_full: bool,
+}
+
+impl Page<'_> {
+    fn of(query: &ListQuery) -> Page<'_> {
+        Page {
+            query,
+            found: Found {
+                total: 0,
+                documents: Vec::new(),
+            },
+            bytes: 0,
+            is_full: false,
+        }
+    }
+
+    /// Counts one more resource, and tells whether it belongs on the page. The first that does not fit ends the page
+    /// although a smaller one may follow: the next page begins with it.
+    fn takes(&mut self, bytes: usize) -> bool {
+        self.found.total += 1;
+        if self.found.total < self.query.start_index {
+            return false;
+        }
+        let taken = self.found.documents.len();
+        self.is_full |= taken >= self.query.count || (taken > 0 && self.bytes + bytes > MAX_PAGE_BYTES);
+        if !self.is_full {
+            self.bytes += bytes;
+        }
+        !self.is_full
+    }
+}
+
+/// How many rows to fetch at a time: as many as one round trip brings, but fewer where rows are large.
+pub(super) struct Stride {
+    most: usize,
+    pub(super) rows: usize,
+}
+
+impl Stride {
+    pub(super) fn of(most: usize) -> Self {
+        Self { most, rows: most }
+    }
+
+    pub(super) fn learn(&mut self, rows: &[Row]) {
+        let bytes: usize = rows.iter().map(|row| row.body.len()).sum();
+        if let Some(fit) = (STEP_BYTES * rows.len()).checked_div(bytes) {
+            self.rows = fit.clamp(1, self.most);
+        }
+    }
+}
+
+fn too_many_resources() -> Error {
+    let limit = format!("{MAX_SCANNED} resources");
+    Rule::TooMany.error().with("limit", limit).into()
+}
+
+fn too_much_work() -> Error {
+    let limit = format!(
+        "{} MiB of resources, counted once for each of its conditions",
+        MAX_FILTER_WORK / 1024 / 1024
+    );
+    Rule::TooMany.error().with("limit", limit).into()
 }
 
 /// In an `and`, any indexed equality drives; one that can match a single resource before others.

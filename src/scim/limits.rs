@@ -27,8 +27,16 @@ pub const MAX_RESOURCE_BYTES: usize = 500 * 1024;
 /// Resources on a page when the client names no `count`.
 pub const DEFAULT_PAGE: usize = 100;
 
-/// Resources on a page, whatever the client asks for; advertised as `filter.maxResults`.
+/// Resources on a page, whatever the client asks for, unless [`MAX_PAGE_BYTES`] ends it earlier; advertised as `filter.maxResults`.
 pub const MAX_PAGE: usize = 1_000;
+
+/// Bytes of the stored resources on a page; it ends before the resource that goes beyond, but holds at least one. RFC 7644
+/// §3.4.2.4 lets a page be shorter than `count`; `itemsPerPage` tells.
+pub const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of the stored resources that a filter looks at, counted once for each of its conditions. Ten thousand users of
+/// 2 KiB may be put to six conditions, one user of 300 KiB to four hundred.
+pub const MAX_FILTER_WORK: usize = 128 * 1024 * 1024;
 
 /// Names in `attributes` or `excludedAttributes`.
 pub const MAX_SELECTED_NAMES: usize = 200;

@@ -15,7 +15,7 @@ pub struct ListQuery {
     pub filter: Option<String>,
     /// Number of the first resource wanted, from 1.
     pub start_index: usize,
-    /// Resources wanted, at most [`MAX_PAGE`].
+    /// Resources wanted, at most [`MAX_PAGE`]; the page may have fewer.
     pub count: usize,
     /// `attributes`, not yet parsed.
     pub attributes: Option<String>,

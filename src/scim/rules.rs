@@ -100,8 +100,8 @@ rules! {
         "The filter names {subject}, which is never shown and cannot be searched."
         MATCHING;
     TooMany "too-many" 400 tooMany
-        "The filter would have to look at more than {limit} resources: narrow it with an eq on userName, externalId \
-         or emails."
+        "The filter would have to look at more than {limit}: narrow it with an eq on userName, externalId or emails, \
+         or give it fewer conditions."
         MATCHING;
     FilterOnDiscovery "filter-on-discovery" 403 -
         "This endpoint cannot be filtered (RFC 7644 section 4): ask without filter."

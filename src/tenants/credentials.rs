@@ -185,7 +185,7 @@ impl Tenants {
         secret: Option<String>,
         terms: &Terms,
     ) -> Result<(Issued, Vec<Change>), Error> {
-        if terms.label.len() > MAX_LABEL_BYTES || terms.label.chars().any(char::is_control) {
+        if !super::is_label(&terms.label) {
             return Err(Error::BadLabel);
         }
         let origin = if secret.is_some() {

@@ -52,7 +52,7 @@ impl fmt::Display for Error {
             Self::BadSecret(why) => write!(f, "this secret cannot be used: {why}"),
             Self::BadLabel => write!(
                 f,
-                "a label is at most {MAX_LABEL_BYTES} bytes without control characters"
+                "a label, title or contact is at most {MAX_LABEL_BYTES} bytes without control characters"
             ),
             Self::Format(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),

@@ -159,6 +159,9 @@ impl Tenants {
         deadline: Instant,
     ) -> Result<(Tenant, Issued), Error> {
         let name = parse_name(&new.name)?;
+        if [&new.title, &new.contact].iter().any(|text| !is_label(text)) {
+            return Err(Error::BadLabel);
+        }
         let now = self.ambient.now();
         let body = TenantBody {
             format: FORMAT,
@@ -343,6 +346,11 @@ pub fn parse_name(text: &str) -> Result<String, Error> {
         return Ok(name);
     }
     Err(Error::BadName)
+}
+
+/// Whether a text can be shown to people in one line of a table.
+fn is_label(text: &str) -> bool {
+    text.len() <= MAX_LABEL_BYTES && !text.chars().any(char::is_control)
 }
 
 fn tenant_key(name: &str) -> String {

@@ -1,6 +1,8 @@
 //! Putting a document, or one value of an attribute, to a filter.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use serde_json::{Map, Number, Value};
 
@@ -34,19 +36,38 @@ impl<'v> Node<'v> {
     }
 }
 
+/// The folded values of one document, by the addresses of their texts, so that many conditions fold each once. Those in
+/// ASCII are not kept: folding them costs no more than finding them.
+#[derive(Default)]
+struct Folds(RefCell<HashMap<*const u8, String>>);
+
+impl Folds {
+    fn with<T>(&self, text: &str, compare: impl FnOnce(&str) -> T) -> T {
+        if text.is_ascii() {
+            return compare(&fold(text));
+        }
+        let mut folds = self.0.borrow_mut();
+        compare(folds.entry(text.as_ptr()).or_insert_with(|| fold(text)))
+    }
+}
+
 pub(super) fn matches(filter: &Filter, node: Node<'_>) -> bool {
+    holds(filter, node, &Folds::default())
+}
+
+fn holds(filter: &Filter, node: Node<'_>, folds: &Folds) -> bool {
     match filter {
-        Filter::And(filters) => filters.iter().all(|filter| matches(filter, node)),
-        Filter::Or(filters) => filters.iter().any(|filter| matches(filter, node)),
-        Filter::Not(filter) => !matches(filter, node),
+        Filter::And(filters) => filters.iter().all(|filter| holds(filter, node, folds)),
+        Filter::Or(filters) => filters.iter().any(|filter| holds(filter, node, folds)),
+        Filter::Not(filter) => !holds(filter, node, folds),
         Filter::Present(path) => values(path, node).any(is_present),
         Filter::Compare {
             path,
             operator: Operator::Ne,
             value,
-        } => !compares(path, node, Operator::Eq, value),
-        Filter::Compare { path, operator, value } => compares(path, node, *operator, value),
-        Filter::ValuePath { path, filter } => values(path, node).any(|value| matches(filter, Node::of(value))),
+        } => !compares(path, node, Operator::Eq, value, folds),
+        Filter::Compare { path, operator, value } => compares(path, node, *operator, value, folds),
+        Filter::ValuePath { path, filter } => values(path, node).any(|value| holds(filter, Node::of(value), folds)),
     }
 }
 
@@ -86,7 +107,7 @@ fn is_present(value: &Value) -> bool {
     }
 }
 
-fn compares(path: &Path, node: Node<'_>, operator: Operator, literal: &Literal) -> bool {
+fn compares(path: &Path, node: Node<'_>, operator: Operator, literal: &Literal, folds: &Folds) -> bool {
     let mut found = values(path, node);
     match literal {
         Literal::Boolean(wanted) => found.any(|value| value.as_bool() == Some(*wanted)),
@@ -95,15 +116,15 @@ fn compares(path: &Path, node: Node<'_>, operator: Operator, literal: &Literal) 
                 .as_number()
                 .is_some_and(|number| is_ordered(order(number, wanted), operator))
         }),
-        Literal::Text(wanted) => text_compares(&mut found, operator, wanted),
+        Literal::Text(wanted) => text_compares(&mut found, operator, wanted, folds),
     }
 }
 
-fn text_compares(found: &mut dyn Iterator<Item = &Value>, operator: Operator, wanted: &Text) -> bool {
+fn text_compares(found: &mut dyn Iterator<Item = &Value>, operator: Operator, wanted: &Text, folds: &Folds) -> bool {
     let mut found = found.filter_map(Value::as_str);
     match &wanted.ready {
         Ready::Exact => found.any(|text| text_matches(text, operator, &wanted.written)),
-        Ready::Folded(wanted) => found.any(|text| text_matches(&fold(text), operator, wanted)),
+        Ready::Folded(wanted) => found.any(|text| folds.with(text, |text| text_matches(text, operator, wanted))),
         Ready::Time(wanted) => {
             found.any(|text| parse_date_time(text).is_some_and(|time| is_ordered(Some(time.cmp(wanted)), operator)))
         }

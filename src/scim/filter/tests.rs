@@ -122,6 +122,47 @@ fn case_counts_only_where_the_schema_says_so() {
 }
 
 #[test]
+fn every_value_is_folded_for_itself() {
+    let tags = json!({"urn:example:2.0:Extra": {"tags": ["STRASSE", "Straße", "GRÜN", "ＢＬＵＥ", "Grün"]}});
+    for (filter, expected) in [
+        (r#"urn:example:2.0:Extra:tags eq "strasse""#, true),
+        (
+            r#"urn:example:2.0:Extra:tags eq "grün" and urn:example:2.0:Extra:tags eq "blue""#,
+            true,
+        ),
+        (
+            r#"urn:example:2.0:Extra:tags eq "blau" or urn:example:2.0:Extra:tags ew "ÜN""#,
+            true,
+        ),
+        (
+            r#"urn:example:2.0:Extra:tags eq "blau" or urn:example:2.0:Extra:tags eq "gr""#,
+            false,
+        ),
+        (
+            r#"urn:example:2.0:Extra:tags[value sw "GRÜ" and value ew "asse"]"#,
+            false,
+        ),
+    ] {
+        let parsed = parse(&user(), filter, &mut Trace::default()).unwrap();
+        assert_eq!(parsed.matches(tags.as_object().unwrap()), expected, "{filter}");
+    }
+}
+
+#[track_caller]
+fn check_terms(filter: &str, expected: usize) {
+    let parsed = parse(&user(), filter, &mut Trace::default()).unwrap();
+    assert_eq!(parsed.terms(), expected, "{filter}");
+}
+
+#[test]
+fn conditions_are_counted_wherever_they_stand() {
+    check_terms("title pr", 1);
+    check_terms("not (title pr or nickName eq null)", 2);
+    check_terms(r#"emails[type eq "work" and value co "x"] and not (active eq true)"#, 3);
+    check_terms(r#"emails[type eq "work"].value ne "x""#, 2);
+}
+
+#[test]
 fn names_urns_and_keywords_are_read_in_any_case() {
     check(r#"USERNAME Eq "bjensen@example.com" AND ACTIVE eq true"#, true);
     check(r#"urn:ietf:params:scim:schemas:core:2.0:User:userName sw "b""#, true);

@@ -458,7 +458,9 @@ async fn what_was_not_sent_by_the_deadline_is_never_sent() {
     let (service, store) = frozen();
     let deadline = Instant::now() + Duration::from_secs(5);
     let commits: Vec<_> = (0..300).map(|n| [Change::Insert(row(&format!("event-{n}")))]).collect();
-    let settled = commits.iter().map(|commit| settle::settle(&store, "p", commit, deadline));
+    let settled = commits
+        .iter()
+        .map(|commit| settle::settle(&store, "p", commit, deadline));
     let mut all = futures::future::join_all(settled);
     assert!(timeout_at(deadline, &mut all).await.is_err());
     // A try takes 3 s, so each connection was used twice.
@@ -466,7 +468,11 @@ async fn what_was_not_sent_by_the_deadline_is_never_sent() {
     assert_eq!(service.asked(), sent);
     // Whoever has a connection now has no answer yet; whoever hasn't must not use the one that comes free.
     service.frozen.store(false, SeqCst);
-    let answers: Vec<_> = all.await.into_iter().map(|answer| spelled(&answer.unwrap_err())).collect();
+    let answers: Vec<_> = all
+        .await
+        .into_iter()
+        .map(|answer| spelled(&answer.unwrap_err()))
+        .collect();
     assert_eq!(deadline.elapsed().as_secs(), 1);
     assert_eq!(service.asked(), sent);
     let told = |expected: &str| answers.iter().filter(|answer| **answer == expected).count();
@@ -474,7 +480,9 @@ async fn what_was_not_sent_by_the_deadline_is_never_sent() {
 
     service.answers.lock().unwrap().push_back(plain(204, ""));
     let now = Instant::now();
-    settle::settle(&store, "p", &commits[0], now + Duration::from_secs(5)).await.unwrap();
+    settle::settle(&store, "p", &commits[0], now + Duration::from_secs(5))
+        .await
+        .unwrap();
     assert_eq!(now.elapsed(), Duration::ZERO);
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     answer::Answer,
     case::cases,
-    tenant::{Tenant, patch_op},
+    tenant::{Tenant, patch_op, user},
     world::Way,
 };
 
@@ -16,6 +16,7 @@ cases![
     a_path_that_cannot_be_read_is_refused,
     depth_and_length_have_limits,
     a_filter_ten_thousand_deep_is_refused.only(Way::Direct, "Kestrel refuses request lines of more than 8 KiB"),
+    a_filter_with_too_much_to_look_at_is_refused,
     a_parameter_that_is_no_number_is_refused,
     what_is_no_parameter_is_ignored,
 ];
@@ -186,6 +187,21 @@ async fn a_filter_ten_thousand_deep_is_refused(t: &Tenant) {
         .await
         .refused(400, "invalidFilter", &["10000 bytes"]);
     assert_eq!(t.users().await, 1);
+}
+
+/// R-FILTER-09, design §7: a filter keeps no other tenant waiting. A large user may be looked at a few times, not four
+/// hundred times.
+async fn a_filter_with_too_much_to_look_at_is_refused(t: &Tenant) {
+    let photo = |number: usize| json!({ "value": format!("https://example.com/{number:01000}") });
+    let mut large = user("bjensen");
+    large["photos"] = (0..450).map(photo).collect();
+    t.post("/Users", large).await.is(201);
+    let conditions = |count: usize| vec!["title pr"; count].join(" or ");
+    assert_eq!(filter(t, &conditions(20)).await.is(200).total(), 0);
+    filter(t, &conditions(400))
+        .await
+        .refused(400, "tooMany", &["fewer conditions"]);
+    assert_eq!(filter(t, "userName eq \"bjensen\"").await.is(200).total(), 1);
 }
 
 /// RFC 7644 §3.4.2.4.
