@@ -52,11 +52,11 @@ async fn ask(t: &Tenant, authorization: &str) -> Answer {
         .await
 }
 
-/// All of a refusal that is the same every time.
+/// All of a refusal that is the same every time. Whether the connection goes on depends on how much of a body had come.
 fn lasting(answer: &Answer) -> (u16, Vec<(String, String)>, Value) {
     reference(answer);
     let mut headers = answer.headers.clone();
-    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
+    headers.retain(|(name, _)| !["date", "connection"].contains(&name.to_ascii_lowercase().as_str()));
     headers.sort();
     let mut body = answer.body.clone();
     body["detail"] = answer.detail().rsplit_once(" Reference ").map(|(text, _)| text).into();
