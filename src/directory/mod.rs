@@ -6,7 +6,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -100,7 +99,6 @@ pub struct Stored {
     stamp: u64,
     /// Guards the next write.
     etag: ETag,
-    created: OffsetDateTime,
     /// What a later version wrote beside the attributes.
     unknown: Map<String, Value>,
 }
@@ -119,7 +117,6 @@ impl Stored {
             attributes: Attributes::from_stored(body.attributes),
             stamp: stamp.stamp,
             etag: row.etag.clone(),
-            created: body.created,
             unknown: body.unknown,
         })
     }

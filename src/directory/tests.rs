@@ -185,10 +185,11 @@ async fn operations_cost_the_round_trips_of_the_table() {
         .clone();
     let id = id.as_str().unwrap();
 
-    let table: [(&str, usize); 8] = [
+    let table: [(&str, usize); 9] = [
         (r#"userName eq "nobody@example.com""#, 1),
         (r#"userName eq "A@EXAMPLE.COM""#, 2),
         (r#"externalId eq "x2""#, 1),
+        (r#"externalId eq "X1""#, 1),
         (r#"externalId eq "x1""#, 2),
         (r#"emails[type eq "work"].value eq "nobody@example.com""#, 1),
         (r#"emails[type eq "work"].value eq "a@example.com""#, 2),
@@ -280,7 +281,6 @@ async fn pages_of_large_users_are_shorter_and_miss_none() {
                 filter: filter.map(str::to_owned),
                 start_index: seen.len() + 1,
                 count: 1_000,
-                ..ListQuery::default()
             };
             let (of, directory) = (&world.users, &world.directory);
             let found = directory.query(of, &query, "", &mut Trace::default()).await.unwrap();
@@ -475,6 +475,32 @@ async fn versions_grow_although_the_clock_stands_still() {
     assert!(versions.is_sorted(), "{versions:?}");
     let kinds: Vec<_> = world.events().await.into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds, ["create", "patch", "patch", "patch"]);
+}
+
+/// What a user no longer has must not be found by, nor be in the way of others.
+#[tokio::test]
+async fn a_changed_value_leaves_no_index_row_behind() {
+    let world = World::new().await;
+    let user = json!({ "userName": "a", "externalId": "x", "emails": [{ "value": "a@example.com", "type": "work" }] });
+    let id = world.create(user).await.unwrap();
+    let before = world.keys().await;
+    let changes = json!([
+        { "op": "replace", "path": "userName", "value": "b" },
+        { "op": "replace", "path": "externalId", "value": "y" },
+        { "op": "replace", "path": "emails[type eq \"work\"].value", "value": "b@example.com" },
+    ]);
+    world.patch(&id, changes).await.unwrap();
+    let after = world.keys().await;
+    for prefix in ["n~", "x~", "e~"] {
+        let of = |keys: &[String]| {
+            keys.iter()
+                .filter(|key| key.starts_with(prefix))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(&after).len(), 1, "{prefix}: {after:?}");
+        assert_ne!(of(&before), of(&after), "{prefix}");
+    }
 }
 
 /// R-GEN-15: a deleted user's name is free, and its rows are gone but for the tombstone and the events.

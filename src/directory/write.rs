@@ -169,7 +169,7 @@ fn resource_changes(
     after: Option<&Attributes>,
     changes: &mut Vec<Change>,
 ) -> Stored {
-    let created = before.map_or(operation.time(), |before| before.created);
+    let created = before.map_or(operation.time(), |before| before.envelope.created);
     let version = operation.to_string();
     let stamp = Stamp {
         format: FORMAT,
@@ -213,7 +213,6 @@ fn resource_changes(
         attributes,
         stamp: operation.stamp,
         etag: store::ETag(String::new()),
-        created,
         unknown,
     }
 }

@@ -153,7 +153,9 @@ impl Address {
             .filter_map(|base| base.strip(&segments))
             .max_by_key(|(length, _)| *length);
         let Some((mut length, tenant)) = longest else {
-            let in_scim = segments.first().is_some_and(|first| first == "scim");
+            let in_scim = segments
+                .first()
+                .is_some_and(|first| first == "scim" || is_endpoint(first));
             let rule = if in_scim {
                 Rule::NoTenantInPath
             } else {
@@ -289,6 +291,7 @@ mod tests {
     fn what_was_pasted_wrongly_is_told_what_to_paste() {
         check_refused("/scim/Users", Rule::NoTenantInPath);
         check_refused("/scim", Rule::NoTenantInPath);
+        check_refused("/Users", Rule::NoTenantInPath);
         check_refused("/scim/v2/Users", Rule::NoTenantInPath);
         check_refused("/scim/acme/Users/Users", Rule::TenantUrlHasResource);
         check_refused("/scim/acme/Users/Schemas", Rule::TenantUrlHasResource);

@@ -17,10 +17,6 @@ pub struct ListQuery {
     pub start_index: usize,
     /// Resources wanted, at most [`MAX_PAGE`]; the page may have fewer.
     pub count: usize,
-    /// `attributes`, not yet parsed.
-    pub attributes: Option<String>,
-    /// `excludedAttributes`, not yet parsed.
-    pub excluded_attributes: Option<String>,
 }
 
 impl Default for ListQuery {
@@ -29,8 +25,6 @@ impl Default for ListQuery {
             filter: None,
             start_index: 1,
             count: DEFAULT_PAGE,
-            attributes: None,
-            excluded_attributes: None,
         }
     }
 }
@@ -50,8 +44,6 @@ impl ListQuery {
                 "filter" => query.filter = Some(value).filter(|filter| !filter.trim().is_empty()),
                 "startindex" => query.start_index = number("startIndex", &value)?.max(1),
                 "count" => query.count = number("count", &value)?.min(MAX_PAGE),
-                "attributes" => query.attributes = Some(value),
-                "excludedattributes" => query.excluded_attributes = Some(value),
                 _ => {}
             }
         }
@@ -115,8 +107,6 @@ mod tests {
                 filter: Some("userName eq \"bjensen\"".into()),
                 start_index: 3,
                 count: 7,
-                attributes: Some("id".into()),
-                excluded_attributes: Some("members".into()),
             },
         );
         check(&[("filter", " ")], ListQuery::default());

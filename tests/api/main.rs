@@ -19,7 +19,6 @@ mod cases;
 mod conversation;
 #[expect(
     dead_code,
-    unused_imports,
     reason = "its own tests run in the target `api-unit`; here only what they are built of is left"
 )]
 mod idp;
