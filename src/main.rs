@@ -7,7 +7,7 @@ use scimgate::{cli, telemetry};
 
 fn main() -> ExitCode {
     let command = cli::Cli::read();
-    telemetry::start();
+    telemetry::start(command.shows_requests());
     match System::new().block_on(cli::run(command)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

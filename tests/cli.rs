@@ -72,11 +72,8 @@ struct Server {
 
 impl Server {
     fn start(desk: &Desk, environment: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = desk.command(&["serve"]);
-        command
-            .env("SCIMGATE_PORT", port.to_string())
-            .envs(environment.iter().copied());
+        command.env("SCIMGATE_PORT", "0").envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
@@ -86,7 +83,22 @@ impl Server {
                 "the server ended: {greeting}"
             );
         }
-        Self { child, greeting, port }
+        let behind = |text: &str| {
+            Some(
+                greeting
+                    .split_once(text)?
+                    .1
+                    .split(|c: char| !c.is_ascii_digit())
+                    .next()?
+                    .to_owned(),
+            )
+        };
+        let port = behind("port ").or_else(|| behind("localhost:")).unwrap();
+        Self {
+            child,
+            port: port.parse().unwrap(),
+            greeting,
+        }
     }
 
     fn status(&self, tenant: &str, token: &str) -> u16 {

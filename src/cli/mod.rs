@@ -49,6 +49,13 @@ impl Cli {
     }
 }
 
+impl Cli {
+    /// Behind the Functions host every line becomes a row of its log, and the host has one for each request already.
+    pub fn shows_requests(&self) -> bool {
+        !self.settings.is_custom_handler()
+    }
+}
+
 /// Runs a command; what it returns is the exit code.
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     let settings = cli.settings;
@@ -86,6 +93,9 @@ impl Operator {
                 "there is no store at {} (SCIMGATE_STORE names another); 'tenant create' makes it",
                 path.display()
             );
+        }
+        if settings.store() == StoreSetting::Memory {
+            bail!("memory: is gone with each process, so a command can do nothing on it; sqlite:<path> is kept");
         }
         let store = app::open_store(&settings).await.context("the store can't be opened")?;
         let ambient: Arc<dyn Ambient> = Arc::new(System);

@@ -107,7 +107,7 @@ async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
     }
     let deadline = Instant::now() + settings.deadline();
     if settings.store() == StoreSetting::Tables || !service.tenants.is_empty(deadline).await? {
-        println!("scimgate listens on {}", tenant_url(settings, "<tenant>"));
+        listens(settings);
         return Ok(());
     }
     let new = NewTenant {
@@ -126,10 +126,19 @@ async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
     {
         Ok((tenant, issued)) => greet(&tenant_url(settings, &tenant.name), &issued.secret),
         // Another process started at the same moment.
-        Err(tenants::Error::NameTaken(_)) => println!("scimgate listens on {}", tenant_url(settings, "<tenant>")),
+        Err(tenants::Error::NameTaken(_)) => listens(settings),
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+fn listens(settings: &Settings) {
+    println!(
+        "scimgate listens on port {}; Tenant URLs are {}\n'scimgate tenant list' shows the tenants, 'scimgate token create \
+         <tenant>' makes a new token for one.",
+        settings.port(),
+        tenant_url(settings, "<tenant>")
+    );
 }
 
 fn greet(url: &str, secret: &str) {

@@ -113,7 +113,13 @@ async fn create(operator: &Operator, create: Create) -> anyhow::Result<()> {
         "secretToken": issued.secret,
         "token": token::describe(&issued.credential),
     });
-    let text = welcome(&tenant, &issued, &url);
+    let mut text = welcome(&tenant, &issued, &url);
+    if operator.settings.public_url.is_none() {
+        text.push_str(
+            "\n\nThis Tenant URL is for this machine: SCIMGATE_PUBLIC_URL names the address that customers reach. Entra needs \
+             https.",
+        );
+    }
     create
         .output
         .print_secret(&json, &text, &issued.credential.id, &tenant.name)
@@ -222,6 +228,10 @@ async fn rename(operator: &Operator, name: &str, to: &str, output: &show::Output
         .rename(name, to, &operator.name, operator.deadline())
         .await?;
     let url = operator.tenant_url(&tenant.name);
+    if tenant.name == name.to_ascii_lowercase() {
+        let text = format!("The tenant is called '{}' already; nothing changed.", tenant.name);
+        return output.print(&json!({ "name": tenant.name, "tenantUrl": url }), &text);
+    }
     let text = format!(
         "The tenant's URL is now {url}\nIts old URL is refused within 60 s: the customer must paste the new one. \
          Users, ids and tokens stay as they are."

@@ -45,7 +45,7 @@ pub(super) enum Command {
         #[command(flatten)]
         output: show::Output,
     },
-    /// Take over a secret that customers use already: reads it from standard input
+    /// Take over a secret that customers use already: reads it from standard input; never expires unless told
     Import {
         /// The tenant's name
         tenant: String,
@@ -116,10 +116,12 @@ pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result
         Command::Revoke { tenant, id, output } => revoke(operator, &tenant, &id, &output).await,
         Command::Import {
             tenant,
-            validity,
+            mut validity,
             output,
         } => {
             let secret = read_secret()?;
+            // Nobody at the customer's knows that anything changed, so nothing may stop working by itself.
+            validity.expires.get_or_insert(Until::Never);
             create(operator, &tenant, &validity, Some(secret), &output).await
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, body::MessageBody};
 
-use super::answer::NORMALIZED;
+use super::{answer::NORMALIZED, reference::Reference};
 use crate::app::App;
 
 /// Which rule refused a request; travels with the response.
@@ -22,13 +22,18 @@ pub(super) fn tell(request: &HttpRequest, response: &HttpResponse, took: Duratio
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
     let separator = if quirks.is_empty() { "" } else { " | " };
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    let reference = Reference::of(request)
+        .filter(|_| refused)
+        .map(|reference| format!(", {reference}"));
     tracing::info!(
         target: "scimgate::request",
-        "{} {} {} {} ms {outcome}{separator}{quirks}",
+        "{} {} {} {} ms {outcome}{separator}{quirks}{}",
         request.method(),
         printable(request.path()),
         response.status().as_u16(),
         took.as_millis(),
+        reference.unwrap_or_default(),
     );
 }
 

@@ -220,8 +220,11 @@ rules! {
         "There is no {subject} with this id: it was deleted, or never existed here."
         "Entra finds or creates the user again by itself in the next cycle. To do it now, use Provision on demand; if \
          it persists, choose Restart provisioning.";
+    NoGroups "no-groups" 404 -
+        "This version keeps no groups: switch the mapping of groups off, users are provisioned all the same."
+        "Open Provisioning > Mappings, the mapping of groups, and set Enabled to No.";
     UnknownEndpoint "unknown-endpoint" 404 -
-        "There is no such endpoint: behind the Tenant URL come /Users, /Groups, /Schemas, /ResourceTypes or \
+        "There is no such endpoint: behind the Tenant URL come /Users, /Schemas, /ResourceTypes or \
          /ServiceProviderConfig."
         URL;
     NoTenantInPath "no-tenant-in-path" 404 -

@@ -6,11 +6,11 @@ use std::io::IsTerminal;
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Sends log lines to standard output: our own from INFO on, libraries' from WARN on, and in a terminal one line for each
+/// Sends log lines to standard output: our own from INFO on, libraries' from WARN on, and if wanted one line for each
 /// request.
-pub fn start() {
+pub fn start(requests: bool) {
     let terminal = std::io::stdout().is_terminal();
-    let requests = if terminal { LevelFilter::INFO } else { LevelFilter::OFF };
+    let requests = if requests { LevelFilter::INFO } else { LevelFilter::OFF };
     let levels = Targets::new()
         .with_default(Level::WARN)
         .with_target("scimgate", Level::INFO)

@@ -126,13 +126,18 @@ fn prepare(db: &mut Connection) -> Result<(), Error> {
 /// The format's number; 0 for an empty file.
 fn format(db: &Connection) -> Result<i32, Error> {
     let number = |pragma: &str| -> rusqlite::Result<i32> { db.prepare_cached(pragma)?.query_row([], |row| row.get(0)) };
-    let application = number("PRAGMA application_id")?;
-    let format = number("PRAGMA user_version")?;
-    if application == APPLICATION_ID {
-        return Ok(format);
+    if number("PRAGMA application_id")? == APPLICATION_ID {
+        return Ok(number("PRAGMA user_version")?);
     }
-    if (application, format) == (0, 0) && number("SELECT count(*) FROM sqlite_schema")? == 0 {
-        return Ok(0);
+    // In one statement, so in one snapshot: another process may be making the file right now.
+    let sql =
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+                      (SELECT count(*) FROM sqlite_schema)";
+    let row: (i32, i32, i32) = db.prepare_cached(sql)?.query_row([], |row| row.try_into())?;
+    match row {
+        (APPLICATION_ID, format, _) => return Ok(format),
+        (0, 0, 0) => return Ok(0),
+        _ => {}
     }
     Err(unavailable(
         "the file of SCIMGATE_STORE is another program's database".into(),
