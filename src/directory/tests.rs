@@ -404,7 +404,7 @@ async fn a_credential_costs_one_round_trip_and_then_none() {
 #[tokio::test]
 async fn no_personal_data_stands_in_a_key() {
     let world = World::new().await;
-    let secrets = ["joan.doe@example.com", "Joan", "ext-4711"];
+    let secrets = ["bjensen@example.com", "Babs", "ext-4711"];
     world
         .create(
             json!({ "userName": secrets[0], "displayName": secrets[1], "externalId": secrets[2],
