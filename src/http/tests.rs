@@ -63,6 +63,11 @@ impl World {
         };
         // The credential is known from here on, so that faults meet the request's own calls.
         assert_eq!(world.send("GET", "/Users", None).await.status, 200);
+        // So that no fault meets what is written beside a request.
+        let seen = format!("seen~{}", world.partition);
+        while world.store.get(rows::CONTROL, &[&seen]).await.unwrap()[0].is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         world
     }
 
