@@ -3,11 +3,11 @@
 #[path = "../../src/scim/mod.rs"]
 pub mod scim;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use scim::attributes::{Attributes, accept};
 use scim::normalize::Trace;
-use scim::schema::{Catalog, ENTERPRISE_USER_URN, Extension, ResourceType, Schema};
+use scim::schema::{Catalog, ENTERPRISE_USER_URN, Extension, GROUP_URN, ResourceType, Schema};
 use serde_json::{Value, json};
 
 /// URN of an extension that has what the standard schemas lack.
@@ -42,6 +42,26 @@ pub fn user_type() -> &'static ResourceType {
     &TYPE
 }
 
+/// The type Group.
+pub fn group_type() -> &'static ResourceType {
+    static TYPE: LazyLock<Arc<ResourceType>> = LazyLock::new(|| {
+        let catalog = Catalog::standard();
+        let group = catalog.resource_type("Group");
+        group.expect("the catalog has groups").clone()
+    });
+    &TYPE
+}
+
+/// A group as it is stored.
+pub fn group() -> &'static Attributes {
+    static GROUP: LazyLock<Attributes> = LazyLock::new(|| {
+        let document = json!({"schemas": [GROUP_URN], "externalId": "8aa1a0c0", "displayName": "Tour Guides"});
+        let accepted = accept(group_type(), document, &mut Trace::default());
+        accepted.expect("a sound group").attributes
+    });
+    &GROUP
+}
+
 /// A user with something in every kind of attribute, as a client sends it.
 pub fn document() -> Value {
     json!({
@@ -67,7 +87,9 @@ pub fn document() -> Value {
 
 /// That user as it is stored.
 pub fn user() -> &'static Attributes {
-    static USER: LazyLock<Attributes> =
-        LazyLock::new(|| accept(user_type(), document(), &mut Trace::default()).expect("a sound user"));
+    static USER: LazyLock<Attributes> = LazyLock::new(|| {
+        let accepted = accept(user_type(), document(), &mut Trace::default());
+        accepted.expect("a sound user").attributes
+    });
     &USER
 }

@@ -165,7 +165,7 @@ pub struct Directory {
 impl Directory {
     /// Makes a resource (RFC 7644 §3.3).
     pub async fn create(&self, of: &ResourceType, document: Value, trace: &mut Trace) -> Result<Stored, Error> {
-        let attributes = attributes::accept(of, document, trace)?;
+        let attributes = attributes::accept(of, document, trace)?.attributes;
         let id = self.ambient.new_id().to_string();
         self.write(of, &id, write::Kind::Create, None, Some(attributes)).await
     }
@@ -185,7 +185,9 @@ impl Directory {
         document: &Value,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
-        let edit = |before: &Attributes, trace: &mut Trace| attributes::replace(of, before, document.clone(), trace);
+        let edit = |before: &Attributes, trace: &mut Trace| {
+            attributes::replace(of, before, document.clone(), trace).map(|accepted| accepted.attributes)
+        };
         self.edit(of, id, write::Kind::Replace, expected, edit, trace).await
     }
 
@@ -198,7 +200,9 @@ impl Directory {
         message: &Value,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
-        let edit = |before: &Attributes, trace: &mut Trace| patch::apply(of, before, message.clone(), trace);
+        let edit = |before: &Attributes, trace: &mut Trace| {
+            patch::apply(of, before, message.clone(), trace).map(|accepted| accepted.attributes)
+        };
         self.edit(of, id, write::Kind::Patch, expected, edit, trace).await
     }
 

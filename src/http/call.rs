@@ -146,15 +146,10 @@ impl Call<'_> {
 impl Visit {
     /// The resource type of an endpoint such as `Users`.
     pub(super) fn resource_type(&self, endpoint: &str) -> Result<Arc<ResourceType>, Refused> {
-        let rule = if endpoint == "Groups" {
-            Rule::NoGroups
-        } else {
-            Rule::UnknownEndpoint
-        };
         self.catalog
             .by_endpoint(&format!("/{endpoint}"))
             .cloned()
-            .ok_or_else(|| rule.error())
+            .ok_or_else(|| Rule::UnknownEndpoint.error())
     }
 
     /// The last value of a parameter; names are compared without case.

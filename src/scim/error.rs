@@ -51,6 +51,17 @@ impl Error {
         self
     }
 
+    /// Says behind the subject where in the request it stands: `members (value 3 of operation 2)`.
+    #[must_use]
+    pub(super) fn within(mut self, place: &str) -> Error {
+        for (name, text) in &mut self.fills {
+            if *name == "subject" {
+                *text = format!("{text} ({place})");
+            }
+        }
+        self
+    }
+
     /// The rule that refused.
     pub fn rule(&self) -> Rule {
         self.rule

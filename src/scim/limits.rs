@@ -18,6 +18,13 @@ pub const MAX_STRING_BYTES: usize = 32 * 1024;
 /// Values of a multi-valued attribute.
 pub const MAX_VALUES: usize = 1_000;
 
+/// Members that one request may name, by whatever operations: what one journal row holds. A group itself may have more.
+pub const MAX_MEMBERS: usize = 10_000;
+
+/// Members that a PATCH path such as `members[type eq "User"]` is put to, counted once for each of its conditions and for
+/// each operation: below a second of work.
+pub const MAX_MEMBER_WORK: usize = 5_000_000;
+
 /// Values of `emails`: each is an indexed row in the commit that writes the user.
 pub const MAX_EMAILS: usize = 40;
 

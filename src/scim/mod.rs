@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`json`] reads a client's bytes; a [`schema`] says what a resource may hold; [`attributes`] is the one door through which a
 //! client's JSON becomes [`attributes::Attributes`]; [`resource`] makes the complete document of it and [`projection`]
-//! the part a client asked for; [`path`], [`filter`] and [`patch`] read SCIM's three small languages; [`list`] and
+//! the part a client asked for; [`members`] is what becomes of a group's members; [`path`], [`filter`] and [`patch`] read SCIM's three small languages; [`list`] and
 //! [`discovery`] are the other message forms. Every refusal is one of [`error::RULES`], every tolerance is noted in a
 //! [`normalize::Trace`], and every limit has its name in [`limits`].
 
@@ -14,6 +14,7 @@ pub mod fold;
 pub mod json;
 pub mod limits;
 pub mod list;
+pub mod members;
 pub mod normalize;
 pub mod patch;
 pub mod path;

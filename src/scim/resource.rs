@@ -144,7 +144,7 @@ pub fn is_id(text: &str) -> bool {
 }
 
 /// The endpoint of a resource type by its name: the plural, as RFC 7644 §3.2 has it for its own.
-fn endpoint(name: &str) -> String {
+pub(super) fn endpoint(name: &str) -> String {
     format!("/{name}s")
 }
 
@@ -168,7 +168,7 @@ mod tests {
             last_modified: datetime!(2011-05-13 06:42:34.5 +2),
             version: "a330bc54f0671c9".into(),
         };
-        let attributes = accept(rt, fields, &mut Trace::default()).unwrap();
+        let attributes = accept(rt, fields, &mut Trace::default()).unwrap().attributes;
         Value::Object(document(rt, &envelope, &attributes, "https://example.com/scim/demo"))
     }
 

@@ -103,6 +103,9 @@ rules! {
         "The filter would have to look at more than {limit}: narrow it with an eq on userName, externalId or emails, \
          or give it fewer conditions."
         MATCHING;
+    MemberFilter "member-filter" 400 invalidFilter
+        "The path chooses members by {subject}, which is not kept with them: choose them by {expected}."
+        PROTOCOL;
     FilterOnDiscovery "filter-on-discovery" 403 -
         "This endpoint cannot be filtered (RFC 7644 section 4): ask without filter."
         PROTOCOL;
@@ -185,6 +188,17 @@ rules! {
     AttributeTwice "attribute-twice" 400 invalidSyntax
         "{subject} appears twice in the body, in one or in different spellings: send it once."
         "Open Provisioning > Mappings and delete one of the two rows with that target attribute.";
+    MemberWithoutValue "member-without-value" 400 invalidValue
+        "{subject} names nobody: send the id of a user or a group as value."
+        "Nothing to set in Entra: the request itself is malformed. In another client, make sure that the member is \
+         provisioned before the group.";
+    UnknownMember "unknown-member" 400 invalidValue
+        "There is no user and no group with the id {subject} to be a member: provision it first."
+        "The member was deleted here, or belongs to another service. Use Provision on demand for that user (or nested \
+         group), then for this group.";
+    TooManyMembers "too-many-members" 413 -
+        "The request names more than {limit} members: send them in several requests. The group may have more."
+        PROTOCOL;
     ResourceTooLarge "resource-too-large" 413 -
         "The resource would be larger than {limit} bytes: send fewer or shorter values."
         MAPPING;
@@ -220,11 +234,8 @@ rules! {
         "There is no {subject} with this id: it was deleted, or never existed here."
         "Entra finds or creates the user again by itself in the next cycle. To do it now, use Provision on demand; if \
          it persists, choose Restart provisioning.";
-    NoGroups "no-groups" 404 -
-        "This version keeps no groups: switch the mapping of groups off, users are provisioned all the same."
-        "Open Provisioning > Mappings, the mapping of groups, and set Enabled to No.";
     UnknownEndpoint "unknown-endpoint" 404 -
-        "There is no such endpoint: behind the Tenant URL come /Users, /Schemas, /ResourceTypes or \
+        "There is no such endpoint: behind the Tenant URL come /Users, /Groups, /Schemas, /ResourceTypes or \
          /ServiceProviderConfig."
         URL;
     NoTenantInPath "no-tenant-in-path" 404 -

@@ -3,19 +3,25 @@
 //! Inside, every name has its canonical spelling, every value its schema's type, nothing is null or empty, nothing is
 //! read-only and everything required is there. So the rest of the code indexes by exact name and trusts what it finds.
 
+mod immutable;
+mod members;
 mod values;
 
+pub use self::immutable::check_immutable;
+pub(super) use self::members::accept_members;
 pub(super) use self::values::accept_value;
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use self::immutable::keep_immutable;
 use self::values::{accept_attribute, wrong_type};
 use super::error::{Error, Rule};
 use super::limits::MAX_RESOURCE_BYTES;
+use super::members::{Edits, Member};
 use super::normalize::{Quirk, Trace};
-use super::schema::{Attribute, Extension, Mutability, ResourceType, Schema, Type};
+use super::schema::{Attribute, Extension, Mutability, ResourceType, Type};
 
 /// Entra adds a schema of its own to `schemas` of groups, and means nothing by it.
 const ADSCIM_PREFIX: &str = "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/";
@@ -40,44 +46,44 @@ impl Attributes {
     }
 }
 
+/// What a request makes of a resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// What is stored of it.
+    pub attributes: Attributes,
+    /// What becomes of its members, which are kept apart; empty for a type that has none.
+    pub members: Edits,
+}
+
 /// Accepts the body of a create (RFC 7644 §3.3). A user without `active` is active.
-pub fn accept(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Attributes, Error> {
-    let mut attributes = accept_document(rt, document, trace)?;
+pub fn accept(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Accepted, Error> {
+    let (mut attributes, sent) = accept_document(rt, document, trace)?;
     if has_active(rt) {
         attributes.0.entry("active").or_insert(Value::Bool(true));
     }
-    Ok(attributes)
+    let mut members = Edits::default();
+    members.add(sent);
+    let members = members.checked()?;
+    Ok(Accepted { attributes, members })
 }
 
 /// Accepts the body of a replace (RFC 7644 §3.5.1) of a resource that was `before`.
 ///
 /// `active` left out keeps its value: Okta's PUT often lacks it, and neither a leaver must come back nor anyone be
-/// locked out by that. Immutable attributes left out keep theirs too.
-pub fn replace(
-    rt: &ResourceType,
-    before: &Attributes,
-    document: Value,
-    trace: &mut Trace,
-) -> Result<Attributes, Error> {
-    let mut after = accept_document(rt, document, trace)?;
-    keep_immutable(&rt.schema, &before.0, &mut after.0);
-    for Extension { schema, .. } in &rt.extensions {
-        if let Some(Value::Object(before)) = before.0.get(&schema.id) {
-            let mut members = after
-                .0
-                .get_mut(&schema.id)
-                .and_then(Value::as_object_mut)
-                .map(std::mem::take);
-            let kept = members.get_or_insert_default();
-            keep_immutable(schema, before, kept);
-            if !kept.is_empty() {
-                after.0.insert(schema.id.clone(), Value::Object(std::mem::take(kept)));
-            }
-        }
-    }
+/// locked out by that. Immutable attributes left out keep theirs too. Members left out are members no longer.
+pub fn replace(rt: &ResourceType, before: &Attributes, document: Value, trace: &mut Trace) -> Result<Accepted, Error> {
+    let (mut after, sent) = accept_document(rt, document, trace)?;
+    keep_immutable(rt, before, &mut after);
     keep_active(rt, before, &mut after);
     check_immutable(rt, before, &after)?;
-    Ok(after)
+    let mut members = Edits::default();
+    if rt.members().is_some() {
+        members.replace(sent);
+    }
+    Ok(Accepted {
+        attributes: after,
+        members: members.checked()?,
+    })
 }
 
 /// Gives `active` the value it had where a change left it out; true if it did. There is no third state: someone who was
@@ -93,10 +99,26 @@ pub(super) fn keep_active(rt: &ResourceType, before: &Attributes, after: &mut At
 
 /// Accepts what a PATCH made of a resource's attributes: every check but `schemas`, which are derived, not stored.
 pub fn accept_edited(rt: &ResourceType, document: Map<String, Value>, trace: &mut Trace) -> Result<Attributes, Error> {
+    Ok(accept_all(rt, document, trace)?.0)
+}
+
+/// The attributes that are stored, and the members that are not.
+fn accept_all(
+    rt: &ResourceType,
+    document: Map<String, Value>,
+    trace: &mut Trace,
+) -> Result<(Attributes, Vec<Member>), Error> {
     let mut sorted = Sorted::default();
     for (key, value) in document {
         sorted.place(rt, &key, value, trace)?;
     }
+    let members = match rt.members() {
+        Some(attribute) => {
+            let sent = sorted.core.shift_remove(&attribute.name).unwrap_or_default();
+            accept_members(attribute, None, sent, trace)?
+        }
+        None => Vec::new(),
+    };
     let mut map = Map::new();
     let external_id = rt
         .attribute("externalId")
@@ -113,49 +135,16 @@ pub fn accept_edited(rt: &ResourceType, document: Map<String, Value>, trace: &mu
             .error()
             .with("limit", MAX_RESOURCE_BYTES.to_string()));
     }
-    Ok(Attributes(map))
+    Ok((Attributes(map), members))
 }
 
-/// Refuses `after` if it changes what `before` has in an immutable attribute (RFC 7643 §7).
-pub fn check_immutable(rt: &ResourceType, before: &Attributes, after: &Attributes) -> Result<(), Error> {
-    for attribute in &rt.schema.attributes {
-        check_unchanged(
-            attribute,
-            &attribute.name,
-            before.0.get(&attribute.name),
-            after.0.get(&attribute.name),
-        )?;
-    }
-    for Extension { schema, .. } in &rt.extensions {
-        for attribute in &schema.attributes {
-            let path = format!("{}:{}", schema.id, attribute.name);
-            let [before, after] = [before, after].map(|of| of.0.get(&schema.id).and_then(|e| e.get(&attribute.name)));
-            check_unchanged(attribute, &path, before, after)?;
-        }
-    }
-    Ok(())
-}
-
-/// Takes over from `before` what is immutable and left out.
-fn keep_immutable(schema: &Schema, before: &Map<String, Value>, after: &mut Map<String, Value>) {
-    for attribute in schema
-        .attributes
-        .iter()
-        .filter(|attribute| attribute.mutability == Mutability::Immutable)
-    {
-        if let (Some(kept), None) = (before.get(&attribute.name), after.get(&attribute.name)) {
-            after.insert(attribute.name.clone(), kept.clone());
-        }
-    }
-}
-
-fn accept_document(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+fn accept_document(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<(Attributes, Vec<Member>), Error> {
     let Value::Object(mut document) = document else {
         return Err(Rule::BodyNotObject.error());
     };
     let spelled = document.keys().find(|key| key.eq_ignore_ascii_case("schemas")).cloned();
     check_schemas(rt, spelled.and_then(|key| document.shift_remove(&key)), trace)?;
-    accept_edited(rt, document, trace)
+    accept_all(rt, document, trace)
 }
 
 fn has_active(rt: &ResourceType) -> bool {
@@ -333,49 +322,6 @@ fn accept_extension(
         return Err(Rule::RequiredMissing.at(urn));
     }
     Ok(())
-}
-
-fn check_unchanged(
-    attribute: &Attribute,
-    path: &str,
-    before: Option<&Value>,
-    after: Option<&Value>,
-) -> Result<(), Error> {
-    let Some(before) = before else { return Ok(()) };
-    if attribute.mutability == Mutability::Immutable && after != Some(before) {
-        return Err(Rule::Immutable.at(path));
-    }
-    let immutable = attribute
-        .sub_attributes
-        .iter()
-        .filter(|sub| sub.mutability == Mutability::Immutable);
-    for sub in immutable {
-        for (before, after) in counterparts(before, after) {
-            if before
-                .get(&sub.name)
-                .is_some_and(|value| after.get(&sub.name) != Some(value))
-            {
-                return Err(Rule::Immutable.at(format!("{path}.{}", sub.name)));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The values that are the same one before and after: the only one, or those with the same `value`.
-fn counterparts<'a>(before: &'a Value, after: Option<&'a Value>) -> Vec<(&'a Value, &'a Value)> {
-    match (before, after) {
-        (Value::Array(before), Some(Value::Array(after))) => {
-            let by_value: HashMap<&str, &Value> =
-                after.iter().filter_map(|v| Some((v["value"].as_str()?, v))).collect();
-            before
-                .iter()
-                .filter_map(|v| Some((v, *by_value.get(v["value"].as_str()?)?)))
-                .collect()
-        }
-        (before @ Value::Object(_), Some(after @ Value::Object(_))) => vec![(before, after)],
-        _ => Vec::new(),
-    }
 }
 
 #[cfg(test)]

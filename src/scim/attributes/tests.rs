@@ -3,11 +3,14 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::error::Rule;
-use super::super::limits::{MAX_EMAILS, MAX_STRING_BYTES, MAX_VALUES};
+use super::super::error::{Error, Rule};
+use super::super::limits::{MAX_EMAILS, MAX_MEMBERS, MAX_STRING_BYTES, MAX_VALUES};
+use super::super::members::{Member, Plan};
 use super::super::normalize::{Quirk, Trace};
-use super::super::schema::{Catalog, ENTERPRISE_USER_URN as ENTERPRISE, Extension, ResourceType, Schema, USER_URN};
-use super::{Attributes, accept, accept_edited, check_immutable, replace};
+use super::super::schema::{
+    Catalog, ENTERPRISE_USER_URN as ENTERPRISE, Extension, GROUP_URN, ResourceType, Schema, USER_URN,
+};
+use super::{Accepted, Attributes, accept_edited, check_immutable};
 
 const TYPO: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
 const BADGE: &str = "urn:example:badge";
@@ -29,6 +32,20 @@ fn user() -> ResourceType {
         required: false,
     });
     user
+}
+
+fn accept(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+    super::accept(rt, document, trace).map(without_members)
+}
+
+fn replace(rt: &ResourceType, before: &Attributes, put: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+    super::replace(rt, before, put, trace).map(without_members)
+}
+
+#[track_caller]
+fn without_members(accepted: Accepted) -> Attributes {
+    assert!(accepted.members.is_empty(), "a user has no members");
+    accepted.attributes
 }
 
 /// `fields` with what every create needs.
@@ -660,6 +677,108 @@ fn what_is_immutable_is_set_once() {
         doors(&[door("a", "glass", "1")]),
         doors(&[door("a", "wood", "1")]),
         Some("urn:example:badge:doors.kind"),
+    );
+}
+
+/// E-GROUP-01; RFC 7644 §3.3, §3.5.1: a group's attributes, and what a create and a replace make of its members.
+#[test]
+fn members_are_no_attributes_of_a_group() {
+    #[track_caller]
+    fn check(fields: Value, stored: Value, ids: &str, quirks: &[Quirk]) {
+        let catalog = Catalog::standard();
+        let group = catalog.resource_type("Group").unwrap();
+        let document = joined(json!({ "schemas": [GROUP_URN], "displayName": "Tour Guides" }), fields);
+        let stored = joined(json!({ "displayName": "Tour Guides" }), stored);
+        let named = |members: Vec<Member>| {
+            let ids: Vec<String> = members.into_iter().map(|member| member.id).collect();
+            ids.join(" ")
+        };
+        let mut trace = Trace::default();
+        let created = super::accept(group, document.clone(), &mut trace).unwrap();
+        assert_eq!(Value::Object(created.attributes.0.clone()), stored, "{document}");
+        assert_eq!(
+            trace.notes().iter().map(|note| note.quirk).collect::<Vec<_>>(),
+            quirks,
+            "{document}"
+        );
+        match created.members.plan() {
+            Plan::Nothing => assert!(created.members.is_empty() && ids.is_empty(), "{document}"),
+            Plan::Named(change) => assert_eq!((named(change.add).as_str(), change.remove), (ids, vec![]), "{document}"),
+            other => panic!("a create makes {other:?} of {document}"),
+        }
+        let put = super::replace(group, &created.attributes, document.clone(), &mut Trace::default()).unwrap();
+        assert_eq!(Value::Object(put.attributes.0), stored, "{document}");
+        let Plan::Whole(members) = put.members.plan() else {
+            panic!("a replace leaves members of {document}")
+        };
+        assert_eq!(named(members), ids, "{document}");
+    }
+    const ADSCIM: &str = "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/2.0/Group";
+    check(json!({}), json!({}), "", &[]);
+    check(
+        json!({ "schemas": [GROUP_URN, ADSCIM], "externalId": "8aa1a0c0", "meta": { "resourceType": "Group" } }),
+        json!({ "externalId": "8aa1a0c0" }),
+        "",
+        &[Quirk::ForeignSchema],
+    );
+    check(json!({ "members": [] }), json!({}), "", &[]);
+    check(json!({ "members": null }), json!({}), "", &[]);
+    check(
+        json!({ "members": [{ "value": "a", "$ref": null }, { "value": "b" }] }),
+        json!({}),
+        "a b",
+        &[],
+    );
+    check(
+        json!({ "members": [{ "value": "a" }, { "value": "a" }] }),
+        json!({}),
+        "a",
+        &[Quirk::DuplicateValue],
+    );
+    check(json!({ "MEMBERS": ["a", "b"] }), json!({}), "a b", &[Quirk::PlainValue]);
+    check(
+        json!({ format!("{GROUP_URN}:members"): [{ "value": "a" }] }),
+        json!({}),
+        "a",
+        &[Quirk::QualifiedKey],
+    );
+}
+
+#[test]
+fn members_are_refused_with_their_position() {
+    #[track_caller]
+    fn check(fields: Value, rule: Rule, detail: &str) {
+        let catalog = Catalog::standard();
+        let group = catalog.resource_type("Group").unwrap();
+        let document = joined(json!({ "schemas": [GROUP_URN], "displayName": "Tour Guides" }), fields);
+        let error = super::accept(group, document, &mut Trace::default()).unwrap_err();
+        assert_eq!((error.rule(), error.detail().as_str()), (rule, detail));
+    }
+    check(
+        json!({ "members": [{ "value": "a" }, { "display": "Babs" }] }),
+        Rule::MemberWithoutValue,
+        "members (value 2) names nobody: send the id of a user or a group as value.",
+    );
+    check(
+        json!({ "members": 7 }),
+        Rule::WrongType,
+        "members (value 1) has a value of the wrong type: expected an object.",
+    );
+    check(
+        json!({ "members": [{ "value": "bjensen@example.com " }] }),
+        Rule::UnknownMember,
+        "There is no user and no group with the id ...  to be a member: provision it first.",
+    );
+    check(
+        json!({ "displayName": " " }),
+        Rule::RequiredMissing,
+        "displayName is required, and is missing or empty: send a value.",
+    );
+    let many: Vec<String> = (0..=MAX_MEMBERS).map(|number| number.to_string()).collect();
+    check(
+        json!({ "members": many }),
+        Rule::TooManyMembers,
+        "The request names more than 10000 members: send them in several requests. The group may have more.",
     );
 }
 

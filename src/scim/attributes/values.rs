@@ -57,21 +57,7 @@ pub(in super::super) fn accept_value(
 }
 
 fn accept_values(attribute: &Attribute, path: &str, value: Value, trace: &mut Trace) -> Result<Option<Value>, Error> {
-    let sent = match value {
-        Value::Array(values) => values,
-        Value::Null => return Ok(None),
-        value => {
-            trace.note(
-                if value == "" {
-                    Quirk::EmptyStringCleared
-                } else {
-                    Quirk::SingleForArray
-                },
-                path,
-            );
-            vec![value]
-        }
-    };
+    let sent = listed(path, value, trace);
     let limit = if attribute.name == "emails" {
         MAX_EMAILS
     } else {
@@ -95,6 +81,22 @@ fn accept_values(attribute: &Attribute, path: &str, value: Value, trace: &mut Tr
         return Err(Rule::SeveralPrimaries.at(path));
     }
     Ok((!values.is_empty()).then_some(Value::Array(values)))
+}
+
+/// The values that a client sends for a multi-valued attribute; one may come without its array.
+pub(super) fn listed(path: &str, value: Value, trace: &mut Trace) -> Vec<Value> {
+    match value {
+        Value::Array(values) => values,
+        Value::Null => Vec::new(),
+        Value::String(text) if text.is_empty() => {
+            trace.note(Quirk::EmptyStringCleared, path);
+            Vec::new()
+        }
+        value => {
+            trace.note(Quirk::SingleForArray, path);
+            vec![value]
+        }
+    }
 }
 
 /// Whether nothing but the label is left of a value, as after clearing `emails[type eq "work"].value`.
@@ -135,7 +137,13 @@ fn join_duplicates(attribute: &Attribute, path: &str, values: Vec<Value>, trace:
     joined
 }
 
-fn accept_single(attribute: &Attribute, path: &str, value: Value, trace: &mut Trace) -> Result<Option<Value>, Error> {
+/// One value, whether the attribute has several or not.
+pub(super) fn accept_single(
+    attribute: &Attribute,
+    path: &str,
+    value: Value,
+    trace: &mut Trace,
+) -> Result<Option<Value>, Error> {
     match value {
         Value::Null => return Ok(None),
         Value::String(text) if text.is_empty() => {

@@ -6,9 +6,11 @@ use serde_json::{Map, Value};
 
 use super::super::error::{Error, Rule};
 use super::super::filter::Filter;
+use super::super::members::Edits;
 use super::super::normalize::{Quirk, Trace};
 use super::super::path::Path;
 use super::super::schema::{Attribute, Mutability, ResourceType, Type};
+use super::members;
 use super::message::{Kind, Operation};
 use super::values::Target;
 
@@ -20,6 +22,9 @@ const MAX_WORK: usize = 250_000_000;
 pub(super) struct Editor<'a> {
     rt: &'a ResourceType,
     document: Map<String, Value>,
+    members: Edits,
+    /// The number of the operation that is performed.
+    number: String,
     work: usize,
     trace: &'a mut Trace,
 }
@@ -29,13 +34,15 @@ impl<'a> Editor<'a> {
         Editor {
             rt,
             document,
+            members: Edits::default(),
+            number: String::new(),
             work: 0,
             trace,
         }
     }
 
-    pub(super) fn into_document(self) -> Map<String, Value> {
-        self.document
+    pub(super) fn finish(self) -> (Map<String, Value>, Edits) {
+        (self.document, self.members)
     }
 
     pub(super) fn perform(&mut self, operation: Operation) -> Result<(), Error> {
@@ -45,6 +52,7 @@ impl<'a> Editor<'a> {
             path,
             value,
         } = operation;
+        self.number.clone_from(&number);
         match (kind, path, value) {
             (Kind::Remove, None, _) => Err(Rule::RemoveWithoutPath.at(number)),
             (Kind::Remove, Some(path), value) => match self.resolve(&path)? {
@@ -138,11 +146,21 @@ impl<'a> Editor<'a> {
             || is_schemas(path)
     }
 
+    /// Whether the path leads to the members, which are no part of the copy.
+    fn is_members(&self, path: &Path) -> bool {
+        let members = self.rt.members();
+        path.extension().is_none() && members.is_some_and(|members| path.attribute() == Some(&members.name))
+    }
+
     fn set(&mut self, kind: Kind, path: &Path, value: Value) -> Result<(), Error> {
         let rt = self.rt;
         let Some(definition) = path.definition(rt) else {
             return self.set_extension(kind, path, value);
         };
+        if self.is_members(path) {
+            let target = members::Target::new(definition, path, &self.number)?;
+            return target.set(&mut self.members, kind, value, self.trace);
+        }
         let value = match value {
             Value::Array(mut values)
                 if !definition.multi_valued && path.sub_attribute().is_none() && values.len() <= 1 =>
@@ -204,6 +222,10 @@ impl<'a> Editor<'a> {
         let Some(definition) = path.definition(rt) else {
             return self.remove_extension(&path.name());
         };
+        if self.is_members(path) {
+            let target = members::Target::new(definition, path, &self.number)?;
+            return target.remove(&mut self.members, listed, self.trace);
+        }
         self.edit(path, definition, |target, held, trace| {
             target.remove(path.filter(), held, listed, trace)
         })?;

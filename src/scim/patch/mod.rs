@@ -5,6 +5,7 @@
 
 mod edit;
 mod identity;
+mod members;
 mod message;
 mod part;
 #[cfg(test)]
@@ -13,7 +14,7 @@ mod values;
 
 use serde_json::Value;
 
-use super::attributes::{self, Attributes};
+use super::attributes::{self, Accepted, Attributes};
 use super::error::Error;
 use super::normalize::{Quirk, Trace};
 use super::schema::ResourceType;
@@ -22,7 +23,8 @@ use edit::Editor;
 /// URN of the PATCH message (RFC 7644 §3.5.2).
 pub const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-/// What `before` becomes by the PATCH message `body`. Equal to `before` when the message changes nothing.
+/// What `before` becomes by the PATCH message `body`: equal to `before`, without edits of members, when the message
+/// changes nothing. Who is a member now need not be known.
 ///
 /// Beyond the RFC, and noted in `trace`: keys that are paths (`name.givenName`, `emails[type eq "work"].value`,
 /// `urn:…:User:department`) in an operation without path; a filter that matches nothing makes the value it describes;
@@ -31,13 +33,14 @@ pub const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 /// # Errors
 /// `invalidSyntax` for a malformed message, `invalidPath` and `invalidFilter` for a path, `noTarget`, `mutability`,
 /// `invalidValue`; or what [`attributes::accept`] refuses.
-pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Trace) -> Result<Accepted, Error> {
     let operations = message::read(body, trace)?;
     let mut editor = Editor::new(rt, before.as_map().clone(), trace);
     for operation in operations {
         editor.perform(operation)?;
     }
-    let document = editor.into_document();
+    let (document, members) = editor.finish();
+    let members = members.checked()?;
     let mut again = Trace::default();
     let mut after = attributes::accept_edited(rt, document, &mut again)?;
     if before.as_map().contains_key("active") && attributes::keep_active(rt, before, &mut after) {
@@ -52,5 +55,8 @@ pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Tr
     {
         trace.note(note.quirk, &note.path);
     }
-    Ok(after)
+    Ok(Accepted {
+        attributes: after,
+        members,
+    })
 }

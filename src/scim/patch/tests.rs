@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::super::attributes::{Attributes, accept, accept_edited};
+use super::super::attributes::{Attributes, accept_edited};
 use super::super::error::Rule;
 use super::super::limits::{MAX_PATCH_OPERATIONS, MAX_VALUES};
 use super::super::normalize::{Quirk, Trace};
@@ -48,6 +48,20 @@ fn bjensen() -> Value {
         ENTERPRISE_USER_URN: {"employeeNumber": "701984", "manager": {"value": "26118915"}},
         EXTRA_URN: {"tags": ["red"], "badge": "17", "keys": [{"value": "k1", "door": "front"}]},
     })
+}
+
+fn accept(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+    attributes::accept(rt, document, trace).map(without_members)
+}
+
+fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Trace) -> Result<Attributes, Error> {
+    super::apply(rt, before, body, trace).map(without_members)
+}
+
+#[track_caller]
+fn without_members(accepted: Accepted) -> Attributes {
+    assert!(accepted.members.is_empty(), "a user has no members");
+    accepted.attributes
 }
 
 fn accepted(document: Value) -> Attributes {

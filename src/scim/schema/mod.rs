@@ -10,6 +10,8 @@ pub use self::json::SchemaError;
 const TYPO_ENTERPRISE_URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
 /// URN of the enterprise extension (RFC 7643 §4.3).
 pub const ENTERPRISE_USER_URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+/// URN of the core Group schema (RFC 7643 §4.2).
+pub const GROUP_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// URN of the core User schema (RFC 7643 §4.1).
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 
@@ -172,8 +174,8 @@ pub struct Catalog {
 impl Catalog {
     /// The resource types every tenant has.
     pub fn standard() -> Catalog {
-        static STANDARD: LazyLock<Arc<ResourceType>> = LazyLock::new(|| {
-            Arc::new(ResourceType {
+        static STANDARD: LazyLock<[Arc<ResourceType>; 2]> = LazyLock::new(|| {
+            let user = ResourceType {
                 name: "User".into(),
                 endpoint: "/Users".into(),
                 description: "User accounts".into(),
@@ -182,10 +184,18 @@ impl Catalog {
                     schema: bundled(include_str!("../schemas/enterprise_user.json")),
                     required: false,
                 }],
-            })
+            };
+            let group = ResourceType {
+                name: "Group".into(),
+                endpoint: "/Groups".into(),
+                description: "Groups of users and groups".into(),
+                schema: bundled(include_str!("../schemas/group.json")),
+                extensions: Vec::new(),
+            };
+            [user.into(), group.into()]
         });
         Catalog {
-            resource_types: vec![STANDARD.clone()],
+            resource_types: STANDARD.to_vec(),
         }
     }
 
@@ -220,6 +230,17 @@ impl ResourceType {
     /// `externalId` and `meta` (RFC 7643 §3.1).
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         find(common(), name).or_else(|| self.schema.attribute(name))
+    }
+
+    /// The attribute whose values are other resources of this service and the client's to set: `members` of a group. It
+    /// is never one of a resource's stored attributes; see [`members`](super::members).
+    pub fn members(&self) -> Option<&Attribute> {
+        self.schema.attributes.iter().find(|attribute| {
+            let reference = attribute.sub_attribute("$ref");
+            attribute.multi_valued
+                && attribute.mutability != Mutability::ReadOnly
+                && reference.is_some_and(Attribute::refers_to_resources)
+        })
     }
 
     /// The extension with that URN, whatever the case; also by the URN older Entra versions write for the enterprise
@@ -331,6 +352,7 @@ mod tests {
         for (text, schema) in [
             include_str!("../schemas/user.json"),
             include_str!("../schemas/enterprise_user.json"),
+            include_str!("../schemas/group.json"),
         ]
         .iter()
         .zip(Catalog::standard().schemas())
@@ -427,6 +449,37 @@ mod tests {
             );
             assert!(attribute.description.ends_with('.'), "{name}");
         }
+    }
+
+    /// RFC 7643 §4.2, §8.7.1.
+    #[test]
+    fn the_group_schema_is_the_rfcs() {
+        let catalog = Catalog::standard();
+        let group = catalog.by_endpoint("/groups").unwrap();
+        let display_name = group.attribute("displayName").unwrap();
+        assert!(display_name.required && display_name.uniqueness == Uniqueness::None);
+        let members = group.attribute("members").unwrap();
+        let parts: Vec<_> = members
+            .sub_attributes
+            .iter()
+            .map(|part| (part.name.as_str(), part.mutability))
+            .collect();
+        assert_eq!(
+            parts,
+            [
+                ("value", Mutability::Immutable),
+                ("$ref", Mutability::Immutable),
+                ("display", Mutability::ReadOnly),
+                ("type", Mutability::Immutable),
+            ]
+        );
+        assert!(members.sub_attribute("value").unwrap().case_exact);
+        assert_eq!(
+            members.sub_attribute("type").unwrap().canonical_values,
+            ["User", "Group"]
+        );
+        assert_eq!(group.members(), Some(members));
+        assert_eq!(catalog.resource_type("User").unwrap().members(), None);
     }
 
     #[test]
