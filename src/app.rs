@@ -19,8 +19,10 @@ use actix_web::{
 use tokio::time::{Instant, sleep};
 
 mod azure;
+mod background;
 
 pub use azure::http_client;
+pub use background::finish_left_behind;
 
 use crate::{
     ambient::Ambient,

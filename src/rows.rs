@@ -8,6 +8,16 @@
 //! | `n~<hmac>` | who holds this userName (unique) |
 //! | `x~<hmac>~<id>`, `e~<hmac>~<id>` | who has this externalId, this e-mail address |
 //! | `o~<operation>` | what the operation changed: change log, outbox and audit in one |
+//! | `g~<id>` | a Group, without its members |
+//! | `d~<hmac>~<id>`, `y~<hmac>~<id>` | which groups have this displayName, this externalId |
+//! | `q~<hmac>` | which group has this displayName and externalId together (unique) |
+//! | `m~<group>~<member>`, `r~<member>~<group>` | one membership, seen from either side; always written together |
+//! | `m~<group>~-` | the group's gate: whoever changes memberships touches it |
+//! | `m~<group>~.` | instead of the gate, while a decided change is spread: which one |
+//! | `o~<operation>~<part>` | the memberships that the operation changed, if they don't fit into its row |
+//! | `pend~journal~<operation>` | a decided change of memberships, until it is spread over the edges |
+//! | `pend~done~<operation>` | such a change was spread a moment ago |
+//! | `pend~gone~<id>` | a deleted resource whose edges still stand |
 //! | `gone~<id>` | a deleted resource, kept for its retention time |
 //!
 //! The control partition holds tenants (`tenant~<name>`), where to find one by its id (`id~<tenant>`), credentials by
@@ -38,7 +48,9 @@ const MAX_PLAIN_ID_BYTES: usize = 100;
 /// It is never parsed: the id itself stands in the row.
 pub fn id_part(id: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-    if (1..=MAX_PLAIN_ID_BYTES).contains(&id.len()) && id.bytes().all(plain) {
+    // One that begins otherwise could be taken for a group's gate.
+    let begins = id.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+    if begins && id.len() <= MAX_PLAIN_ID_BYTES && id.bytes().all(plain) {
         return id.to_owned();
     }
     format!("_{}", &HEXLOWER.encode(&Sha256::digest(id))[..40])
@@ -59,9 +71,67 @@ pub fn gone_key(id: &str) -> String {
     format!("gone~{}", id_part(id))
 }
 
+/// What the keys of a group's memberships begin with, and those of its gate.
+pub fn members_prefix(group: &str) -> String {
+    format!("m~{}~", id_part(group))
+}
+
+/// The key of a membership, seen from the group.
+pub fn member_key(group: &str, member: &str) -> String {
+    format!("m~{}~{}", id_part(group), id_part(member))
+}
+
+/// The key of a group's gate while it is open. No member's key stands before it or before [`closed_gate_key`].
+pub fn gate_key(group: &str) -> String {
+    format!("m~{}~-", id_part(group))
+}
+
+/// The key of a group's gate while a change of its memberships is being spread.
+pub fn closed_gate_key(group: &str) -> String {
+    format!("m~{}~.", id_part(group))
+}
+
+/// What the keys of a resource's own memberships begin with.
+pub fn memberships_prefix(member: &str) -> String {
+    format!("r~{}~", id_part(member))
+}
+
+/// The key of a membership, seen from the member.
+pub fn membership_key(member: &str, group: &str) -> String {
+    format!("r~{}~{}", id_part(member), id_part(group))
+}
+
+/// What the keys of everything begin with that is decided but not spread yet.
+pub const PENDING_PREFIX: &str = "pend~";
+
+/// The key that tells that an operation's change of memberships is decided and not spread yet.
+pub fn journal_key(operation: &str) -> String {
+    format!("pend~journal~{operation}")
+}
+
+/// The key that tells that a change was spread a moment ago.
+pub fn spread_key(operation: &str) -> String {
+    format!("pend~done~{operation}")
+}
+
+/// The key that tells that a deleted resource's edges still stand.
+pub fn edges_left_key(id: &str) -> String {
+    format!("pend~gone~{}", id_part(id))
+}
+
 /// The key of an operation's event row.
 pub fn event_key(operation: &Operation) -> String {
     format!("o~{operation}")
+}
+
+/// The key of a part of an event that does not fit into one row; parts count from 0.
+pub fn event_part_key(operation: &str, part: usize) -> String {
+    format!("o~{operation}~{part:03}")
+}
+
+/// The key of a part of a tombstone that does not fit into one row.
+pub fn gone_part_key(id: &str, part: usize) -> String {
+    format!("gone~{}~{part:03}", id_part(id))
 }
 
 /// The bounds of a scan over all keys that begin with `prefix`, which ends in `~`.
@@ -100,9 +170,18 @@ impl Operation {
 
     /// The time of the stamp, cut to milliseconds as SCIM shows it.
     pub fn time(&self) -> OffsetDateTime {
-        let nanos = i128::from(self.stamp / 1000) * 1_000_000;
-        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        time(self.stamp)
     }
+
+    /// The time of the operation that is spelled so.
+    pub fn time_of(text: &str) -> Option<OffsetDateTime> {
+        u64::from_str_radix(text.get(..16)?, 16).ok().map(time)
+    }
+}
+
+fn time(stamp: u64) -> OffsetDateTime {
+    let nanos = i128::from(stamp / 1000) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 impl fmt::Display for Operation {
@@ -153,6 +232,77 @@ pub struct IndexBody {
     pub value: String,
 }
 
+/// The body of both rows of a membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeBody {
+    /// The row's format.
+    pub format: u32,
+    /// The group.
+    pub group: String,
+    /// Its member.
+    pub member: String,
+    /// The member's resource type: `User` or `Group`.
+    #[serde(rename = "type")]
+    pub resource_type: String,
+}
+
+/// The body of a group's gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateBody {
+    /// The row's format.
+    pub format: u32,
+    /// The operation that is being spread; none while the gate is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+}
+
+/// A change of a group's memberships; in the event row itself when it is small, else in parts behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersBody {
+    /// The row's format.
+    pub format: u32,
+    /// Who is not named in `users` and `groups` is no member any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
+    /// Users that become members, or if `whole` stay members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
+    /// Groups that do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// Who leaves; empty if `whole`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leave: Vec<String>,
+}
+
+/// What is decided and not spread over a group's edges yet: which operation's event parts say it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalBody {
+    /// The row's format.
+    pub format: u32,
+    /// The operation that decided it.
+    pub operation: String,
+    /// The group.
+    pub group: String,
+    /// How many parts there are.
+    pub parts: usize,
+}
+
+/// The body of a row that says what happened a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceBody {
+    /// The row's format.
+    pub format: u32,
+    /// What it happened to: an operation, or the id of a deleted resource.
+    pub id: String,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
+    /// The deleted resource's type.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub resource_type: String,
+}
+
 /// The body of an event row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventBody {
@@ -168,9 +318,20 @@ pub struct EventBody {
     pub actor: String,
     /// Which attributes changed; paths only, no values.
     pub paths: Vec<String>,
+    /// The memberships that changed with it, if they are few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<MembersBody>,
+    /// How many parts behind this row hold the memberships that changed with it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub parts: usize,
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub time: OffsetDateTime,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Why a row could not be read.

@@ -1,6 +1,6 @@
 //! `scimgate serve`: the custom handler.
 
-use std::{io::IsTerminal, net::TcpListener, sync::Arc};
+use std::{convert::Infallible, io::IsTerminal, net::TcpListener, sync::Arc};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -64,9 +64,9 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
 }
 
 /// Only comes back when the store can never be opened.
-async fn failure(opening: tokio::task::JoinHandle<anyhow::Result<()>>) -> anyhow::Error {
+async fn failure(opening: tokio::task::JoinHandle<anyhow::Result<Infallible>>) -> anyhow::Error {
     match opening.await {
-        Ok(Ok(())) => std::future::pending().await,
+        Ok(Ok(never)) => match never {},
         Ok(Err(error)) => error,
         Err(panic) => panic.into(),
     }
@@ -81,12 +81,13 @@ async fn stop_signal() -> std::io::Result<u8> {
     }
 }
 
-async fn open(app: Arc<App>) -> anyhow::Result<()> {
+/// Opens the store and looks after it from then on; only ever ends with a failure.
+async fn open(app: Arc<App>) -> anyhow::Result<Infallible> {
     let store = app::open_store_patiently(&app.settings).await?;
     let service = app.start(store);
     loop {
         match prepare(&app, service).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(app::finish_left_behind(&app, service).await),
             Err(error @ (tenants::Error::Store(_) | tenants::Error::Format(_))) => {
                 tracing::error!(%error, "the first tenant can't be made yet");
                 tokio::time::sleep(std::time::Duration::from_secs(2)).await;

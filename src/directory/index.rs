@@ -1,7 +1,7 @@
 //! Which values can be looked up, and how they are spelled in keys: as a keyed hash, so that no personal data stands in
 //! a key.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use data_encoding::BASE32HEX_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -21,6 +21,9 @@ pub(super) struct Index {
     resource_type: &'static str,
     /// Attribute and, for a multi-valued one, sub-attribute.
     path: (&'static str, Option<&'static str>),
+    /// Another attribute, compared exactly, that makes a pair with the first: together they are looked at for uniqueness
+    /// only.
+    pair: Option<&'static str>,
     /// First part of the key.
     prefix: &'static str,
     /// One resource per value; the key ends with the hash. Otherwise it ends with the id.
@@ -30,10 +33,14 @@ pub(super) struct Index {
 }
 
 /// All of them. `email` addresses compare without case (RFC 7643 §4.1.2 leaves it to the schema: `caseExact` false).
+///
+/// A group is unique by name and `externalId` together: a create that is sent again (Entra after a time-out) and
+/// Microsoft's validator get their 409, and two Entra groups of one name don't.
 static INDEXES: &[Index] = &[
     Index {
         resource_type: "User",
         path: ("userName", None),
+        pair: None,
         prefix: "n",
         unique: true,
         case_exact: false,
@@ -41,6 +48,7 @@ static INDEXES: &[Index] = &[
     Index {
         resource_type: "User",
         path: ("externalId", None),
+        pair: None,
         prefix: "x",
         unique: false,
         case_exact: true,
@@ -48,8 +56,33 @@ static INDEXES: &[Index] = &[
     Index {
         resource_type: "User",
         path: ("emails", Some("value")),
+        pair: None,
         prefix: "e",
         unique: false,
+        case_exact: false,
+    },
+    Index {
+        resource_type: "Group",
+        path: ("displayName", None),
+        pair: None,
+        prefix: "d",
+        unique: false,
+        case_exact: false,
+    },
+    Index {
+        resource_type: "Group",
+        path: ("externalId", None),
+        pair: None,
+        prefix: "y",
+        unique: false,
+        case_exact: true,
+    },
+    Index {
+        resource_type: "Group",
+        path: ("displayName", None),
+        pair: Some("externalId"),
+        prefix: "q",
+        unique: true,
         case_exact: false,
     },
 ];
@@ -83,10 +116,19 @@ impl Index {
         }
     }
 
-    /// The attribute as a filter's equality names it: `userName`, `emails.value`.
-    pub(super) fn name(&self) -> String {
-        let (name, sub) = self.path;
-        sub.map_or_else(|| name.to_owned(), |sub| format!("{name}.{sub}"))
+    /// Whether this is what a filter's equality names: `userName`, `emails.value`.
+    pub(super) fn is_of(&self, name: &str) -> bool {
+        let (attribute, sub) = self.path;
+        self.pair.is_none()
+            && match name.split_once('.') {
+                Some((head, tail)) => head == attribute && Some(tail) == sub,
+                None => name == attribute && sub.is_none(),
+            }
+    }
+
+    /// The attribute, for refusals.
+    pub(super) fn attribute(&self) -> &'static str {
+        self.path.0
     }
 
     /// Whether two values are the same to this attribute.
@@ -95,37 +137,57 @@ impl Index {
     }
 
     fn normal(&self, value: &str) -> String {
-        if self.case_exact { value.to_owned() } else { fold(value) }
+        match value.split_once(PAIR) {
+            _ if self.case_exact => value.to_owned(),
+            Some((first, second)) if self.pair.is_some() => format!("{}{PAIR}{second}", fold(first)),
+            _ => fold(value),
+        }
     }
 
-    fn values<'a>(&self, attributes: &'a Attributes) -> Vec<&'a str> {
+    fn values<'a>(&self, attributes: &'a Attributes) -> Vec<Cow<'a, str>> {
         let (name, sub) = self.path;
         match (attributes.as_map().get(name), sub) {
-            (Some(Value::String(value)), None) => vec![value],
+            (Some(Value::String(value)), None) => match self.pair {
+                Some(other) => {
+                    let other = attributes.as_map().get(other).and_then(Value::as_str);
+                    vec![format!("{value}{PAIR}{}", other.unwrap_or_default()).into()]
+                }
+                None => vec![value.into()],
+            },
             (Some(Value::Array(elements)), Some(sub)) => elements
                 .iter()
-                .filter_map(|element| element.get(sub)?.as_str())
+                .filter_map(|element| element.get(sub)?.as_str().map(Cow::from))
                 .collect(),
             _ => Vec::new(),
         }
     }
 }
 
-/// The index rows that a resource should have: key and value.
+/// Stands between the two values of a pair.
+const PAIR: char = '\u{0}';
+
+/// A row that an index should have.
+pub(super) struct Entry {
+    pub(super) index: &'static Index,
+    pub(super) value: String,
+}
+
+/// The index rows that a resource should have, by key.
 pub(super) fn entries(
     of: &ResourceType,
     tenant: &Tenant,
     id: &str,
     attributes: &Attributes,
-) -> BTreeMap<String, (bool, String)> {
+) -> BTreeMap<String, Entry> {
     let mut entries = BTreeMap::new();
     for index in indexes(of) {
         for value in index.values(attributes) {
-            let mut key = index.key(tenant, value);
+            let mut key = index.key(tenant, &value);
             if !index.unique {
                 key.push_str(&rows::id_part(id));
             }
-            entries.entry(key).or_insert((index.unique, value.to_owned()));
+            let value = value.into_owned();
+            entries.entry(key).or_insert(Entry { index, value });
         }
     }
     entries

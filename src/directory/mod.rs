@@ -1,10 +1,12 @@
 //! One tenant's resources: the only room that knows both SCIM and the store.
 //!
 //! Reading order: this file (the operations), `write` (the one way every change takes), `index` (which values can be
-//! looked up), `query` (which rows a filter needs), `names` (of other resources).
+//! looked up), `edges` (memberships as they are read), `members`, `memberships` and `journal` (and as they are written),
+//! `query` (which rows a filter needs), `names` (of other resources).
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
@@ -14,22 +16,32 @@ use crate::{
     scim::{
         attributes::{self, Attributes},
         error::{Error as Refused, Rule},
+        members::{Member, mentioned},
         normalize::Trace,
         patch,
         resource::{self, Envelope},
         schema::ResourceType,
     },
-    store::{self, ETag, Row, Store, settle},
+    store::{self, ETag, Row, Store},
     tenants::Access,
 };
 
+mod edges;
+mod edit;
 mod index;
+mod journal;
+mod links;
+mod members;
+mod memberships;
 mod names;
 mod query;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod write;
 
+use links::Links;
+pub use links::Shown;
 pub use names::refers_to_others;
 pub use query::{Found, MAX_SCANNED};
 
@@ -88,6 +100,9 @@ impl From<FormatError> for Error {
     }
 }
 
+/// Most calls to the store that one request has under way at a time.
+const MAX_PARALLEL: usize = 8;
+
 /// A resource as it is stored.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -95,6 +110,8 @@ pub struct Stored {
     pub envelope: Envelope,
     /// Everything the client gave.
     pub attributes: Attributes,
+    /// Its memberships, if they were read.
+    links: Option<Links>,
     /// The newest stamp of the row, for the hybrid clock.
     stamp: u64,
     /// Guards the next write.
@@ -115,6 +132,7 @@ impl Stored {
                 version: stamp.version,
             },
             attributes: Attributes::from_stored(body.attributes),
+            links: None,
             stamp: stamp.stamp,
             etag: row.etag.clone(),
             unknown: body.unknown,
@@ -123,7 +141,19 @@ impl Stored {
 
     /// The complete SCIM document; `base_url` is where the client found us.
     pub fn document(&self, resource_type: &ResourceType, base_url: &str) -> Map<String, Value> {
-        resource::document(resource_type, &self.envelope, &self.attributes, base_url)
+        let mut document = resource::document(resource_type, &self.envelope, &self.attributes, base_url);
+        if let Some(links) = &self.links {
+            links.add_to(&mut document, base_url);
+        }
+        document
+    }
+}
+
+impl Stored {
+    /// The members of a group that has many, and the name of the attribute: [`Self::document`] holds a placeholder for
+    /// them, to be written as a [`LongDocument`].
+    pub fn many_members(&self) -> Option<(&'static str, &[Member])> {
+        self.links.as_ref()?.many_members()
     }
 }
 
@@ -151,6 +181,7 @@ impl Precondition {
 }
 
 /// One tenant's resources, for the time of one request.
+#[derive(Clone)]
 pub struct Directory {
     /// Where they are.
     pub store: Arc<dyn Store>,
@@ -164,16 +195,27 @@ pub struct Directory {
 
 impl Directory {
     /// Makes a resource (RFC 7644 §3.3).
-    pub async fn create(&self, of: &ResourceType, document: Value, trace: &mut Trace) -> Result<Stored, Error> {
-        let attributes = attributes::accept(of, document, trace)?.attributes;
+    pub async fn create(
+        &self,
+        of: &ResourceType,
+        shown: Shown,
+        document: Value,
+        trace: &mut Trace,
+    ) -> Result<Stored, Error> {
+        let accepted = attributes::accept(of, document, trace)?;
         let id = self.ambient.new_id().to_string();
-        self.write(of, &id, write::Kind::Create, None, Some(attributes)).await
+        self.make(of, &id, shown, &accepted).await
     }
 
     /// The resource with this id (RFC 7644 §3.4.1).
-    pub async fn read(&self, of: &ResourceType, id: &str) -> Result<Stored, Error> {
-        let found = self.read_all(of, &[id]).await?.pop().flatten();
-        found.ok_or_else(|| Rule::NotFound.at(of.name.as_str()).into())
+    pub async fn read(&self, of: &ResourceType, id: &str, shown: Shown) -> Result<Stored, Error> {
+        let (mut found, links) = try_join(self.read_all(of, &[id]), self.links(of, id, shown)).await?;
+        let mut stored = found
+            .pop()
+            .flatten()
+            .ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
+        stored.links = links;
+        Ok(stored)
     }
 
     /// Puts a document in a resource's place (RFC 7644 §3.5.1).
@@ -182,13 +224,20 @@ impl Directory {
         of: &ResourceType,
         id: &str,
         expected: &Precondition,
+        shown: Shown,
         document: &Value,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
-        let edit = |before: &Attributes, trace: &mut Trace| {
-            attributes::replace(of, before, document.clone(), trace).map(|accepted| accepted.attributes)
+        let edit = |before: &Attributes, trace: &mut Trace| attributes::replace(of, before, document.clone(), trace);
+        let request = edit::Request {
+            of,
+            id,
+            kind: write::Kind::Replace,
+            expected,
+            shown,
+            mentioned: Vec::new(),
         };
-        self.edit(of, id, write::Kind::Replace, expected, edit, trace).await
+        self.edit(&request, edit, trace).await
     }
 
     /// Applies a PATCH message to a resource: all of it or nothing (RFC 7644 §3.5.2).
@@ -197,69 +246,28 @@ impl Directory {
         of: &ResourceType,
         id: &str,
         expected: &Precondition,
+        shown: Shown,
         message: &Value,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
-        let edit = |before: &Attributes, trace: &mut Trace| {
-            patch::apply(of, before, message.clone(), trace).map(|accepted| accepted.attributes)
+        let edit = |before: &Attributes, trace: &mut Trace| patch::apply(of, before, message.clone(), trace);
+        let request = edit::Request {
+            of,
+            id,
+            kind: write::Kind::Patch,
+            expected,
+            shown,
+            mentioned: of
+                .members()
+                .map_or_else(Vec::new, |members| mentioned(&members.name, message)),
         };
-        self.edit(of, id, write::Kind::Patch, expected, edit, trace).await
-    }
-
-    /// Removes a resource (RFC 7644 §3.6).
-    pub async fn delete(&self, of: &ResourceType, id: &str, expected: &Precondition) -> Result<(), Error> {
-        loop {
-            let before = self.read(of, id).await?;
-            expected.check(&before.envelope.version)?;
-            match self.write(of, id, write::Kind::Delete, Some(&before), None).await {
-                Err(error) if self.worth_another_try(&error) => pause().await,
-                Err(error) => return Err(error),
-                Ok(_) => return Ok(()),
-            }
-        }
-    }
-
-    /// Reads, edits and writes until nobody writes in between. A result equal to what was there is not written: it keeps
-    /// version and lastModified and makes no event.
-    async fn edit(
-        &self,
-        of: &ResourceType,
-        id: &str,
-        kind: write::Kind,
-        expected: &Precondition,
-        edit: impl Fn(&Attributes, &mut Trace) -> Result<Attributes, Refused>,
-        trace: &mut Trace,
-    ) -> Result<Stored, Error> {
-        loop {
-            let before = self.read(of, id).await?;
-            expected.check(&before.envelope.version)?;
-            let mut notes = Trace::default();
-            let after = edit(&before.attributes, &mut notes)?;
-            if after == before.attributes {
-                *trace = notes;
-                return Ok(before);
-            }
-            match self.write(of, id, kind, Some(&before), Some(after)).await {
-                Err(error) if self.worth_another_try(&error) => pause().await,
-                other => {
-                    *trace = notes;
-                    return other;
-                }
-            }
-        }
-    }
-
-    /// The resource was written by someone else after we read it, and there is time to look again.
-    fn worth_another_try(&self, error: &Error) -> bool {
-        let changed = matches!(error, Error::Store(store::Error::Changed(_) | store::Error::Missing(_)));
-        changed && Instant::now() < self.deadline
+        self.edit(&request, edit, trace).await
     }
 
     /// The resources with these ids, in one round trip.
     async fn read_all(&self, of: &ResourceType, ids: &[&str]) -> Result<Vec<Option<Stored>>, Error> {
         let keys: Vec<String> = ids.iter().map(|id| rows::resource_key(index::kind(of), id)).collect();
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let rows = settle::patient_get(&*self.store, &self.access.tenant.id, &keys, self.deadline).await?;
+        let rows = self.rows(&keys).await?;
         let read = |(row, id): (Option<Row>, &&str)| match row.as_ref().map(Stored::read) {
             // Two ids could share a key only if one was made to: the id itself decides.
             Some(Ok(stored)) => Ok(Some(stored).filter(|stored| stored.envelope.id == **id)),
@@ -268,6 +276,11 @@ impl Directory {
         };
         rows.into_iter().zip(ids).map(read).collect()
     }
+}
+
+/// The results of as many calls as one request may have, in order.
+async fn in_parallel<T>(calls: Vec<impl Future<Output = Result<T, Error>>>) -> Result<Vec<T>, Error> {
+    stream::iter(calls).buffered(MAX_PARALLEL).try_collect().await
 }
 
 /// Before the next try against writers who got in between: at random, so that two who met don't meet again.

@@ -306,7 +306,7 @@ fn plan<'f>(of: &ResourceType, filter: &'f Filter) -> Plan<'f> {
     let mut indexes: Vec<&'static Index> = index::indexes(of).collect();
     indexes.sort_by_key(|index| !index.unique);
     for index in indexes {
-        if let Some(equality) = equalities.iter().find(|equality| equality.name == index.name()) {
+        if let Some(equality) = equalities.iter().find(|equality| index.is_of(&equality.name)) {
             return Plan::Indexed(index, equality.text);
         }
     }

@@ -1,11 +1,18 @@
-//! The one way every change of a resource takes: event, resource and index rows in one commit.
+//! The one way every change of a resource takes: event, resource, index and membership rows in one commit.
 
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::{
+    Directory, Error, Stored,
+    index::{self, Entry},
+    journal::Journal,
+    memberships::Memberships,
+    pause,
+};
 use crate::{
-    rows::{self, EventBody, FORMAT, IndexBody, Operation, ResourceBody, Stamp},
+    rows::{self, EventBody, FORMAT, IndexBody, MembersBody, Operation, ResourceBody, Stamp, TraceBody},
     scim::{
         attributes::Attributes,
         error::{Error as Refused, Rule},
@@ -14,8 +21,6 @@ use crate::{
     },
     store::{self, Change, Write, settle},
 };
-
-use super::{Directory, Error, Stored, index, pause};
 
 /// What a write does; stands in its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,29 +42,56 @@ impl Kind {
     }
 }
 
+/// A write that has no time yet: from `before` to `after`, either of which may be nothing.
+pub(super) struct Draft<'d> {
+    pub(super) of: &'d ResourceType,
+    pub(super) id: &'d str,
+    pub(super) kind: Kind,
+    pub(super) before: Option<&'d Stored>,
+    pub(super) after: Option<&'d Attributes>,
+    pub(super) memberships: Memberships,
+}
+
+/// A written resource, and what of its memberships, or of a deleted one's, is decided but not done yet.
+pub(super) struct Written {
+    pub(super) stored: Stored,
+    pub(super) journal: Option<Journal>,
+    pub(super) left: Option<TraceBody>,
+}
+
 impl Directory {
-    /// Takes a resource from `before` to `after` in one commit; either may be nothing. Fails with
-    /// [`store::Error::Changed`] when somebody wrote the resource since it was read.
-    pub(super) async fn write(
-        &self,
-        of: &ResourceType,
-        id: &str,
-        kind: Kind,
-        before: Option<&Stored>,
-        after: Option<Attributes>,
-    ) -> Result<Stored, Error> {
+    /// Writes in one commit. Fails with [`store::Error::Changed`], [`store::Error::Missing`] or [`store::Error::Exists`]
+    /// when somebody wrote one of the rows since they were read.
+    pub(super) async fn write(&self, draft: &Draft<'_>) -> Result<Written, Error> {
         loop {
-            let newest_read = before.map_or(0, |before| before.stamp);
+            let newest_read = draft.before.map_or(0, |before| before.stamp);
             let operation = Operation::new(self.ambient.now(), newest_read, self.ambient.secret());
-            let mut changes = vec![self.event(of, id, kind, &operation, before, after.as_ref())];
-            let stored = resource_changes(of, id, &operation, before, after.as_ref(), &mut changes);
-            let unique = self.index_changes(of, id, before, after.as_ref(), &mut changes);
-            let done = settle::settle(&*self.store, &self.access.tenant.id, &changes, self.deadline).await;
+            let mut changes = Vec::new();
+            let unique = self.index_changes(draft, &mut changes);
+            // The event and the resource itself are still to come.
+            let memberships = draft.memberships.changes(draft, &operation, changes.len() + 2);
+            let (mut all, stored) = resource_changes(draft, &operation, memberships.guarded);
+            all.insert(
+                0,
+                self.event(draft, &operation, memberships.inline, memberships.parts.len()),
+            );
+            all.extend(changes);
+            all.extend(memberships.parts.iter().enumerate().map(|(part, body)| {
+                Change::Insert(rows::write(rows::event_part_key(&operation.to_string(), part), body))
+            }));
+            all.extend(memberships.rows);
+            let done = settle::settle(&*self.store, &self.access.tenant.id, &all, self.deadline).await;
             match done {
-                Ok(()) => return Ok(stored),
-                Err(store::Error::Exists(key)) if unique.contains(&key) => {
+                Ok(()) => {
+                    return Ok(Written {
+                        stored,
+                        journal: memberships.journal,
+                        left: memberships.left,
+                    });
+                }
+                Err(store::Error::Exists(key)) if unique.contains_key(&key) => {
                     // Whoever held the value may have let go of it meanwhile; then the write is tried again.
-                    match self.taken(of, &key).await? {
+                    match self.taken(draft.of, &key, unique[&key]).await? {
                         Some(refused) => return Err(refused.into()),
                         None if self.deadline <= Instant::now() => return Err(store::Error::Busy(None).into()),
                         None => pause().await,
@@ -70,62 +102,53 @@ impl Directory {
         }
     }
 
-    fn event(
-        &self,
-        of: &ResourceType,
-        id: &str,
-        kind: Kind,
-        operation: &Operation,
-        before: Option<&Stored>,
-        after: Option<&Attributes>,
-    ) -> Change {
+    fn event(&self, draft: &Draft<'_>, operation: &Operation, members: Option<MembersBody>, parts: usize) -> Change {
+        let mut paths = changed_paths(draft.before.map(|before| &before.attributes), draft.after);
+        if members.is_some() || parts > 0 {
+            paths.push("members".to_owned());
+        }
         let body = EventBody {
             format: FORMAT,
-            kind: kind.name().to_owned(),
-            resource_type: of.name.clone(),
-            id: id.to_owned(),
+            kind: draft.kind.name().to_owned(),
+            resource_type: draft.of.name.clone(),
+            id: draft.id.to_owned(),
             actor: self.access.credential.clone(),
-            paths: changed_paths(before.map(|before| &before.attributes), after),
+            paths,
+            members,
+            parts,
             time: operation.time(),
         };
         Change::Insert(rows::write(rows::event_key(operation), &body))
     }
 
-    /// Adds the changes of the index rows; returns the keys of values that must not be held by anyone else.
-    fn index_changes(
-        &self,
-        of: &ResourceType,
-        id: &str,
-        before: Option<&Stored>,
-        after: Option<&Attributes>,
-        changes: &mut Vec<Change>,
-    ) -> Vec<String> {
+    /// Adds the changes of the index rows; returns the keys of values that nobody else may hold, and of which attribute.
+    fn index_changes(&self, draft: &Draft<'_>, changes: &mut Vec<Change>) -> BTreeMap<String, &'static str> {
         let entries = |attributes: Option<&Attributes>| {
             attributes.map_or_else(BTreeMap::new, |attributes| {
-                index::entries(of, &self.access.tenant, id, attributes)
+                index::entries(draft.of, &self.access.tenant, draft.id, attributes)
             })
         };
-        let old = entries(before.map(|before| &before.attributes));
-        let new = entries(after);
-        let mut unique = Vec::new();
+        let old = entries(draft.before.map(|before| &before.attributes));
+        let new = entries(draft.after);
+        let mut unique = BTreeMap::new();
         for key in old.keys().filter(|key| !new.contains_key(*key)) {
             changes.push(Change::Delete(key.clone(), None));
         }
-        for (key, (is_unique, value)) in new {
-            if old.get(&key).is_some_and(|(_, old)| *old == value) {
+        for (key, Entry { index, value }) in new {
+            if old.get(&key).is_some_and(|old| old.value == value) {
                 continue;
             }
             let row = rows::write(
                 key.clone(),
                 &IndexBody {
                     format: FORMAT,
-                    id: id.to_owned(),
+                    id: draft.id.to_owned(),
                     value,
                 },
             );
-            if is_unique && !old.contains_key(&key) {
+            if index.unique && !old.contains_key(&key) {
                 changes.push(Change::Insert(row));
-                unique.push(key);
+                unique.insert(key, index.attribute());
             } else {
                 // Ours already, spelled differently; the resource's etag guards it.
                 changes.push(Change::Upsert(row));
@@ -135,7 +158,7 @@ impl Directory {
     }
 
     /// The refusal that names who holds a unique value, or nothing if nobody does any more.
-    async fn taken(&self, of: &ResourceType, key: &str) -> Result<Option<Refused>, Error> {
+    async fn taken(&self, of: &ResourceType, key: &str, attribute: &str) -> Result<Option<Refused>, Error> {
         let row = settle::patient_get(&*self.store, &self.access.tenant.id, &[key], self.deadline)
             .await?
             .pop()
@@ -145,30 +168,20 @@ impl Directory {
         let Some(stored) = self.read_all(of, &[&holder.id]).await?.pop().flatten() else {
             return Ok(None);
         };
-        let active = stored
-            .attributes
-            .as_map()
-            .get("active")
-            .is_none_or(|active| active == true);
-        let state = if active { "active" } else { "inactive" };
-        Ok(Some(
-            Rule::UniqueTaken
-                .at("userName")
-                .with("id", holder.id)
-                .with("state", state),
-        ))
+        let refused = match stored.attributes.as_map().get("active") {
+            Some(active) => {
+                let state = if active == true { "active" } else { "inactive" };
+                Rule::UniqueTaken.at(attribute).with("state", state)
+            }
+            None => Rule::GroupTaken.at(attribute),
+        };
+        Ok(Some(refused.with("id", holder.id)))
     }
 }
 
-/// Adds the change of the resource's own row, and its tombstone when it goes.
-fn resource_changes(
-    of: &ResourceType,
-    id: &str,
-    operation: &Operation,
-    before: Option<&Stored>,
-    after: Option<&Attributes>,
-    changes: &mut Vec<Change>,
-) -> Stored {
+/// The change of the resource's own row, and its tombstone when it goes.
+fn resource_changes(draft: &Draft<'_>, operation: &Operation, guarded: bool) -> (Vec<Change>, Stored) {
+    let before = draft.before;
     let created = before.map_or(operation.time(), |before| before.envelope.created);
     let version = operation.to_string();
     let stamp = Stamp {
@@ -177,44 +190,51 @@ fn resource_changes(
         stamp: operation.stamp,
         modified: operation.time(),
     };
-    let attributes = after
+    let attributes = draft
+        .after
         .or(before.map(|before| &before.attributes))
         .cloned()
         .unwrap_or_default();
     let unknown = before.map(|before| before.unknown.clone()).unwrap_or_default();
     let body = ResourceBody {
         format: FORMAT,
-        id: id.to_owned(),
+        id: draft.id.to_owned(),
         created,
         attributes: attributes.as_map().clone(),
         unknown: unknown.clone(),
     };
-    let key = rows::resource_key(index::kind(of), id);
+    let key = rows::resource_key(index::kind(draft.of), draft.id);
     let write = |key| Write {
         key,
         stamp: rows::encode(&stamp),
         body: rows::encode(&body),
     };
-    match (before, after) {
-        (None, _) => changes.push(Change::Insert(write(key))),
-        (Some(before), Some(_)) => changes.push(Change::Replace(write(key), before.etag.clone())),
-        (Some(before), None) => {
-            changes.push(Change::Delete(key, Some(before.etag.clone())));
-            changes.push(Change::Upsert(write(rows::gone_key(id))));
+    let changes = match (before, draft.after) {
+        (None, _) => vec![Change::Insert(write(key))],
+        (Some(before), Some(after)) if *after == before.attributes => {
+            let etag = guarded.then(|| before.etag.clone());
+            vec![Change::Stamp(key, rows::encode(&stamp), etag)]
         }
-    }
-    Stored {
+        (Some(before), Some(_)) => vec![Change::Replace(write(key), before.etag.clone())],
+        (Some(before), None) => vec![
+            Change::Delete(key, Some(before.etag.clone())),
+            Change::Upsert(write(rows::gone_key(draft.id))),
+        ],
+    };
+    let stored = Stored {
         envelope: Envelope {
-            id: id.to_owned(),
+            id: draft.id.to_owned(),
             created,
             last_modified: operation.time(),
             version,
         },
         attributes,
+        links: None,
         stamp: operation.stamp,
         etag: store::ETag(String::new()),
         unknown,
-    }
+    };
+    (changes, stored)
 }
 
 /// The top-level attributes that differ, in order.

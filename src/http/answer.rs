@@ -12,7 +12,7 @@ use actix_web::{
         },
     },
 };
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use super::{call::Failure, console::RefusedBy, reference::Reference};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         error::{Error as Refused, Rule},
         normalize::Trace,
     },
-    store,
+    store::Error as StoreError,
 };
 
 /// The media type of every SCIM body (RFC 7644 §3.8).
@@ -42,26 +42,25 @@ const MAX_NORMALIZED_BYTES: usize = 1_000;
 pub(super) struct Answer {
     status: StatusCode,
     headers: Vec<(HeaderName, String)>,
-    body: Option<Value>,
+    /// JSON.
+    body: Option<Vec<u8>>,
 }
 
 impl Answer {
     /// 200 with a body.
-    pub(super) fn ok(body: impl Into<Value>) -> Self {
+    pub(super) fn ok(body: impl Serialize) -> Self {
         Self {
             status: StatusCode::OK,
             headers: Vec::new(),
-            body: Some(body.into()),
+            body: Some(serde_json::to_vec(&body).expect("answers are plain JSON with string keys")),
         }
     }
 
-    /// 201 with a body whose `meta.location` is the `Location`.
-    pub(super) fn created(location: String, body: Map<String, Value>) -> Self {
-        let answer = Self {
-            status: StatusCode::CREATED,
-            ..Self::ok(body)
-        };
-        answer.with(LOCATION, location)
+    /// 201 instead; the body's `meta.location` is the `Location`.
+    #[must_use]
+    pub(super) fn created(mut self, location: String) -> Self {
+        self.status = StatusCode::CREATED;
+        self.with(LOCATION, location)
     }
 
     /// 204.
@@ -120,7 +119,7 @@ impl Answer {
             }
         }
         match self.body {
-            Some(body) => response.insert_header((CONTENT_TYPE, SCIM_JSON)).body(body.to_string()),
+            Some(body) => response.insert_header((CONTENT_TYPE, SCIM_JSON)).body(body),
             None => response.finish(),
         }
     }
@@ -141,7 +140,9 @@ pub(super) fn failed(app: &App, request: &HttpRequest, failure: &Failure) -> Htt
         Failure::Directory(error) => {
             tracing::error!(%error, reference = reference.map(tracing::field::display), "a request failed");
             let rule = match error {
-                directory::Error::Store(store::Error::Changed(_) | store::Error::Missing(_)) => Rule::Conflict,
+                directory::Error::Store(StoreError::Changed(_) | StoreError::Missing(_) | StoreError::Exists(_)) => {
+                    Rule::Conflict
+                }
                 _ => Rule::StorageUnavailable,
             };
             refusal(app, &rule.error(), reference, error.retry_after())

@@ -1,16 +1,15 @@
 //! The seven verbs, the same for every resource type: from HTTP's words to the directory's and back.
 
-use serde_json::{Map, Value};
-
 use super::{
     answer::Answer,
     body::Body,
     call::{Failure, Visit},
 };
 use crate::{
-    directory::{self, Precondition, Stored},
+    directory::{self, Precondition, Shown, Stored},
     scim::{
         list::{ListQuery, list_response},
+        members::{Link, LongDocument},
         projection::{Selection, project},
         schema::ResourceType,
     },
@@ -20,7 +19,7 @@ use crate::{
 pub(super) async fn read(visit: &Visit, endpoint: &str, id: &str) -> Result<Answer, Failure> {
     let of = visit.resource_type(endpoint)?;
     let selection = visit.selection(&of)?;
-    let stored = visit.directory.read(&of, id).await?;
+    let stored = visit.directory.read(&of, id, Shown::read(&of, &selection)).await?;
     let known = match &visit.if_none_match {
         Precondition::None => false,
         Precondition::Exists => true,
@@ -29,13 +28,14 @@ pub(super) async fn read(visit: &Visit, endpoint: &str, id: &str) -> Result<Answ
     if known {
         return Ok(Answer::not_modified().version(&stored.envelope.version));
     }
-    let mut shown = show(visit, &of, &stored, &selection);
-    if directory::refers_to_others(&of, &shown) {
+    if stored.many_members().is_none() {
         let mut document = stored.document(&of, &visit.base_url);
-        visit.directory.name_others(&of, &mut document).await?;
-        shown = project(&of, document, &selection);
+        if directory::refers_to_others(&of, &mut project(&of, document.clone(), &selection)) {
+            visit.directory.name_others(&of, &mut document).await?;
+        }
+        return Ok(Answer::ok(project(&of, document, &selection)).version(&stored.envelope.version));
     }
-    Ok(Answer::ok(shown).version(&stored.envelope.version))
+    Ok(show(visit, &of, &stored, &selection))
 }
 
 /// GET of many (RFC 7644 §3.4.2).
@@ -66,12 +66,10 @@ pub(super) async fn create(mut visit: Visit, endpoint: &str, body: Body<'_>) -> 
     let selection = visit.selection(&of)?;
     let document = body.object().await?;
     to_its_end(async move {
-        let stored = visit.directory.create(&of, document, &mut visit.trace).await?;
-        let body = show(&visit, &of, &stored, &selection);
+        let shown = Shown::written(&of, &selection);
+        let stored = visit.directory.create(&of, shown, document, &mut visit.trace).await?;
         let location = format!("{}{}/{}", visit.base_url, of.endpoint, stored.envelope.id);
-        Ok(Answer::created(location, body)
-            .version(&stored.envelope.version)
-            .normalized(&visit.trace))
+        Ok(show(&visit, &of, &stored, &selection).created(location))
     })
     .await
 }
@@ -82,14 +80,15 @@ pub(super) async fn replace(mut visit: Visit, endpoint: &str, id: String, body: 
     let selection = visit.selection(&of)?;
     let document = body.object().await?;
     to_its_end(async move {
-        let stored = visit
-            .directory
-            .replace(&of, &id, &visit.if_match, &document, &mut visit.trace)
-            .await?;
-        let body = show(&visit, &of, &stored, &selection);
-        Ok(Answer::ok(body)
-            .version(&stored.envelope.version)
-            .normalized(&visit.trace))
+        let shown = Shown::written(&of, &selection);
+        let Visit {
+            directory,
+            if_match,
+            trace,
+            ..
+        } = &mut visit;
+        let stored = directory.replace(&of, &id, if_match, shown, &document, trace).await?;
+        Ok(show(&visit, &of, &stored, &selection))
     })
     .await
 }
@@ -100,14 +99,15 @@ pub(super) async fn patch(mut visit: Visit, endpoint: &str, id: String, body: Bo
     let selection = visit.selection(&of)?;
     let message = body.object().await?;
     to_its_end(async move {
-        let stored = visit
-            .directory
-            .patch(&of, &id, &visit.if_match, &message, &mut visit.trace)
-            .await?;
-        let body = show(&visit, &of, &stored, &selection);
-        Ok(Answer::ok(body)
-            .version(&stored.envelope.version)
-            .normalized(&visit.trace))
+        let shown = Shown::written(&of, &selection);
+        let Visit {
+            directory,
+            if_match,
+            trace,
+            ..
+        } = &mut visit;
+        let stored = directory.patch(&of, &id, if_match, shown, &message, trace).await?;
+        Ok(show(&visit, &of, &stored, &selection))
     })
     .await
 }
@@ -123,8 +123,16 @@ pub(super) async fn delete(visit: Visit, endpoint: &str, id: String) -> Result<A
 }
 
 /// What the client asked to see of a resource.
-fn show(visit: &Visit, of: &ResourceType, stored: &Stored, selection: &Selection) -> Map<String, Value> {
-    project(of, stored.document(of, &visit.base_url), selection)
+fn show(visit: &Visit, of: &ResourceType, stored: &Stored, selection: &Selection) -> Answer {
+    let document = project(of, stored.document(of, &visit.base_url), selection);
+    let answer = match stored.many_members() {
+        Some((attribute, members)) => {
+            let links = members.iter().map(|member| Link::member(member, None));
+            Answer::ok(LongDocument::new(document, attribute, links, &visit.base_url))
+        }
+        None => Answer::ok(document),
+    };
+    answer.version(&stored.envelope.version).normalized(&visit.trace)
 }
 
 /// Runs a write in a task of its own: it goes on to its end when the client goes away or the deadline passes. The

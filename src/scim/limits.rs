@@ -25,6 +25,9 @@ pub const MAX_MEMBERS: usize = 10_000;
 /// each operation: below a second of work.
 pub const MAX_MEMBER_WORK: usize = 5_000_000;
 
+/// Levels of groups in groups that `indirect` groups of a user are looked for in, the direct ones included.
+pub const MAX_GROUP_LEVELS: usize = 5;
+
 /// Values of `emails`: each is an indexed row in the commit that writes the user.
 pub const MAX_EMAILS: usize = 40;
 

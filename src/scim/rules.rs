@@ -196,6 +196,9 @@ rules! {
         "There is no user and no group with the id {subject} to be a member: provision it first."
         "The member was deleted here, or belongs to another service. Use Provision on demand for that user (or nested \
          group), then for this group.";
+    OwnMember "own-member" 400 invalidValue
+        "The group {subject} can't be a member of itself."
+        PROTOCOL;
     TooManyMembers "too-many-members" 413 -
         "The request names more than {limit} members: send them in several requests. The group may have more."
         PROTOCOL;
@@ -217,6 +220,9 @@ rules! {
         "{subject} is already taken by the {state} resource {id}: use another value, or update that resource."
         "Another account holds this value, perhaps a deactivated one. Find it by the id in the message; rename or \
          delete it, or let Entra match it: Provisioning > Mappings, matching attribute, then Provision on demand.";
+    GroupTaken "group-taken" 409 uniqueness
+        "There is a group with this {subject} and externalId already, {id}: update that one."
+        "Let Entra match the group: Provisioning > Mappings, matching attribute, then Provision on demand.";
 
     // Parameters
     ParameterNotNumber "parameter-not-number" 400 invalidValue

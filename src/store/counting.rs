@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use tokio::task::yield_now;
 
 use super::{Change, Error, Page, Row, Store};
 
@@ -71,15 +72,20 @@ impl CountingStore {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, count: impl FnOnce(&mut Counts)) -> InFlight<'_> {
-        let mut tally = self.tally();
-        count(&mut tally.counts);
-        if tally.in_flight == 0 {
-            tally.burst = 0;
-        }
-        tally.in_flight += 1;
-        tally.took(1);
-        InFlight(self)
+    async fn start(&self, count: impl FnOnce(&mut Counts)) -> InFlight<'_> {
+        let call = {
+            let mut tally = self.tally();
+            count(&mut tally.counts);
+            if tally.in_flight == 0 {
+                tally.burst = 0;
+            }
+            tally.in_flight += 1;
+            tally.took(1);
+            InFlight(self)
+        };
+        // A store in memory may answer before its caller has made the next call beside this one.
+        yield_now().await;
+        call
     }
 }
 
@@ -110,14 +116,14 @@ impl Drop for InFlight<'_> {
 #[async_trait]
 impl Store for CountingStore {
     async fn get(&self, partition: &str, keys: &[&str]) -> Result<Vec<Option<Row>>, Error> {
-        let call = self.start(|counts| counts.gets += 1);
+        let call = self.start(|counts| counts.gets += 1).await;
         let rows = self.inner.get(partition, keys).await?;
         call.read(rows.iter().flatten());
         Ok(rows)
     }
 
     async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, Error> {
-        let call = self.start(|counts| counts.scans += 1);
+        let call = self.start(|counts| counts.scans += 1).await;
         let page = self.inner.scan(partition, from, until, limit).await?;
         call.read(page.rows.iter());
         self.tally().took(page.rows.len().div_ceil(PAGE_ROWS));
@@ -125,10 +131,12 @@ impl Store for CountingStore {
     }
 
     async fn commit(&self, partition: &str, changes: &[Change]) -> Result<(), Error> {
-        let _call = self.start(|counts| {
-            counts.commits += 1;
-            counts.bytes_written += changes.iter().map(written).sum::<usize>();
-        });
+        let _call = self
+            .start(|counts| {
+                counts.commits += 1;
+                counts.bytes_written += changes.iter().map(written).sum::<usize>();
+            })
+            .await;
         self.inner.commit(partition, changes).await
     }
 }

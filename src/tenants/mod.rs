@@ -245,6 +245,18 @@ impl Tenants {
         Ok(tenants)
     }
 
+    /// All tenants that are not being removed.
+    pub async fn all(&self, deadline: Instant) -> Result<Vec<Tenant>, Error> {
+        let mut tenants = Vec::new();
+        for row in self.rows("tenant~", deadline).await? {
+            let body: TenantBody = rows::body(&row)?;
+            if body.deleting.is_none() {
+                tenants.push(body.tenant(&row.key)?);
+            }
+        }
+        Ok(tenants)
+    }
+
     /// Gives a tenant another name. Its old Tenant URL stops working within 60 s; ids and tokens stay.
     pub async fn rename(&self, name: &str, to: &str, by: &str, deadline: Instant) -> Result<Tenant, Error> {
         let (name, to) = (parse_name(name)?, parse_name(to)?);
@@ -329,6 +341,8 @@ impl Tenants {
             id: id.to_owned(),
             actor: by.to_owned(),
             paths: Vec::new(),
+            members: None,
+            parts: 0,
             time: operation.time(),
         };
         Change::Insert(rows::write(rows::event_key(&operation), &body))

@@ -3,6 +3,7 @@
 //! some of those need to know who is a member now.
 
 mod links;
+mod mentioned;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use super::limits::{MAX_MEMBER_WORK, MAX_MEMBERS};
 use super::resource::is_id;
 
 pub use links::{Link, LongDocument, placeholder};
+pub use mentioned::mentioned;
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

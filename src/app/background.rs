@@ -1,0 +1,49 @@
+//! What runs beside the requests: finishing what they decided and had no time, or no process any more, to spread.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use super::{App, Service};
+use crate::{
+    directory::{self, Directory},
+    tenants::{self, Access, Tenant},
+};
+
+/// Pause between two rounds: with a decision's own time, whatever is left behind is finished within a minute.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How long one tenant's left-overs may take in one round.
+const TENANT_TIME: Duration = Duration::from_mins(2);
+
+/// Looks after every tenant, again and again. What fails is tried again in the next round.
+pub async fn finish_left_behind(app: &App, service: &Service) -> Infallible {
+    loop {
+        sleep(PAUSE).await;
+        if let Err(error) = round(app, service).await {
+            tracing::warn!(%error, "could not look for what requests left behind");
+        }
+    }
+}
+
+async fn round(app: &App, service: &Service) -> Result<(), tenants::Error> {
+    let deadline = Instant::now() + app.settings.deadline();
+    for tenant in service.tenants.all(deadline).await? {
+        if let Err(error) = finish(app, service, tenant).await {
+            tracing::warn!(%error, "what a request left behind could not be finished yet");
+        }
+    }
+    Ok(())
+}
+
+async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, directory::Error> {
+    let directory = Directory {
+        store: Arc::clone(&service.store),
+        ambient: Arc::clone(&app.ambient),
+        access: Arc::new(Access {
+            tenant,
+            credential: "scimgate".to_owned(),
+        }),
+        deadline: Instant::now() + TENANT_TIME,
+    };
+    directory.finish_pending().await
+}

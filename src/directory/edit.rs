@@ -1,0 +1,266 @@
+//! Create, replace, patch and delete: read, decide, write, and once more when somebody else came in between.
+
+use futures::future::{try_join, try_join3};
+use tokio::time::Instant;
+
+use super::{
+    Directory, Error, Precondition, Stored,
+    edges::{Edges, Side},
+    index,
+    links::{Links, SHOWN_MEMBERS, Shown},
+    members::{self, Neighbours},
+    memberships::{MAX_AT_ONCE, Memberships, Removal, Turn},
+    pause,
+    write::{self, Draft, Written},
+};
+use crate::{
+    rows::{self, GateBody},
+    scim::{
+        attributes::{Accepted, Attributes},
+        error::{Error as Refused, Rule},
+        normalize::Trace,
+        schema::ResourceType,
+    },
+    store,
+};
+
+/// A change of a resource that is there.
+pub(super) struct Request<'r> {
+    pub(super) of: &'r ResourceType,
+    pub(super) id: &'r str,
+    pub(super) kind: write::Kind,
+    pub(super) expected: &'r Precondition,
+    pub(super) shown: Shown,
+    /// Members that the request seems to name, to be read with the resource.
+    pub(super) mentioned: Vec<String>,
+}
+
+/// A resource before a change, and what else the change may need to know.
+struct State {
+    before: Stored,
+    /// The operation that is being spread over a group's members.
+    spreading: Option<String>,
+    neighbours: Neighbours,
+    /// The memberships that the answer shows, as far as they were worth reading.
+    links: Option<Edges>,
+}
+
+impl Directory {
+    /// Makes a resource.
+    pub(super) async fn make(
+        &self,
+        of: &ResourceType,
+        id: &str,
+        shown: Shown,
+        accepted: &Accepted,
+    ) -> Result<Stored, Error> {
+        loop {
+            let mut memberships = Memberships::Untouched;
+            if of.members().is_some() {
+                memberships = Memberships::Turn(self.turn(id, &accepted.members, Neighbours::new()).await?);
+            }
+            let draft = Draft {
+                of,
+                id,
+                kind: write::Kind::Create,
+                before: None,
+                after: Some(&accepted.attributes),
+                memberships,
+            };
+            match self.write(&draft).await {
+                Err(error) if self.worth_another_try(&error) => pause().await,
+                Err(error) => return Err(error),
+                Ok(written) => return self.answer(&draft, written, shown, Some(Edges::default())).await,
+            }
+        }
+    }
+
+    /// Reads, edits and writes until nobody writes in between. A result equal to what was there is not written: it keeps
+    /// version and lastModified and makes no event.
+    pub(super) async fn edit(
+        &self,
+        request: &Request<'_>,
+        edit: impl Fn(&Attributes, &mut Trace) -> Result<Accepted, Refused>,
+        trace: &mut Trace,
+    ) -> Result<Stored, Error> {
+        let Request { of, id, .. } = request;
+        loop {
+            let state = self.state(request).await?;
+            request.expected.check(&state.before.envelope.version)?;
+            let mut notes = Trace::default();
+            let accepted = edit(&state.before.attributes, &mut notes)?;
+            if let (Some(operation), false) = (&state.spreading, accepted.members.is_empty()) {
+                self.finish(operation).await?;
+                continue;
+            }
+            let mut turn = self.turn(id, &accepted.members, state.neighbours).await?;
+            turn.guarded |= matches!(request.expected, Precondition::Version(_));
+            let unchanged = accepted.attributes == state.before.attributes;
+            if unchanged && turn.is_empty() {
+                *trace = notes;
+                return self.unchanged(request, state.before, state.links).await;
+            }
+            let draft = Draft {
+                of,
+                id,
+                kind: request.kind,
+                before: Some(&state.before),
+                after: Some(&accepted.attributes),
+                memberships: if turn.is_empty() {
+                    Memberships::Untouched
+                } else {
+                    Memberships::Turn(turn)
+                },
+            };
+            match self.write(&draft).await {
+                Err(error) if self.worth_another_try(&error) => pause().await,
+                Err(error) => return Err(error),
+                Ok(written) => {
+                    *trace = notes;
+                    return self.answer(&draft, written, request.shown, state.links).await;
+                }
+            }
+        }
+    }
+
+    /// Removes a resource (RFC 7644 §3.6), with its memberships.
+    pub async fn delete(&self, of: &ResourceType, id: &str, expected: &Precondition) -> Result<(), Error> {
+        loop {
+            let keys = [rows::resource_key(index::kind(of), id), rows::closed_gate_key(id)];
+            let range = Side::Groups.of(id);
+            let (mut found, memberships, pending) =
+                try_join3(self.rows(&keys), self.standing(&range), self.pending()).await?;
+            let (gate, resource) = (found.pop().flatten(), found.remove(0));
+            let before = resource.ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
+            let before = Stored::read(&before)?;
+            expected.check(&before.envelope.version)?;
+            if let Some(gate) = gate {
+                self.finish(&spreading(&gate)?).await?;
+                continue;
+            }
+            let removal = Removal {
+                memberships,
+                gone: pending.gone.into_keys().collect(),
+            };
+            let draft = Draft {
+                of,
+                id,
+                kind: write::Kind::Delete,
+                before: Some(&before),
+                after: None,
+                memberships: Memberships::Removal(removal),
+            };
+            match self.write(&draft).await {
+                Err(error) if self.worth_another_try(&error) => pause().await,
+                Err(error) => return Err(error),
+                Ok(written) => {
+                    if let Some(left) = written.left {
+                        self.end_in_time(left).await;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Everything that a change needs to know, in one round trip.
+    async fn state(&self, request: &Request<'_>) -> Result<State, Error> {
+        let Request { of, id, mentioned, .. } = request;
+        let mut keys = vec![rows::resource_key(index::kind(of), id), rows::closed_gate_key(id)];
+        keys.extend(members::keys(id, mentioned));
+        let links = async {
+            match request.shown.range(of, id) {
+                // What joins and leaves with one commit is laid over what was there.
+                Some(range) if of.members().is_some() && !request.shown.all => {
+                    self.edges(&range, SHOWN_MEMBERS + MAX_AT_ONCE).await.map(Some)
+                }
+                Some(range) if of.members().is_none() => self.edges(&range, usize::MAX).await.map(Some),
+                _ => Ok(None),
+            }
+        };
+        let (found, links) = try_join(self.rows(&keys), links).await?;
+        let (own, others) = found.split_at(2);
+        let before = own[0].as_ref().ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
+        Ok(State {
+            before: Stored::read(before)?,
+            spreading: own[1].as_ref().map(spreading).transpose()?,
+            neighbours: members::read(mentioned, others)?,
+            links,
+        })
+    }
+
+    async fn unchanged(
+        &self,
+        request: &Request<'_>,
+        mut before: Stored,
+        links: Option<Edges>,
+    ) -> Result<Stored, Error> {
+        before.links = match links {
+            Some(edges) => Links::shown(request.of, edges, request.shown),
+            None => self.links(request.of, request.id, request.shown).await?,
+        };
+        Ok(before)
+    }
+
+    /// A write's answer: `links` were the memberships before it. What is decided but not spread is spread now, as long
+    /// as there is time; the answer is the same without.
+    async fn answer(
+        &self,
+        draft: &Draft<'_>,
+        written: Written,
+        shown: Shown,
+        links: Option<Edges>,
+    ) -> Result<Stored, Error> {
+        let Written {
+            mut stored, journal, ..
+        } = written;
+        let was_spread = journal.is_some();
+        if let Some(journal) = journal {
+            self.spread_in_time(journal).await;
+        }
+        let known = match (links, &draft.memberships) {
+            _ if was_spread => None,
+            (Some(edges), Memberships::Turn(turn)) => Some(after(draft.id, edges, turn)),
+            (links, _) => links,
+        };
+        stored.links = match known {
+            Some(edges) => Links::shown(draft.of, edges, shown),
+            // The write is done: that its members can't be read now is no reason to call it failed.
+            None => self.links(draft.of, draft.id, shown).await.unwrap_or_default(),
+        };
+        Ok(stored)
+    }
+
+    /// Somebody else wrote a row after we read it, and there is time to look again.
+    fn worth_another_try(&self, error: &Error) -> bool {
+        use store::Error::{Changed, Exists, Missing};
+
+        let changed = matches!(error, Error::Store(Changed(_) | Missing(_) | Exists(_)));
+        changed && Instant::now() < self.deadline
+    }
+}
+
+/// Which operation has closed a gate.
+fn spreading(gate: &store::Row) -> Result<String, Error> {
+    let body: GateBody = rows::body(gate)?;
+    body.operation.ok_or_else(|| {
+        let key = gate.key.clone();
+        rows::FormatError::Broken { key }.into()
+    })
+}
+
+/// The members after a change.
+fn after(group: &str, mut edges: Edges, turn: &Turn) -> Edges {
+    edges
+        .edges
+        .retain(|edge| !turn.leaves.contains(&edge.member) && !turn.joins.contains_key(&edge.member));
+    edges
+        .edges
+        .extend(turn.joins.iter().map(|(member, kind)| super::edges::Edge {
+            group: group.to_owned(),
+            member: member.clone(),
+            kind: *kind,
+        }));
+    edges.edges.sort_by_cached_key(|edge| rows::id_part(&edge.member));
+    edges
+}

@@ -1,0 +1,268 @@
+//! Changes of memberships that do not fit into one commit: decided by one, then spread over the edges by many.
+//!
+//! From the decision on every reader sees the whole change (`edges`). While it is spread the group's gate is closed, so
+//! nobody else changes the group's memberships; whoever wants to, finishes the spreading first.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use tokio::time::Instant;
+
+use super::{
+    Directory, Error,
+    edges::{self, Edge, Side, resource_key},
+    in_parallel, pause,
+};
+use crate::{
+    rows::{self, FORMAT, GateBody, JournalBody, MembersBody, TraceBody},
+    scim::members::Kind,
+    store::{self, Change, MAX_CHANGES},
+};
+
+/// Edges written in one commit: three changes each, and one that tells that the journal is still there.
+const CHUNK: usize = (MAX_CHANGES - 1) / 3;
+/// Bytes of ids in one part of an event, so that it fits into a row.
+const MAX_PART_BYTES: usize = 384 * 1024;
+
+/// A decided change of one group's memberships.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Journal {
+    /// What decided it; empty while it is not decided.
+    pub(super) operation: String,
+    pub(super) group: String,
+    /// Who is not in `joins` leaves.
+    pub(super) whole: bool,
+    pub(super) joins: BTreeMap<String, Kind>,
+    pub(super) leaves: BTreeSet<String>,
+}
+
+impl Journal {
+    /// Whether a member stays.
+    pub(super) fn keeps(&self, member: &str) -> bool {
+        if self.whole {
+            self.joins.contains_key(member)
+        } else {
+            !self.leaves.contains(member)
+        }
+    }
+
+    /// As it stands in the event: in as many parts as rows need.
+    pub(super) fn parts(&self) -> Vec<MembersBody> {
+        let empty = || MembersBody {
+            format: FORMAT,
+            whole: self.whole,
+            ..MembersBody::default()
+        };
+        let mut parts = vec![empty()];
+        let mut bytes = 0;
+        let mut part = |id: &String| {
+            // Quotation marks and a comma.
+            bytes += id.len() + 3;
+            let full = bytes > MAX_PART_BYTES;
+            if full {
+                bytes = id.len() + 3;
+            }
+            full
+        };
+        for (id, kind) in &self.joins {
+            if part(id) {
+                parts.push(empty());
+            }
+            let last = parts.last_mut().expect("there is always one");
+            match kind {
+                Kind::User => last.users.push(id.clone()),
+                Kind::Group => last.groups.push(id.clone()),
+            }
+        }
+        for id in &self.leaves {
+            if part(id) {
+                parts.push(empty());
+            }
+            parts.last_mut().expect("there is always one").leave.push(id.clone());
+        }
+        parts
+    }
+
+    fn add(&mut self, part: MembersBody) {
+        self.whole |= part.whole;
+        self.joins.extend(part.users.into_iter().map(|id| (id, Kind::User)));
+        self.joins.extend(part.groups.into_iter().map(|id| (id, Kind::Group)));
+        self.leaves.extend(part.leave);
+    }
+
+    fn changes(&self, step: &Step) -> Vec<Change> {
+        match step {
+            Step::Join(member, kind) => joins(&Edge {
+                group: self.group.clone(),
+                member: member.clone(),
+                kind: *kind,
+            }),
+            Step::Leave(member) => leaves(&self.group, member),
+        }
+    }
+}
+
+/// The changes that make somebody a member who exists and is none.
+pub(super) fn joins(edge: &Edge) -> Vec<Change> {
+    let body = edges::body(edge);
+    vec![
+        Change::Touch(resource_key(&edge.member, edge.kind)),
+        Change::Insert(rows::write(rows::member_key(&edge.group, &edge.member), &body)),
+        Change::Insert(rows::write(rows::membership_key(&edge.member, &edge.group), &body)),
+    ]
+}
+
+/// The changes that end somebody's membership.
+pub(super) fn leaves(group: &str, member: &str) -> Vec<Change> {
+    vec![
+        Change::Delete(rows::member_key(group, member), None),
+        Change::Delete(rows::membership_key(member, group), None),
+    ]
+}
+
+/// The gate's row: open, or closed while this operation is being spread.
+pub(super) fn gate(group: &str, operation: Option<&str>) -> store::Write {
+    let key = match operation {
+        None => rows::gate_key(group),
+        Some(_) => rows::closed_gate_key(group),
+    };
+    let body = GateBody {
+        format: FORMAT,
+        operation: operation.map(str::to_owned),
+    };
+    rows::write(key, &body)
+}
+
+/// What becomes of one edge.
+#[derive(Clone, Debug)]
+enum Step {
+    Join(String, Kind),
+    Leave(String),
+}
+
+impl Step {
+    fn member(&self) -> &str {
+        match self {
+            Self::Join(member, _) | Self::Leave(member) => member,
+        }
+    }
+}
+
+impl Directory {
+    /// The change that a journal's row stands for.
+    pub(super) async fn journal(&self, pointer: &JournalBody) -> Result<Journal, Error> {
+        let keys: Vec<String> = (0..pointer.parts)
+            .map(|part| rows::event_part_key(&pointer.operation, part))
+            .collect();
+        let mut journal = Journal {
+            operation: pointer.operation.clone(),
+            group: pointer.group.clone(),
+            ..Journal::default()
+        };
+        for (row, key) in self.rows(&keys).await?.into_iter().zip(keys) {
+            let row = row.ok_or(rows::FormatError::Broken { key })?;
+            journal.add(rows::body(&row)?);
+        }
+        Ok(journal)
+    }
+
+    /// Spreads what closed a group's gate, unless somebody else has done so by now.
+    pub(super) async fn finish(&self, operation: &str) -> Result<(), Error> {
+        let key = rows::journal_key(operation);
+        let row = self.rows(&[key]).await?.pop().flatten();
+        let Some(row) = row else { return Ok(()) };
+        let journal = self.journal(&rows::body(&row)?).await?;
+        self.spread(&journal).await
+    }
+
+    /// Writes a decided change over the edges and opens the gate. May be done by several at once, and again.
+    pub(super) async fn spread(&self, journal: &Journal) -> Result<(), Error> {
+        let steps = self.steps(journal).await?;
+        let chunks = steps.chunks(CHUNK).map(|chunk| self.spread_chunk(journal, chunk));
+        in_parallel(chunks.collect()).await?;
+        self.open_gate(journal).await
+    }
+
+    async fn steps(&self, journal: &Journal) -> Result<Vec<Step>, Error> {
+        let mut joins = journal.joins.clone();
+        let mut steps: Vec<Step> = journal.leaves.iter().cloned().map(Step::Leave).collect();
+        if journal.whole {
+            for edge in self.standing(&Side::Members.of(&journal.group)).await? {
+                if joins.remove(&edge.member).is_none() {
+                    steps.push(Step::Leave(edge.member));
+                }
+            }
+        }
+        steps.extend(joins.into_iter().map(|(id, kind)| Step::Join(id, kind)));
+        Ok(steps)
+    }
+
+    async fn spread_chunk(&self, journal: &Journal, steps: &[Step]) -> Result<(), Error> {
+        let pointer = rows::journal_key(&journal.operation);
+        let mut left = steps.to_vec();
+        while !left.is_empty() {
+            let mut changes = vec![Change::Touch(pointer.clone())];
+            changes.extend(left.iter().flat_map(|step| journal.changes(step)));
+            match self.store.commit(&self.access.tenant.id, &changes).await {
+                Ok(()) => return Ok(()),
+                Err(store::Error::Missing(key)) if key == pointer => return Ok(()),
+                Err(error) => self.wait_out(error).await?,
+            }
+            left = self.left_of(journal, steps).await?;
+        }
+        Ok(())
+    }
+
+    /// Which steps are still to be done: some may have been, by us without an answer or by others.
+    async fn left_of(&self, journal: &Journal, steps: &[Step]) -> Result<Vec<Step>, Error> {
+        let edge_keys: Vec<String> = steps
+            .iter()
+            .map(|step| rows::member_key(&journal.group, step.member()))
+            .collect();
+        let edges = self.rows(&edge_keys).await?;
+        let joining: Vec<(&str, Kind)> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Join(id, kind) => Some((id.as_str(), *kind)),
+                Step::Leave(_) => None,
+            })
+            .collect();
+        let there: HashSet<String> = self.which_exist(&joining).await?;
+        let left = steps.iter().zip(edges).filter(|(step, edge)| match step {
+            Step::Join(id, _) => edge.is_none() && there.contains(id),
+            Step::Leave(_) => edge.is_some(),
+        });
+        Ok(left.map(|(step, _)| step.clone()).collect())
+    }
+
+    async fn open_gate(&self, journal: &Journal) -> Result<(), Error> {
+        let pointer = rows::journal_key(&journal.operation);
+        let spread = TraceBody {
+            format: FORMAT,
+            id: journal.operation.clone(),
+            time: self.ambient.now(),
+            resource_type: String::new(),
+        };
+        let changes = [
+            Change::Delete(pointer.clone(), None),
+            Change::Insert(rows::write(rows::spread_key(&journal.operation), &spread)),
+            Change::Delete(rows::closed_gate_key(&journal.group), None),
+            Change::Insert(gate(&journal.group, None)),
+        ];
+        loop {
+            match self.store.commit(&self.access.tenant.id, &changes).await {
+                Ok(()) => return Ok(()),
+                Err(store::Error::Missing(key)) if key == pointer => return Ok(()),
+                Err(error) => self.wait_out(error).await?,
+            }
+        }
+    }
+
+    /// Before another look at the rows; gives the error back when there is no time for one, or when it would not help.
+    async fn wait_out(&self, error: store::Error) -> Result<(), Error> {
+        if matches!(error, store::Error::TooLarge(_)) || Instant::now() >= self.deadline {
+            return Err(error.into());
+        }
+        pause().await;
+        Ok(())
+    }
+}

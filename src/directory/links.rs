@@ -1,0 +1,180 @@
+//! The memberships that an answer shows: `members` of a group, `groups` of a user.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::{
+    Directory, Error,
+    edges::{Edge, Edges, Range, Side},
+    in_parallel,
+};
+use crate::scim::{
+    limits::MAX_GROUP_LEVELS,
+    members::{Link, Member, placeholder},
+    projection::Selection,
+    schema::ResourceType,
+};
+
+/// Members in the answer to a write that did not ask for them by name.
+pub(super) const SHOWN_MEMBERS: usize = 100;
+
+/// Which memberships an answer shows: reading them costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Any.
+    direct: bool,
+    /// Of a user, also those through groups in groups.
+    indirect: bool,
+    /// However many there are.
+    pub(super) all: bool,
+}
+
+impl Shown {
+    /// What the answer to a read shows, as its selection says.
+    pub fn read(of: &ResourceType, selection: &Selection) -> Self {
+        let Some(attribute) = attribute(of) else {
+            return Self::default();
+        };
+        Self {
+            direct: selection.includes(of, attribute),
+            indirect: of.members().is_none() && selection.names(attribute),
+            all: true,
+        }
+    }
+
+    /// What the answer to a write shows: as a read, but many members only if they are asked for by name. Entra and Okta
+    /// never look at them.
+    pub fn written(of: &ResourceType, selection: &Selection) -> Self {
+        let named = attribute(of).is_some_and(|attribute| selection.names(attribute));
+        Self {
+            all: named,
+            ..Self::read(of, selection)
+        }
+    }
+
+    /// Where they are, if any are shown.
+    pub(super) fn range(self, of: &ResourceType, id: &str) -> Option<Range> {
+        self.direct.then(|| side(of).of(id))
+    }
+}
+
+/// The attribute that shows memberships.
+pub(super) fn attribute(of: &ResourceType) -> Option<&'static str> {
+    let attribute = if of.members().is_some() { "members" } else { "groups" };
+    of.attribute(attribute).map(|_| attribute)
+}
+
+/// From which end a type's memberships are looked at.
+pub(super) fn side(of: &ResourceType) -> Side {
+    if of.members().is_some() {
+        Side::Members
+    } else {
+        Side::Groups
+    }
+}
+
+/// Memberships as a document shows them.
+#[derive(Clone, Debug)]
+pub(super) enum Links {
+    /// Of a group.
+    Members(Vec<Member>),
+    /// Of a user: first the direct ones, then as many others.
+    Groups(Vec<String>, Vec<String>),
+}
+
+impl Links {
+    /// What is shown of one resource's memberships.
+    pub(super) fn shown(of: &ResourceType, edges: Edges, shown: Shown) -> Option<Self> {
+        if !shown.direct
+            || (!shown.all && side(of) == Side::Members && (edges.more || edges.edges.len() > SHOWN_MEMBERS))
+        {
+            return None;
+        }
+        Some(Self::of(side(of), edges.edges))
+    }
+
+    pub(super) fn of(side: Side, edges: Vec<Edge>) -> Self {
+        match side {
+            Side::Members => Self::Members(edges.into_iter().map(Edge::into_member).collect()),
+            Side::Groups => Self::Groups(edges.into_iter().map(|edge| edge.group).collect(), Vec::new()),
+        }
+    }
+
+    /// The members, if they are many; with the attribute that shows them.
+    pub(super) fn many_members(&self) -> Option<(&'static str, &[Member])> {
+        match self {
+            Self::Members(members) if members.len() > SHOWN_MEMBERS => Some(("members", members)),
+            _ => None,
+        }
+    }
+
+    /// Adds the attribute to a document; in the place of many members a placeholder.
+    pub(super) fn add_to(&self, document: &mut Map<String, Value>, base_url: &str) {
+        match self {
+            Self::Members(_) if self.many_members().is_some() => {
+                document.insert("members".to_owned(), placeholder());
+            }
+            Self::Members(members) => {
+                let links = members
+                    .iter()
+                    .map(|member| Link::member(member, None).to_value(base_url));
+                set(document, "members", links.collect());
+            }
+            Self::Groups(direct, indirect) => {
+                let direct = direct.iter().map(|id| Link::group(id, true, None));
+                let links = direct.chain(indirect.iter().map(|id| Link::group(id, false, None)));
+                set(document, "groups", links.map(|link| link.to_value(base_url)).collect());
+            }
+        }
+    }
+}
+
+/// Unassigned and empty are the same (RFC 7643 §2.5).
+fn set(document: &mut Map<String, Value>, attribute: &str, values: Vec<Value>) {
+    if !values.is_empty() {
+        document.insert(attribute.to_owned(), Value::Array(values));
+    }
+}
+
+impl Directory {
+    /// The memberships of one resource that are shown.
+    pub(super) async fn links(&self, of: &ResourceType, id: &str, shown: Shown) -> Result<Option<Links>, Error> {
+        let Some(range) = shown.range(of, id) else {
+            return Ok(None);
+        };
+        let limit = if shown.all || side(of) == Side::Groups {
+            usize::MAX
+        } else {
+            SHOWN_MEMBERS
+        };
+        let edges = self.edges(&range, limit).await?;
+        let mut links = Links::shown(of, edges, shown);
+        if let (Some(Links::Groups(direct, indirect)), true) = (&mut links, shown.indirect) {
+            *indirect = self.groups_above(direct).await?;
+        }
+        Ok(links)
+    }
+
+    /// The groups that these are members of, and so on: one round trip a level.
+    async fn groups_above(&self, direct: &[String]) -> Result<Vec<String>, Error> {
+        let mut seen: HashSet<String> = direct.iter().cloned().collect();
+        let mut level: Vec<String> = direct.to_vec();
+        let mut above = Vec::new();
+        for _ in 1..MAX_GROUP_LEVELS {
+            let ranges: Vec<Range> = level.iter().map(|id| Side::Groups.of(id)).collect();
+            let found = in_parallel(ranges.iter().map(|range| self.edges(range, usize::MAX)).collect()).await?;
+            level = found
+                .into_iter()
+                .flat_map(|edges| edges.edges)
+                .map(|edge| edge.group)
+                .filter(|group| seen.insert(group.clone()))
+                .collect();
+            if level.is_empty() {
+                break;
+            }
+            above.extend(level.iter().cloned());
+        }
+        Ok(above)
+    }
+}

@@ -1,0 +1,191 @@
+//! From the edits of a group's members that a client asks for to who joins and who leaves.
+
+use std::collections::HashMap;
+
+use super::{
+    Directory, Error,
+    edges::{Edge, Side, resource_key},
+    memberships::Turn,
+};
+use crate::{
+    rows::{self, EdgeBody},
+    scim::{
+        error::Rule,
+        limits::MAX_MEMBERS,
+        members::{Change, Edits, Kind, Member, Plan},
+    },
+    store::Row,
+};
+
+/// What is known of one who may be, or become, a member of a group.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Neighbour {
+    /// The group has this member.
+    is_member: bool,
+    /// What it is, if it is there at all.
+    kind: Option<Kind>,
+}
+
+/// Those who were read.
+pub(super) type Neighbours = HashMap<String, Neighbour>;
+
+/// The keys that tell what [`read`] makes of them, for each id.
+pub(super) fn keys(group: &str, ids: &[String]) -> Vec<String> {
+    let keys_of = |id: &String| {
+        [
+            rows::member_key(group, id),
+            resource_key(id, Kind::User),
+            resource_key(id, Kind::Group),
+        ]
+    };
+    ids.iter().flat_map(keys_of).collect()
+}
+
+/// Reads the rows that [`keys`] named.
+pub(super) fn read(ids: &[String], found: &[Option<Row>]) -> Result<Neighbours, Error> {
+    let mut neighbours = Neighbours::with_capacity(ids.len());
+    for (id, found) in ids.iter().zip(found.chunks(3)) {
+        if let Some(row) = &found[0] {
+            let _: EdgeBody = rows::body(row)?;
+        }
+        let kind = match (&found[1], &found[2]) {
+            (Some(_), _) => Some(Kind::User),
+            (None, Some(_)) => Some(Kind::Group),
+            (None, None) => None,
+        };
+        let is_member = found[0].is_some();
+        neighbours.insert(id.clone(), Neighbour { is_member, kind });
+    }
+    Ok(neighbours)
+}
+
+impl Directory {
+    /// What the edits change for a group; `neighbours` may know some of those they name already.
+    pub(super) async fn turn(&self, group: &str, edits: &Edits, mut neighbours: Neighbours) -> Result<Turn, Error> {
+        match edits.plan() {
+            Plan::Nothing => Ok(Turn::default()),
+            Plan::Named(change) => {
+                let ids = change.add.iter().map(|member| &member.id).chain(&change.remove);
+                self.meet(group, ids, &mut neighbours).await?;
+                named(group, &change, &neighbours)
+            }
+            Plan::Whole(members) => {
+                let present = self.present(group).await?;
+                self.meet_strangers(group, &members, &present, &mut neighbours).await?;
+                whole(group, &members, &present, &neighbours)
+            }
+            Plan::Matching(members) => {
+                let present = self.present(group).await?;
+                self.meet_strangers(group, &members, &present, &mut neighbours).await?;
+                let present: Vec<Member> = present
+                    .into_iter()
+                    .map(|(id, kind)| Member { id, kind: Some(kind) })
+                    .collect();
+                let kind_of = |id: &str| neighbours.get(id).and_then(|neighbour| neighbour.kind);
+                let change = edits.apply(&present, kind_of)?;
+                if change.remove.len() > MAX_MEMBERS {
+                    return Err(Rule::TooManyMembers
+                        .error()
+                        .with("limit", MAX_MEMBERS.to_string())
+                        .into());
+                }
+                let mut turn = Turn {
+                    guarded: true,
+                    ..Turn::default()
+                };
+                for member in &change.add {
+                    turn.joins.insert(member.id.clone(), kind(group, member, &neighbours)?);
+                }
+                turn.leaves.extend(change.remove);
+                Ok(turn)
+            }
+        }
+    }
+
+    /// All members of a group.
+    async fn present(&self, group: &str) -> Result<HashMap<String, Kind>, Error> {
+        let edges = self.edges(&Side::Members.of(group), usize::MAX).await?.edges;
+        Ok(edges
+            .into_iter()
+            .map(|Edge { member, kind, .. }| (member, kind))
+            .collect())
+    }
+
+    async fn meet_strangers(
+        &self,
+        group: &str,
+        members: &[Member],
+        present: &HashMap<String, Kind>,
+        neighbours: &mut Neighbours,
+    ) -> Result<(), Error> {
+        let strangers = members.iter().map(|member| &member.id);
+        self.meet(group, strangers.filter(|id| !present.contains_key(*id)), neighbours)
+            .await
+    }
+
+    /// Reads those who are not known yet.
+    async fn meet<'i>(
+        &self,
+        group: &str,
+        ids: impl Iterator<Item = &'i String>,
+        neighbours: &mut Neighbours,
+    ) -> Result<(), Error> {
+        let unknown: Vec<String> = ids.filter(|id| !neighbours.contains_key(*id)).cloned().collect();
+        if !unknown.is_empty() {
+            let found = self.rows(&keys(group, &unknown)).await?;
+            neighbours.extend(read(&unknown, &found)?);
+        }
+        Ok(())
+    }
+}
+
+/// Nothing but the named ones need be known: each row asserts its own part when the change is committed.
+fn named(group: &str, change: &Change, neighbours: &Neighbours) -> Result<Turn, Error> {
+    let mut turn = Turn::default();
+    for member in &change.add {
+        let kind = kind(group, member, neighbours)?;
+        let is_member = neighbours[&member.id].is_member;
+        let to = if is_member { &mut turn.stays } else { &mut turn.joins };
+        to.insert(member.id.clone(), kind);
+    }
+    for id in &change.remove {
+        if neighbours.get(id).is_some_and(|neighbour| neighbour.is_member) {
+            turn.leaves.insert(id.clone());
+        } else {
+            // No row says that there is no such row.
+            turn.guarded = true;
+        }
+    }
+    Ok(turn)
+}
+
+fn whole(
+    group: &str,
+    members: &[Member],
+    present: &HashMap<String, Kind>,
+    neighbours: &Neighbours,
+) -> Result<Turn, Error> {
+    let mut turn = Turn {
+        whole: true,
+        guarded: true,
+        ..Turn::default()
+    };
+    for member in members {
+        match present.get(&member.id) {
+            Some(kind) => turn.stays.insert(member.id.clone(), *kind),
+            None => turn.joins.insert(member.id.clone(), kind(group, member, neighbours)?),
+        };
+    }
+    let leaves = present.keys().filter(|id| !turn.stays.contains_key(*id));
+    turn.leaves = leaves.cloned().collect();
+    Ok(turn)
+}
+
+/// What a member is, if it may be one.
+fn kind(group: &str, member: &Member, neighbours: &Neighbours) -> Result<Kind, Error> {
+    if member.id == group {
+        return Err(Rule::OwnMember.at(&member.id).into());
+    }
+    let kind = neighbours.get(&member.id).and_then(|neighbour| neighbour.kind);
+    kind.ok_or_else(|| Rule::UnknownMember.at(&member.id).into())
+}

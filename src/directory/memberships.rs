@@ -1,0 +1,230 @@
+//! What a write does to memberships, as changes of rows.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{
+    edges::Edge,
+    index,
+    journal::{self, Journal},
+    write::Draft,
+};
+use crate::{
+    rows::{self, FORMAT, JournalBody, MembersBody, Operation, Stamp, TraceBody},
+    scim::members::Kind,
+    store::{Change, MAX_CHANGES},
+};
+
+/// Most members that join or leave with one commit; more are decided by one and spread by others.
+pub(super) const MAX_AT_ONCE: usize = 32;
+
+/// What a write does to memberships.
+pub(super) enum Memberships {
+    /// Nothing.
+    Untouched,
+    /// A group is made, or its members change.
+    Turn(Turn),
+    /// The resource goes.
+    Removal(Removal),
+}
+
+/// A change of a group's members.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Who becomes a member.
+    pub(super) joins: BTreeMap<String, Kind>,
+    /// Who is one no more.
+    pub(super) leaves: BTreeSet<String>,
+    /// Who was to become a member and is one.
+    pub(super) stays: BTreeMap<String, Kind>,
+    /// `joins` and `stays` are all members there will be.
+    pub(super) whole: bool,
+    /// It rests on more than a commit can assert row by row: nobody may have changed the group since.
+    pub(super) guarded: bool,
+}
+
+/// What a deleted resource leaves behind.
+#[derive(Debug, Default)]
+pub(super) struct Removal {
+    /// Its own memberships.
+    pub(super) memberships: Vec<Edge>,
+    /// Those of the groups that are deleted themselves.
+    pub(super) gone: HashSet<String>,
+}
+
+/// The changes of membership rows in a commit.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) rows: Vec<Change>,
+    /// The memberships that the event row tells of.
+    pub(super) inline: Option<MembersBody>,
+    /// The memberships that rows behind the event tell of.
+    pub(super) parts: Vec<MembersBody>,
+    /// What is to be spread afterwards.
+    pub(super) journal: Option<Journal>,
+    /// The deleted resource whose memberships are to be ended afterwards.
+    pub(super) left: Option<TraceBody>,
+    /// The commit may only succeed if the resource is as it was read.
+    pub(super) guarded: bool,
+}
+
+impl Memberships {
+    /// `others`: how many changes there are beside these.
+    pub(super) fn changes(&self, draft: &Draft<'_>, operation: &Operation, others: usize) -> Changes {
+        match self {
+            Self::Untouched => Changes::default(),
+            Self::Turn(turn) => turn.changes(draft, operation, others),
+            Self::Removal(removal) => removal.changes(draft, operation, others),
+        }
+    }
+}
+
+impl Turn {
+    /// Whether nobody joins or leaves.
+    pub(super) fn is_empty(&self) -> bool {
+        self.joins.is_empty() && self.leaves.is_empty()
+    }
+
+    fn changes(&self, draft: &Draft<'_>, operation: &Operation, others: usize) -> Changes {
+        let is_new = draft.before.is_none();
+        let gate = if is_new {
+            Change::Insert(journal::gate(draft.id, None))
+        } else {
+            Change::Touch(rows::gate_key(draft.id))
+        };
+        let mut changes = vec![gate];
+        changes.extend(self.joins.iter().flat_map(|(member, kind)| {
+            journal::joins(&Edge {
+                group: draft.id.to_owned(),
+                member: member.clone(),
+                kind: *kind,
+            })
+        }));
+        changes.extend(self.leaves.iter().flat_map(|member| journal::leaves(draft.id, member)));
+        if self.joins.len() + self.leaves.len() > MAX_AT_ONCE || others + changes.len() > MAX_CHANGES {
+            return self.decision(draft, operation, is_new);
+        }
+        // Who stays must be there still when the others join.
+        let asserted = !self.guarded && others + changes.len() + self.stays.len() <= MAX_CHANGES;
+        if asserted {
+            changes.extend(
+                self.stays
+                    .keys()
+                    .map(|id| Change::Touch(rows::member_key(draft.id, id))),
+            );
+        }
+        let body = self.journal(draft.id, operation).parts().swap_remove(0);
+        Changes {
+            rows: changes,
+            inline: (!self.is_empty()).then_some(MembersBody { whole: false, ..body }),
+            guarded: !asserted,
+            ..Changes::default()
+        }
+    }
+
+    fn decision(&self, draft: &Draft<'_>, operation: &Operation, is_new: bool) -> Changes {
+        let mut journal = self.journal(draft.id, operation);
+        if self.whole {
+            journal.whole = true;
+            journal.leaves.clear();
+            journal.joins.extend(self.stays.clone());
+        }
+        let parts = journal.parts();
+        let pointer = JournalBody {
+            format: FORMAT,
+            operation: journal.operation.clone(),
+            group: draft.id.to_owned(),
+            parts: parts.len(),
+        };
+        let mut changes = vec![
+            Change::Insert(journal::gate(draft.id, Some(&journal.operation))),
+            Change::Insert(rows::write(rows::journal_key(&journal.operation), &pointer)),
+        ];
+        if !is_new {
+            changes.push(Change::Delete(rows::gate_key(draft.id), None));
+        }
+        Changes {
+            rows: changes,
+            inline: None,
+            parts,
+            journal: Some(journal),
+            left: None,
+            guarded: true,
+        }
+    }
+
+    fn journal(&self, group: &str, operation: &Operation) -> Journal {
+        Journal {
+            operation: operation.to_string(),
+            group: group.to_owned(),
+            whole: false,
+            joins: self.joins.clone(),
+            leaves: self.leaves.clone(),
+        }
+    }
+}
+
+impl Removal {
+    fn changes(&self, draft: &Draft<'_>, operation: &Operation, others: usize) -> Changes {
+        let is_group = index::kind(draft.of) == "g";
+        let groups = Journal {
+            joins: self
+                .memberships
+                .iter()
+                .map(|edge| (edge.group.clone(), Kind::Group))
+                .collect(),
+            ..Journal::default()
+        };
+        let mut changes = Vec::new();
+        if !self.memberships.is_empty() {
+            changes.extend(
+                groups
+                    .parts()
+                    .iter()
+                    .enumerate()
+                    .map(|(part, body)| Change::Upsert(rows::write(rows::gone_part_key(draft.id, part), body))),
+            );
+        }
+        if is_group {
+            changes.push(Change::Delete(rows::gate_key(draft.id), None));
+        }
+        let edges: Vec<Change> = self
+            .memberships
+            .iter()
+            .flat_map(|edge| self.leaves(edge, operation))
+            .collect();
+        let fits = others + changes.len() + edges.len() < MAX_CHANGES;
+        if fits {
+            changes.extend(edges);
+        }
+        let left = TraceBody {
+            format: FORMAT,
+            id: draft.id.to_owned(),
+            time: operation.time(),
+            resource_type: draft.of.name.clone(),
+        };
+        if is_group || !fits {
+            changes.push(Change::Insert(rows::write(rows::edges_left_key(draft.id), &left)));
+        }
+        Changes {
+            rows: changes,
+            left: (!fits).then_some(left),
+            ..Changes::default()
+        }
+    }
+
+    /// The end of one membership; it is a change of the group too, if there still is one.
+    fn leaves(&self, edge: &Edge, operation: &Operation) -> Vec<Change> {
+        let mut changes = journal::leaves(&edge.group, &edge.member);
+        if !self.gone.contains(&edge.group) {
+            let stamp = Stamp {
+                format: FORMAT,
+                version: operation.to_string(),
+                stamp: operation.stamp,
+                modified: operation.time(),
+            };
+            let key = rows::resource_key("g", &edge.group);
+            changes.push(Change::Stamp(key, rows::encode(&stamp), None));
+        }
+        changes
+    }
+}
