@@ -160,6 +160,9 @@ rules! {
         "{subject} cannot be changed once it has a value: leave it out, or make a new resource."
         "Open Provisioning > Mappings, edit the row whose target attribute the message names, and set Apply this \
          mapping to \"Only during object creation\".";
+    MemberChanged "member-changed" 400 mutability
+        "{subject} of a member cannot be changed: remove the member and add another."
+        PROTOCOL;
     RequiredRemoved "required-removed" 400 mutability
         "{subject} is required and cannot be removed: replace its value instead."
         MAPPING;

@@ -25,8 +25,11 @@ pub(in super::super) fn accept_members(
     let mut known: HashMap<String, usize> = HashMap::new();
     for (index, value) in listed(&attribute.name, value, trace).into_iter().enumerate() {
         let member = accept_member(attribute, value, trace).map_err(|error| {
-            let position = format!("value {}", index + 1);
-            error.within(&place.map_or(position.clone(), |place| format!("{position} of {place}")))
+            let number = index + 1;
+            error.within(&match place {
+                Some(place) => format!("value {number} of {place}"),
+                None => format!("value {number}"),
+            })
         })?;
         if let Some(&earlier) = known.get(&member.id) {
             trace.note(Quirk::DuplicateValue, &attribute.name);

@@ -30,7 +30,7 @@ const ADSCIM_PREFIX: &str = "http://schemas.microsoft.com/2006/11/ResourceManage
 const CORE_PREFIX: &str = "urn:ietf:params:scim:schemas:core:2.0:";
 
 /// A resource's attributes as they are stored: `externalId` and the core ones at the top, an extension's in an object
-/// under its URN. Made by this module only.
+/// under its URN. Never a group's members, which are kept apart. Made by this module only.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attributes(Map<String, Value>);
 

@@ -12,7 +12,6 @@ use super::super::normalize::{Quirk, Trace};
 use super::super::path::Path;
 use super::super::schema::Attribute;
 use super::message::Kind;
-use super::values::is_clearing;
 
 /// The parts of a member that its row has; the address and the name are derived.
 const STORED: [&str; 2] = ["value", "type"];
@@ -30,7 +29,7 @@ impl<'a> Target<'a> {
     /// `mutability` for a path that ends at a part: R-PATCH-10, a member is added or removed, not made another one.
     pub(super) fn new(definition: &'a Attribute, path: &'a Path, number: &str) -> Result<Target<'a>, Error> {
         if path.sub_attribute().is_some() {
-            return Err(Rule::Immutable.at(path.name()));
+            return Err(Rule::MemberChanged.at(path.name()));
         }
         let filter = path.filter();
         let derived = definition
@@ -49,27 +48,20 @@ impl<'a> Target<'a> {
     }
 
     pub(super) fn set(&self, edits: &mut Edits, kind: Kind, value: Value, trace: &mut Trace) -> Result<(), Error> {
-        let Some(filter) = self.filter else {
-            let members = self.accepted(value, trace)?;
-            match kind {
-                Kind::Replace => edits.replace(members),
-                Kind::Add | Kind::Remove => edits.add(members),
-            }
-            return Ok(());
-        };
-        if is_clearing(&value) {
-            if kind == Kind::Replace {
-                remove_chosen(edits, filter, None);
-            }
-            return Ok(());
-        }
-        // The chosen member can become no other one, so this can only say that it is a member.
         let members = self.accepted(value, trace)?;
-        let chosen = ids(filter).unwrap_or_default();
-        if !members.iter().all(|member| chosen.contains(&member.id.as_str())) {
-            return Err(Rule::Immutable.at(format!("{}.value", self.definition.name)));
+        match (self.filter, kind) {
+            (None, Kind::Replace) => edits.replace(members),
+            (None, _) => edits.add(members),
+            (Some(filter), Kind::Replace) if members.is_empty() => remove_chosen(edits, filter, None),
+            (Some(filter), _) => {
+                // The chosen member can become no other one, so this can only say that it is a member.
+                let chosen = ids(filter).unwrap_or_default();
+                if !members.iter().all(|member| chosen.contains(&member.id.as_str())) {
+                    return Err(Rule::MemberChanged.at(format!("{}.value", self.definition.name)));
+                }
+                edits.add(members);
+            }
         }
-        edits.add(members);
         Ok(())
     }
 

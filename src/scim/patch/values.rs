@@ -258,7 +258,7 @@ fn is_primary(value: &Value) -> bool {
 }
 
 /// Whether setting this means to clear (RFC 7643 §2.5; Entra: `""`).
-pub(super) fn is_clearing(value: &Value) -> bool {
+fn is_clearing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

@@ -240,7 +240,7 @@ fn members_are_a_key_of_a_path_less_operation() {
     check(
         op("replace", json!({"members[value eq \"a\"]": ""})),
         "-a",
-        &[Quirk::FilteredKey],
+        &[Quirk::FilteredKey, Quirk::EmptyStringCleared],
     );
     check(
         json!([{"op": "add", "path": format!("{GROUP_URN}:members"), "value": ["a"]}]),
@@ -293,7 +293,8 @@ fn operations_take_effect_in_order() {
 #[test]
 fn a_member_is_made_no_other_one() {
     let chosen = "members[value eq \"a\"]";
-    let immutable = |name: &str| format!("members.{name} cannot be changed once it has a value: {IMMUTABLE_ADVICE}");
+    let changed =
+        |name: &str| format!("members.{name} of a member cannot be changed: remove the member and add another.");
     for (path, name) in [
         (format!("{chosen}.value"), "value"),
         (format!("{chosen}.$ref"), "$ref"),
@@ -302,7 +303,7 @@ fn a_member_is_made_no_other_one() {
     ] {
         for op in ["add", "replace", "remove"] {
             let operations = json!([{"op": op, "path": path, "value": "b"}]);
-            check_refused(operations, Rule::Immutable, &immutable(name));
+            check_refused(operations, Rule::MemberChanged, &changed(name));
         }
     }
     for op in ["add", "replace", "remove"] {
@@ -313,7 +314,7 @@ fn a_member_is_made_no_other_one() {
     }
     for path in [chosen, "members[type eq \"User\"]"] {
         let operations = json!([{"op": "replace", "path": path, "value": {"value": "b"}}]);
-        check_refused(operations, Rule::Immutable, &immutable("value"));
+        check_refused(operations, Rule::MemberChanged, &changed("value"));
     }
     check(
         json!([{"op": "add", "path": chosen, "value": [{"value": "a"}]}]),
@@ -321,9 +322,13 @@ fn a_member_is_made_no_other_one() {
         &[],
     );
     check(json!([{"op": "replace", "path": chosen, "value": null}]), "-a", &[]);
+    check(json!([{"op": "add", "path": chosen, "value": []}]), "", &[]);
+    check_refused(
+        json!([{"op": "replace", "path": chosen, "value": {}}]),
+        Rule::MemberWithoutValue,
+        "members (value 1 of operation 1) names nobody: send the id of a user or a group as value.",
+    );
 }
-
-const IMMUTABLE_ADVICE: &str = "leave it out, or make a new resource.";
 
 #[test]
 fn what_is_no_member_is_refused_with_its_place() {
