@@ -53,11 +53,12 @@ impl Directory {
         id: &str,
         shown: Shown,
         accepted: &Accepted,
+        trace: &mut Trace,
     ) -> Result<Stored, Error> {
         loop {
             let mut memberships = Memberships::Untouched;
             if of.members().is_some() {
-                memberships = Memberships::Turn(self.turn(id, &accepted.members, Neighbours::new()).await?);
+                memberships = Memberships::Turn(self.turn(id, &accepted.members, Neighbours::new(), trace).await?);
             }
             let draft = Draft {
                 of,
@@ -93,7 +94,7 @@ impl Directory {
                 self.finish(operation).await?;
                 continue;
             }
-            let mut turn = self.turn(id, &accepted.members, state.neighbours).await?;
+            let mut turn = self.turn(id, &accepted.members, state.neighbours, &mut notes).await?;
             turn.guarded |= matches!(request.expected, Precondition::Version(_));
             let unchanged = accepted.attributes == state.before.attributes;
             if unchanged && turn.is_empty() {

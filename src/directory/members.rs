@@ -13,6 +13,7 @@ use crate::{
         error::Rule,
         limits::MAX_MEMBERS,
         members::{Change, Edits, Kind, Member, Plan},
+        normalize::{Quirk, Trace},
     },
     store::Row,
 };
@@ -61,18 +62,24 @@ pub(super) fn read(ids: &[String], found: &[Option<Row>]) -> Result<Neighbours, 
 
 impl Directory {
     /// What the edits change for a group; `neighbours` may know some of those they name already.
-    pub(super) async fn turn(&self, group: &str, edits: &Edits, mut neighbours: Neighbours) -> Result<Turn, Error> {
+    pub(super) async fn turn(
+        &self,
+        group: &str,
+        edits: &Edits,
+        mut neighbours: Neighbours,
+        trace: &mut Trace,
+    ) -> Result<Turn, Error> {
         match edits.plan() {
             Plan::Nothing => Ok(Turn::default()),
             Plan::Named(change) => {
                 let ids = change.add.iter().map(|member| &member.id).chain(&change.remove);
                 self.meet(group, ids, &mut neighbours).await?;
-                named(group, &change, &neighbours)
+                named(group, &change, &neighbours, trace)
             }
             Plan::Whole(members) => {
                 let present = self.present(group).await?;
                 self.meet_strangers(group, &members, &present, &mut neighbours).await?;
-                whole(group, &members, &present, &neighbours)
+                whole(group, &members, &present, &neighbours, trace)
             }
             Plan::Matching(members) => {
                 let present = self.present(group).await?;
@@ -94,7 +101,8 @@ impl Directory {
                     ..Turn::default()
                 };
                 for member in &change.add {
-                    turn.joins.insert(member.id.clone(), kind(group, member, &neighbours)?);
+                    turn.joins
+                        .insert(member.id.clone(), kind(group, member, &neighbours, trace)?);
                 }
                 turn.leaves.extend(change.remove);
                 Ok(turn)
@@ -140,10 +148,10 @@ impl Directory {
 }
 
 /// Nothing but the named ones need be known: each row asserts its own part when the change is committed.
-fn named(group: &str, change: &Change, neighbours: &Neighbours) -> Result<Turn, Error> {
+fn named(group: &str, change: &Change, neighbours: &Neighbours, trace: &mut Trace) -> Result<Turn, Error> {
     let mut turn = Turn::default();
     for member in &change.add {
-        let kind = kind(group, member, neighbours)?;
+        let kind = kind(group, member, neighbours, trace)?;
         let is_member = neighbours[&member.id].is_member;
         let to = if is_member { &mut turn.stays } else { &mut turn.joins };
         to.insert(member.id.clone(), kind);
@@ -164,6 +172,7 @@ fn whole(
     members: &[Member],
     present: &HashMap<String, Kind>,
     neighbours: &Neighbours,
+    trace: &mut Trace,
 ) -> Result<Turn, Error> {
     let mut turn = Turn {
         whole: true,
@@ -173,7 +182,9 @@ fn whole(
     for member in members {
         match present.get(&member.id) {
             Some(kind) => turn.stays.insert(member.id.clone(), *kind),
-            None => turn.joins.insert(member.id.clone(), kind(group, member, neighbours)?),
+            None => turn
+                .joins
+                .insert(member.id.clone(), kind(group, member, neighbours, trace)?),
         };
     }
     let leaves = present.keys().filter(|id| !turn.stays.contains_key(*id));
@@ -182,10 +193,14 @@ fn whole(
 }
 
 /// What a member is, if it may be one.
-fn kind(group: &str, member: &Member, neighbours: &Neighbours) -> Result<Kind, Error> {
+fn kind(group: &str, member: &Member, neighbours: &Neighbours, trace: &mut Trace) -> Result<Kind, Error> {
     if member.id == group {
         return Err(Rule::OwnMember.at(&member.id).into());
     }
     let kind = neighbours.get(&member.id).and_then(|neighbour| neighbour.kind);
-    kind.ok_or_else(|| Rule::UnknownMember.at(&member.id).into())
+    let kind = kind.ok_or_else(|| Rule::UnknownMember.at(&member.id))?;
+    if member.kind.is_some_and(|claimed| claimed != kind) {
+        trace.note(Quirk::MemberType, "members.type");
+    }
+    Ok(kind)
 }

@@ -204,7 +204,7 @@ impl Directory {
     ) -> Result<Stored, Error> {
         let accepted = attributes::accept(of, document, trace)?;
         let id = self.ambient.new_id().to_string();
-        self.make(of, &id, shown, &accepted).await
+        self.make(of, &id, shown, &accepted, trace).await
     }
 
     /// The resource with this id (RFC 7644 §3.4.1).

@@ -72,6 +72,8 @@ quirks! {
     BooleanString "boolean-string";
     /// A number came as a string (Entra's mappings have no numbers).
     NumberString "number-string";
+    /// A member's `type` was not what the member is, and was put right; its id decides.
+    MemberType "member-type";
     /// A number or a boolean came where the schema has a string; its text was kept.
     TextFromLiteral "text-from-literal";
     /// An empty string cleared the attribute (Entra's validators, `""` for every optional attribute).
