@@ -19,6 +19,7 @@
 //! | `pend~done~<operation>` | such a change was spread a moment ago |
 //! | `pend~gone~<id>` | a deleted resource whose edges still stand |
 //! | `gone~<id>` | a deleted resource, kept for its retention time |
+//! | `gone~<id>~<part>`, `gone~<id>~members~<part>` | the groups it was in, and the members it had |
 //!
 //! The control partition holds tenants (`tenant~<name>`), where to find one by its id (`id~<tenant>`), credentials by
 //! the hash of their secret (`token~<sha256>`), a tenant's credentials (`of~<tenant>~<credential>`), when a tenant was
@@ -132,6 +133,11 @@ pub fn event_part_key(operation: &str, part: usize) -> String {
 /// The key of a part of a tombstone that does not fit into one row.
 pub fn gone_part_key(id: &str, part: usize) -> String {
     format!("gone~{}~{part:03}", id_part(id))
+}
+
+/// The key of a part of the list of members that a deleted group had.
+pub fn gone_members_key(id: &str, part: usize) -> String {
+    format!("gone~{}~members~{part:03}", id_part(id))
 }
 
 /// The bounds of a scan over all keys that begin with `prefix`, which ends in `~`.

@@ -22,6 +22,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 const SPREAD_TIME: Duration = Duration::from_mins(2);
 /// How long it is remembered that something was spread: longer than any request takes that may have seen half of it.
 const REMEMBERED: time::Duration = time::Duration::minutes(1);
+/// Deleted groups whose edges stand, so that they are restored at once: every reader fetches a row for each of them.
+const MAX_GONE_GROUPS: usize = 100;
 /// A decision this old is not being spread by the request that made it, or that request is slow.
 const LEFT_BEHIND: time::Duration = time::Duration::seconds(20);
 
@@ -76,10 +78,50 @@ impl Directory {
         let keys: Vec<String> = old.map(|spread| rows::spread_key(&spread.id)).collect();
         done += keys.len();
         self.forget(&keys).await?;
-        for gone in pending.gone.values().filter(|gone| gone.time + REMEMBERED <= now) {
+        let mut gone: Vec<&TraceBody> = pending
+            .gone
+            .values()
+            .filter(|gone| gone.time + REMEMBERED <= now)
+            .collect();
+        gone.sort_by_key(|gone| gone.time);
+        let groups = gone.iter().filter(|gone| gone.resource_type == "Group").count();
+        let mut too_many = groups.saturating_sub(MAX_GONE_GROUPS);
+        for gone in gone {
             done += self.end_memberships(gone).await?;
+            if gone.resource_type == "Group" && too_many > 0 {
+                too_many -= 1;
+                done += self.lay_down_members(gone).await?;
+            }
         }
         Ok(done)
+    }
+
+    /// Puts the members of a deleted group down beside its tombstone, and removes their edges.
+    async fn lay_down_members(&self, gone: &TraceBody) -> Result<usize, Error> {
+        let edges = self.standing(&Side::Members.of(&gone.id)).await?;
+        if edges.is_empty() {
+            // Whoever began before the last edge went is done by now: that was a round ago.
+            self.forget(&[rows::edges_left_key(&gone.id)]).await?;
+            return Ok(1);
+        }
+        // The first part is written last: with it the list is complete, and edges may have gone since.
+        let first = rows::gone_members_key(&gone.id, 0);
+        if self.rows(&[first]).await?.pop().flatten().is_none() {
+            let members = Journal {
+                joins: edges.iter().map(|edge| (edge.member.clone(), edge.kind)).collect(),
+                ..Journal::default()
+            };
+            for (part, body) in members.parts().iter().enumerate().rev() {
+                let part = rows::write(rows::gone_members_key(&gone.id, part), body);
+                self.while_gone(gone, vec![Change::Upsert(part)]).await?;
+            }
+        }
+        let ends = edges.chunks((MAX_CHANGES - 1) / 2).map(|chunk| {
+            let edges = chunk.iter().flat_map(|edge| journal::leaves(&edge.group, &edge.member));
+            self.while_gone(gone, edges.collect())
+        });
+        in_parallel(ends.collect()).await?;
+        Ok(edges.len())
     }
 
     /// Removes the memberships of a deleted resource. Those of a deleted group's members stay for its restore, hidden by
@@ -106,16 +148,21 @@ impl Directory {
         };
         let groups: Vec<String> = edges.iter().map(|edge| rows::resource_key("g", &edge.group)).collect();
         let there = self.rows(&groups).await?;
-        // Late requests of an earlier try must find nothing to do.
-        let mut changes = vec![Change::Touch(rows::edges_left_key(&gone.id))];
+        let mut changes = Vec::new();
         for ((edge, key), group) in edges.iter().zip(groups).zip(there) {
             changes.extend(journal::leaves(&edge.group, &edge.member));
             if group.is_some() {
                 changes.push(Change::Stamp(key, rows::encode(&stamp), None));
             }
         }
+        self.while_gone(gone, changes).await
+    }
+
+    /// Commits as long as the resource is deleted: what an earlier try sent, and lands late, must find nothing to do.
+    async fn while_gone(&self, gone: &TraceBody, mut changes: Vec<Change>) -> Result<(), Error> {
+        changes.push(Change::Touch(rows::edges_left_key(&gone.id)));
         match self.store.commit(&self.access.tenant.id, &changes).await {
-            // Somebody else is at it, or was: the next pass looks again.
+            // Somebody else is at it, or was: the next round looks again.
             Ok(()) | Err(store::Error::Missing(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
