@@ -21,6 +21,7 @@ use crate::{
         patch,
         resource::{self, Envelope},
         schema::ResourceType,
+        write::Write,
     },
     store::{self, ETag, Row, Store},
     tenants::Access,
@@ -194,6 +195,30 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// Performs one write: the resource as it is then, with the memberships that are `shown`; none after a removal. What
+    /// `expected` says does not apply to what is not there yet.
+    pub async fn perform(
+        &self,
+        of: &ResourceType,
+        write: Write,
+        expected: &Precondition,
+        shown: Shown,
+        trace: &mut Trace,
+    ) -> Result<Option<Stored>, Error> {
+        match write {
+            Write::Create { document } => self.create(of, shown, document, trace).await.map(Some),
+            Write::Replace { id, document } => {
+                let replaced = self.replace(of, &id, expected, shown, &document, trace).await;
+                replaced.map(Some)
+            }
+            Write::Patch { id, message } => {
+                let patched = self.patch(of, &id, expected, shown, &message, trace).await;
+                patched.map(Some)
+            }
+            Write::Delete { id } => self.delete(of, &id, expected).await.map(|()| None),
+        }
+    }
+
     /// Makes a resource (RFC 7644 §3.3).
     pub async fn create(
         &self,

@@ -13,6 +13,7 @@ use actix_web::{
     },
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{call::Failure, console::RefusedBy, reference::Reference};
 use crate::{
@@ -128,14 +129,19 @@ impl Answer {
 /// The response to a request that failed.
 pub(super) fn failed(app: &App, request: &HttpRequest, failure: &Failure) -> HttpResponse {
     let reference = Reference::of(request);
+    let (error, retry_after) = refused(failure, reference);
+    let mut response = refusal(app, &error, reference, retry_after);
+    if let Failure::Method(_, allowed) = failure {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    response
+}
+
+/// What the client is told of a failure, and how long the store asks to be left alone.
+fn refused(failure: &Failure, reference: Option<Reference>) -> (Refused, Option<Duration>) {
     match failure {
-        Failure::Refused(error) | Failure::Directory(directory::Error::Refused(error)) => {
-            refusal(app, error, reference, None)
-        }
-        Failure::Method(error, allowed) => {
-            let mut response = refusal(app, error, reference, None);
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            response
+        Failure::Refused(error) | Failure::Method(error, _) | Failure::Directory(directory::Error::Refused(error)) => {
+            (error.clone(), None)
         }
         Failure::Directory(error) => {
             tracing::error!(%error, reference = reference.map(tracing::field::display), "a request failed");
@@ -145,7 +151,7 @@ pub(super) fn failed(app: &App, request: &HttpRequest, failure: &Failure) -> Htt
                 }
                 _ => Rule::StorageUnavailable,
             };
-            refusal(app, &rule.error(), reference, error.retry_after())
+            (rule.error(), error.retry_after())
         }
     }
 }
@@ -166,31 +172,37 @@ fn refusal(app: &App, error: &Refused, reference: Option<Reference>, retry_after
         response.insert_header((ACCEPT_ENCODING, "identity"));
     }
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-        let seconds = retry_after.unwrap_or(RETRY_AFTER_DEFAULT).as_secs().max(1);
-        response.insert_header((RETRY_AFTER, seconds.to_string()));
+        response.insert_header((RETRY_AFTER, seconds(retry_after)));
     }
-    if status.is_server_error() {
+    response.extensions_mut().insert(RefusedBy(error.rule().entry().name));
+    response.body(error_body(app, error, reference).to_string())
+}
+
+/// The error message (RFC 7644 §3.12) with what the client needs to have its request found.
+fn error_body(app: &App, error: &Refused, reference: Option<Reference>) -> Value {
+    let is_ours = error.status() >= 500;
+    if is_ours {
         let rule = error.rule().entry().name;
         tracing::warn!(
             rule,
             reference = reference.map(tracing::field::display),
             "answered {}",
-            status.as_u16()
+            error.status()
         );
     }
-    let wants_support = status == StatusCode::UNAUTHORIZED || status.is_server_error();
+    let wants_support = is_ours || error.status() == StatusCode::UNAUTHORIZED.as_u16();
     let support = app.settings.support.as_deref().filter(|_| wants_support);
     let suffix = [
         support.map(|support| format!("Support: {support}.")),
         reference.map(|one| one.to_string()),
     ];
     let suffix = suffix.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    response.extensions_mut().insert(RefusedBy(error.rule().entry().name));
-    response.body(
-        error
-            .body(Some(&suffix).filter(|suffix| !suffix.is_empty()).map(String::as_str))
-            .to_string(),
-    )
+    error.body(Some(suffix.as_str()).filter(|suffix| !suffix.is_empty()))
+}
+
+/// The value of `Retry-After`.
+fn seconds(retry_after: Option<Duration>) -> String {
+    retry_after.unwrap_or(RETRY_AFTER_DEFAULT).as_secs().max(1).to_string()
 }
 
 /// RFC 6750 §3: at least one parameter, and no error where no credential was shown.

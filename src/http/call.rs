@@ -126,21 +126,29 @@ impl Call<'_> {
         Ok(format!("{scheme}://{host}"))
     }
 
-    /// The entity tags of a condition (RFC 9110 §13.1); compared weakly, as ours are all weak. What cannot be read is no
-    /// tag of ours, but a condition all the same.
+    /// What a header with entity tags asks for.
     fn versions(&self, name: header::HeaderName) -> Precondition {
-        let mut lines = self.request.headers().get_all(name).peekable();
-        if lines.peek().is_none() {
-            return Precondition::None;
-        }
-        let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap_or("")).collect();
-        let tags: Vec<&str> = lines.iter().flat_map(|line| line.split(',')).map(str::trim).collect();
-        if tags.contains(&"*") {
-            return Precondition::Exists;
-        }
-        let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').to_owned();
-        Precondition::Version(tags.into_iter().map(opaque).collect())
+        let lines = self.request.headers().get_all(name);
+        condition(lines.map(|line| line.to_str().unwrap_or("")))
     }
+}
+
+/// The entity tags of a condition (RFC 9110 §13.1), in any number of lines; compared weakly, as ours are all weak. What cannot be
+/// read is no tag of ours, but a condition all the same.
+fn condition<'l>(lines: impl IntoIterator<Item = &'l str>) -> Precondition {
+    let tags: Vec<&str> = lines
+        .into_iter()
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect();
+    if tags.is_empty() {
+        return Precondition::None;
+    }
+    if tags.contains(&"*") {
+        return Precondition::Exists;
+    }
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').to_owned();
+    Precondition::Version(tags.into_iter().map(opaque).collect())
 }
 
 impl Visit {

@@ -6,7 +6,10 @@
 use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{app::App, scim::error::Rule};
+use crate::{
+    app::App,
+    scim::{error::Rule, write::Write},
+};
 
 mod address;
 mod answer;
@@ -90,11 +93,20 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         (E::Schemas, "GET" | "HEAD") => discovery::schemas(&visit),
         (E::Schema(urn), "GET" | "HEAD") => discovery::schema(&visit, &urn),
         (E::Resources(of), "GET" | "HEAD") => resources::query(&mut visit, &of).await,
-        (E::Resources(of), "POST") => resources::create(visit, &of, body).await,
+        (E::Resources(of), "POST") => {
+            let document = body.object().await?;
+            resources::write(visit, &of, Write::Create { document }).await
+        }
         (E::Resource(of, id), "GET" | "HEAD") => resources::read(&visit, &of, &id).await,
-        (E::Resource(of, id), "PUT") => resources::replace(visit, &of, id, body).await,
-        (E::Resource(of, id), "PATCH") => resources::patch(visit, &of, id, body).await,
-        (E::Resource(of, id), "DELETE") => resources::delete(visit, &of, id).await,
+        (E::Resource(of, id), "PUT") => {
+            let document = body.object().await?;
+            resources::write(visit, &of, Write::Replace { id, document }).await
+        }
+        (E::Resource(of, id), "PATCH") => {
+            let message = body.object().await?;
+            resources::write(visit, &of, Write::Patch { id, message }).await
+        }
+        (E::Resource(of, id), "DELETE") => resources::write(visit, &of, Write::Delete { id }).await,
         (E::Unknown, _) => Err(Rule::UnknownEndpoint.error().into()),
         (_, "OPTIONS") => Ok(Answer::options(allowed)),
         (_, method) => Err(Failure::method(method, allowed)),

@@ -1,8 +1,7 @@
-//! The seven verbs, the same for every resource type: from HTTP's words to the directory's and back.
+//! The verbs, the same for every resource type: from HTTP's words to the directory's and back.
 
 use super::{
     answer::Answer,
-    body::Body,
     call::{Failure, Visit},
 };
 use crate::{
@@ -11,7 +10,9 @@ use crate::{
         list::{ListQuery, list_response},
         members::{Link, LongDocument},
         projection::{Selection, project},
+        resource,
         schema::ResourceType,
+        write::Write,
     },
 };
 
@@ -60,26 +61,16 @@ pub(super) async fn query(visit: &mut Visit, endpoint: &str) -> Result<Answer, F
     Ok(Answer::ok(list_response(found.total, query.start_index, page)).normalized(&visit.trace))
 }
 
-/// POST (RFC 7644 §3.3).
-pub(super) async fn create(mut visit: Visit, endpoint: &str, body: Body<'_>) -> Result<Answer, Failure> {
+/// POST, PUT, PATCH and DELETE (RFC 7644 §3.3, §3.5, §3.6). A PATCH is always answered 200 with the resource, which every
+/// client takes.
+pub(super) async fn write(mut visit: Visit, endpoint: &str, write: Write) -> Result<Answer, Failure> {
     let of = visit.resource_type(endpoint)?;
-    let selection = visit.selection(&of)?;
-    let document = body.object().await?;
+    let selection = match write {
+        Write::Delete { .. } => Selection::default(),
+        _ => visit.selection(&of)?,
+    };
     to_its_end(async move {
-        let shown = Shown::written(&of, &selection);
-        let stored = visit.directory.create(&of, shown, document, &mut visit.trace).await?;
-        let location = format!("{}{}/{}", visit.base_url, of.endpoint, stored.envelope.id);
-        Ok(show(&visit, &of, &stored, &selection).created(location))
-    })
-    .await
-}
-
-/// PUT (RFC 7644 §3.5.1).
-pub(super) async fn replace(mut visit: Visit, endpoint: &str, id: String, body: Body<'_>) -> Result<Answer, Failure> {
-    let of = visit.resource_type(endpoint)?;
-    let selection = visit.selection(&of)?;
-    let document = body.object().await?;
-    to_its_end(async move {
+        let creates = matches!(write, Write::Create { .. });
         let shown = Shown::written(&of, &selection);
         let Visit {
             directory,
@@ -87,37 +78,15 @@ pub(super) async fn replace(mut visit: Visit, endpoint: &str, id: String, body: 
             trace,
             ..
         } = &mut visit;
-        let stored = directory.replace(&of, &id, if_match, shown, &document, trace).await?;
-        Ok(show(&visit, &of, &stored, &selection))
-    })
-    .await
-}
-
-/// PATCH (RFC 7644 §3.5.2): always 200 with the resource, which every client takes.
-pub(super) async fn patch(mut visit: Visit, endpoint: &str, id: String, body: Body<'_>) -> Result<Answer, Failure> {
-    let of = visit.resource_type(endpoint)?;
-    let selection = visit.selection(&of)?;
-    let message = body.object().await?;
-    to_its_end(async move {
-        let shown = Shown::written(&of, &selection);
-        let Visit {
-            directory,
-            if_match,
-            trace,
-            ..
-        } = &mut visit;
-        let stored = directory.patch(&of, &id, if_match, shown, &message, trace).await?;
-        Ok(show(&visit, &of, &stored, &selection))
-    })
-    .await
-}
-
-/// DELETE (RFC 7644 §3.6).
-pub(super) async fn delete(visit: Visit, endpoint: &str, id: String) -> Result<Answer, Failure> {
-    let of = visit.resource_type(endpoint)?;
-    to_its_end(async move {
-        visit.directory.delete(&of, &id, &visit.if_match).await?;
-        Ok(Answer::done())
+        let Some(stored) = directory.perform(&of, write, if_match, shown, trace).await? else {
+            return Ok(Answer::done());
+        };
+        let answer = show(&visit, &of, &stored, &selection);
+        if creates {
+            let location = resource::location(&visit.base_url, &of.endpoint, &stored.envelope.id);
+            return Ok(answer.created(location));
+        }
+        Ok(answer)
     })
     .await
 }
@@ -137,12 +106,12 @@ fn show(visit: &Visit, of: &ResourceType, stored: &Stored, selection: &Selection
 
 /// Runs a write in a task of its own: it goes on to its end when the client goes away or the deadline passes. The
 /// Functions host drops the connection when its client does, and actix drops the handler with it.
-async fn to_its_end<F>(write: F) -> Result<Answer, Failure>
+async fn to_its_end<F>(write: F) -> F::Output
 where
-    F: Future<Output = Result<Answer, Failure>> + Send + 'static,
+    F: Future<Output: Send> + Send + 'static,
 {
     match tokio::spawn(write).await {
-        Ok(answer) => answer,
+        Ok(output) => output,
         Err(error) => match error.try_into_panic() {
             // The edge makes a complete answer of it.
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -1,10 +1,11 @@
 //! Reading the PATCH message.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::error::{Error, Rule};
 use super::super::limits::MAX_PATCH_OPERATIONS;
-use super::super::normalize::{Quirk, Trace};
+use super::super::message::{members, names};
+use super::super::normalize::Trace;
 use super::PATCH_OP_URN;
 
 /// One operation, as it came.
@@ -31,7 +32,7 @@ pub(super) fn read(body: Value, trace: &mut Trace) -> Result<Vec<Operation>, Err
         return Err(Rule::BodyNotObject.error());
     };
     let [schemas, operations] = members(body, ["schemas", "Operations"], "", trace)?;
-    if !names_patch_op(schemas.as_ref()) {
+    if !names(schemas.as_ref(), PATCH_OP_URN) {
         return Err(Rule::NotPatchOp.error());
     }
     let Some(Value::Array(operations)) = operations else {
@@ -50,15 +51,6 @@ pub(super) fn read(body: Value, trace: &mut Trace) -> Result<Vec<Operation>, Err
         .enumerate()
         .map(|(index, operation)| read_one(index + 1, operation, trace))
         .collect()
-}
-
-fn names_patch_op(schemas: Option<&Value>) -> bool {
-    let is_urn = |value: &Value| value.as_str().is_some_and(|urn| urn.eq_ignore_ascii_case(PATCH_OP_URN));
-    match schemas {
-        Some(Value::Array(urns)) => urns.iter().any(is_urn),
-        Some(urn) => is_urn(urn),
-        None => false,
-    }
 }
 
 fn read_one(number: usize, operation: Value, trace: &mut Trace) -> Result<Operation, Error> {
@@ -86,22 +78,4 @@ fn read_one(number: usize, operation: Value, trace: &mut Trace) -> Result<Operat
         path,
         value,
     })
-}
-
-/// Takes the members `names` out of an object, whatever their case (Entra writes `Operations`, others `operations`).
-fn members<const N: usize>(
-    object: Map<String, Value>,
-    names: [&str; N],
-    place: &str,
-    trace: &mut Trace,
-) -> Result<[Option<Value>; N], Error> {
-    let mut found = [const { None }; N];
-    for (key, value) in object {
-        match names.iter().position(|name| name.eq_ignore_ascii_case(&key)) {
-            None => trace.note(Quirk::UnknownAttribute, format!("{place}{key}")),
-            Some(index) if found[index].is_none() => found[index] = Some(value),
-            Some(_) => return Err(Rule::AttributeTwice.at(format!("{place}{key}"))),
-        }
-    }
-    Ok(found)
 }
