@@ -112,6 +112,10 @@ pub(super) enum Endpoint {
     Resources(String),
     /// One of them.
     Resource(String, String),
+    /// Many writes in one request.
+    Bulk,
+    /// Whoever the credential stands for.
+    Me,
     /// Anything else.
     Unknown,
 }
@@ -190,6 +194,8 @@ impl Endpoint {
                 ["ResourceTypes", name] => Self::ResourceType((*name).to_owned()),
                 ["Schemas"] => Self::Schemas,
                 ["Schemas", urn] => Self::Schema((*urn).to_owned()),
+                ["Bulk"] => Self::Bulk,
+                ["Me"] => Self::Me,
                 ["Users" | "Groups", ".search"] => Self::Unknown,
                 ["Users" | "Groups", twice, ..] if is_endpoint(twice) => {
                     return Err(Rule::TenantUrlHasResource.at(format!("/{}", segments[0])));
@@ -261,12 +267,8 @@ mod tests {
         check("/scim/acme/v2/Users", "/scim/acme/v2", Some("acme"), users());
         check("/scim/ACME/Users/1", "/scim/ACME", Some("ACME"), user("1"));
         check("/scim/acme/Users/a%40b%2Bc", "/scim/acme", Some("acme"), user("a@b+c"));
-        check(
-            "/scim/acme/Me",
-            "/scim/acme",
-            Some("acme"),
-            Endpoint::Resources("Me".to_owned()),
-        );
+        check("/scim/acme/Me", "/scim/acme", Some("acme"), Endpoint::Me);
+        check("/scim/acme/v2/Bulk/", "/scim/acme/v2", Some("acme"), Endpoint::Bulk);
         check("/scim/acme/Users/1/2", "/scim/acme", Some("acme"), Endpoint::Unknown);
         let urn = "urn:ietf:params:scim:schemas:core:2.0:User";
         check(

@@ -103,6 +103,12 @@ impl Answer {
         }
     }
 
+    /// When to come back with what could not be done now.
+    #[must_use]
+    pub(super) fn retry_after(self, asked: Option<Duration>) -> Self {
+        self.with(RETRY_AFTER, seconds(asked))
+    }
+
     fn with(mut self, name: HeaderName, value: String) -> Self {
         self.headers.push((name, value));
         self
@@ -138,7 +144,7 @@ pub(super) fn failed(app: &App, request: &HttpRequest, failure: &Failure) -> Htt
 }
 
 /// What the client is told of a failure, and how long the store asks to be left alone.
-fn refused(failure: &Failure, reference: Option<Reference>) -> (Refused, Option<Duration>) {
+pub(super) fn refused(failure: &Failure, reference: Option<Reference>) -> (Refused, Option<Duration>) {
     match failure {
         Failure::Refused(error) | Failure::Method(error, _) | Failure::Directory(directory::Error::Refused(error)) => {
             (error.clone(), None)
@@ -179,8 +185,9 @@ fn refusal(app: &App, error: &Refused, reference: Option<Reference>, retry_after
 }
 
 /// The error message (RFC 7644 §3.12) with what the client needs to have its request found.
-fn error_body(app: &App, error: &Refused, reference: Option<Reference>) -> Value {
-    let is_ours = error.status() >= 500;
+pub(super) fn error_body(app: &App, error: &Refused, reference: Option<Reference>) -> Value {
+    // 501 is what this service does not do, not what failed.
+    let is_ours = error.status() >= 500 && error.status() != StatusCode::NOT_IMPLEMENTED.as_u16();
     if is_ours {
         let rule = error.rule().entry().name;
         tracing::warn!(

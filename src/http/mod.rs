@@ -1,7 +1,7 @@
 //! HTTP: the only importer of actix-web.
 //!
 //! Reading order: this file (every route on one screen), `address` (what a URL means), `call` (one request), `auth`,
-//! `resources` and `discovery` (the endpoints), `answer` (what goes out), `edge` (what every answer keeps to).
+//! `resources`, `bulk` and `discovery` (the endpoints), `answer` (what goes out), `edge` (what every answer keeps to).
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +15,7 @@ mod address;
 mod answer;
 mod auth;
 mod body;
+mod bulk;
 mod call;
 mod console;
 mod discovery;
@@ -107,6 +108,8 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
             resources::write(visit, &of, Write::Patch { id, message }).await
         }
         (E::Resource(of, id), "DELETE") => resources::write(visit, &of, Write::Delete { id }).await,
+        (E::Bulk, "POST") => bulk::perform(visit, body).await,
+        (E::Me, _) => Err(Rule::NoMe.error().into()),
         (E::Unknown, _) => Err(Rule::UnknownEndpoint.error().into()),
         (_, "OPTIONS") => Ok(Answer::options(allowed)),
         (_, method) => Err(Failure::method(method, allowed)),
@@ -118,6 +121,7 @@ fn allowed(endpoint: &Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Resources(_) => "GET, HEAD, OPTIONS, POST",
         Endpoint::Resource(..) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+        Endpoint::Bulk => "OPTIONS, POST",
         _ => "GET, HEAD, OPTIONS",
     }
 }

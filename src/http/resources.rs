@@ -106,7 +106,7 @@ fn show(visit: &Visit, of: &ResourceType, stored: &Stored, selection: &Selection
 
 /// Runs a write in a task of its own: it goes on to its end when the client goes away or the deadline passes. The
 /// Functions host drops the connection when its client does, and actix drops the handler with it.
-async fn to_its_end<F>(write: F) -> F::Output
+pub(super) async fn to_its_end<F>(write: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,
 {

@@ -26,17 +26,17 @@ struct Line {
     settings: Settings,
 }
 
-struct World {
-    store: Arc<FaultStore>,
-    client: reqwest::Client,
-    url: String,
-    token: String,
+pub(super) struct World {
+    pub(super) store: Arc<FaultStore>,
+    pub(super) client: reqwest::Client,
+    pub(super) url: String,
+    pub(super) token: String,
     partition: String,
 }
 
 impl World {
     /// A service in this process, on a port of its own, with a tenant.
-    async fn start(settings: &[&str]) -> Self {
+    pub(super) async fn start(settings: &[&str]) -> Self {
         let line = [&["scimgate", "--store", "memory:"], settings].concat();
         let app = App::new(Line::parse_from(line).settings, Arc::new(System));
         let store = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
@@ -71,7 +71,7 @@ impl World {
         world
     }
 
-    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub(super) async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let mut request = self
             .client
             .request(method.parse().unwrap(), format!("{}{path}", self.url));
@@ -99,7 +99,7 @@ impl World {
     }
 
     /// How many events of a kind there are.
-    async fn events(&self, kind: &str) -> usize {
+    pub(super) async fn events(&self, kind: &str) -> usize {
         let (from, until) = rows::range("o~");
         let page = self.store.scan(&self.partition, &from, &until, 1_000).await.unwrap();
         page.rows
@@ -120,13 +120,13 @@ impl World {
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    retry_after: bool,
-    body: Value,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: bool,
+    pub(super) body: Value,
 }
 
-fn user(name: &str) -> Value {
+pub(super) fn user(name: &str) -> Value {
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
         "userName": name,
@@ -144,7 +144,7 @@ const MUTATIONS: [(&str, &str, u16); 4] = [
 ];
 
 /// Every way in which one call can go wrong, and whether the change may have taken place after all.
-const FAULTS: [Fault; 8] = [
+pub(super) const FAULTS: [Fault; 8] = [
     Fault::Unavailable,
     Fault::Busy(None),
     Fault::FailAfter,

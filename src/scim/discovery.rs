@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::limits::MAX_PAGE;
+use super::limits::{MAX_BULK_BYTES, MAX_BULK_OPERATIONS, MAX_PAGE};
 use super::list::list_response;
 use super::schema::{Catalog, ResourceType, Schema};
 
@@ -16,7 +16,7 @@ pub fn service_provider_config(base_url: &str) -> Value {
     json!({
         "schemas": [CONFIG_URN],
         "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": MAX_BULK_BYTES },
         "filter": { "supported": true, "maxResults": MAX_PAGE },
         "changePassword": { "supported": false },
         "sort": { "supported": false },
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(config["filter"], json!({ "supported": true, "maxResults": 1000 }));
         assert_eq!(
             config["bulk"],
-            json!({ "supported": false, "maxOperations": 0, "maxPayloadSize": 0 })
+            json!({ "supported": true, "maxOperations": 100, "maxPayloadSize": 1_048_576 })
         );
         assert_eq!(config["authenticationSchemes"][0]["type"], "oauthbearertoken");
         assert_eq!(

@@ -12,6 +12,12 @@ pub const MAX_PATCH_OPERATIONS: usize = 1_000;
 /// Bytes of a JSON request body.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+/// Operations in one bulk request; advertised as `bulk.maxOperations`.
+pub const MAX_BULK_OPERATIONS: usize = 100;
+
+/// Bytes of a bulk request: those of any other; advertised as `bulk.maxPayloadSize`.
+pub const MAX_BULK_BYTES: usize = MAX_BODY_BYTES;
+
 /// Bytes of one string value, in UTF-8: room for a photo's URL or a certificate, not for the photo.
 pub const MAX_STRING_BYTES: usize = 32 * 1024;
 

@@ -36,6 +36,14 @@ impl Trace {
         }
     }
 
+    /// Takes over what another trace notes.
+    pub fn absorb(&mut self, other: &Trace) {
+        for note in &other.notes {
+            self.note(note.quirk, &note.path);
+        }
+        self.dropped += other.dropped;
+    }
+
     /// The notes, in the order they were made, at most [`Self::MAX_NOTES`].
     pub fn notes(&self) -> &[Note] {
         &self.notes

@@ -127,7 +127,7 @@ rules! {
         "The body is no PATCH message: it needs schemas with urn:ietf:params:scim:api:messages:2.0:PatchOp."
         PROTOCOL;
     NoOperations "no-operations" 400 invalidSyntax
-        "The PATCH message has no Operations: send an array with at least one."
+        "The message has no Operations: send an array with at least one."
         PROTOCOL;
     OperationSyntax "operation-syntax" 400 invalidSyntax
         "Operation {subject} of the PATCH message cannot be read: expected {expected}."
@@ -136,7 +136,7 @@ rules! {
         "Operation {subject} of the PATCH message has an op that is none of add, remove and replace."
         PROTOCOL;
     TooManyOperations "too-many-operations" 413 -
-        "The PATCH message has more than {limit} operations: send them in several requests."
+        "The message has more than {limit} Operations: send them in several requests."
         PROTOCOL;
     PatchTooCostly "patch-too-costly" 413 -
         "The PATCH message has too many operations for the many values of this resource: send them in several requests."
@@ -166,6 +166,27 @@ rules! {
     RequiredRemoved "required-removed" 400 mutability
         "{subject} is required and cannot be removed: replace its value instead."
         MAPPING;
+
+    // Bulk
+    NotBulkRequest "not-bulk-request" 400 invalidSyntax
+        "The body is no bulk request: it needs schemas with urn:ietf:params:scim:api:messages:2.0:BulkRequest."
+        PROTOCOL;
+    BulkOperation "bulk-operation" 400 invalidSyntax
+        "Operation {subject} of the bulk request cannot be read: expected {expected}."
+        PROTOCOL;
+    BulkIdTwice "bulk-id-twice" 400 invalidValue
+        "The bulkId {subject} is given to two operations: give each one of its own."
+        PROTOCOL;
+    BulkIdUnknown "bulk-id-unknown" 400 invalidValue
+        "The operation refers to the bulkId {subject}, which no POST of this bulk request has."
+        PROTOCOL;
+    BulkReferenceFailed "bulk-reference-failed" 409 -
+        "The operation refers to the bulkId {subject}, whose own operation failed: correct that one, and send both again."
+        PROTOCOL;
+    BulkReferenceMissing "bulk-reference-missing" 409 -
+        "The resource was created without its reference to the bulkId {subject}, whose own operation failed or was not \
+         reached: correct that one, and add the reference with a PATCH."
+        PROTOCOL;
 
     // Values
     RequiredMissing "required-missing" 400 invalidValue
@@ -244,9 +265,12 @@ rules! {
         "Entra finds or creates the user again by itself in the next cycle. To do it now, use Provision on demand; if \
          it persists, choose Restart provisioning.";
     UnknownEndpoint "unknown-endpoint" 404 -
-        "There is no such endpoint: behind the Tenant URL come /Users, /Groups, /Schemas, /ResourceTypes or \
+        "There is no such endpoint: behind the Tenant URL come /Users, /Groups, /Bulk, /Schemas, /ResourceTypes or \
          /ServiceProviderConfig."
         URL;
+    NoMe "no-me" 501 -
+        "There is no /Me: the credential stands for a client, not for a person. Use /Users."
+        PROTOCOL;
     NoTenantInPath "no-tenant-in-path" 404 -
         "The address names no tenant: a Tenant URL looks like {expected}."
         URL;
@@ -306,7 +330,8 @@ rules! {
         "The body did not arrive within {limit} seconds."
         RETRY;
     PreconditionFailed "precondition-failed" 412 -
-        "The resource has changed since the version named in If-Match: read it again and repeat the change."
+        "The resource has changed since the version named in If-Match (in a bulk operation: version): read it again and \
+         repeat the change."
         PROTOCOL;
 
     // Load and failures

@@ -289,7 +289,7 @@ fn status_headers(answer: &Answer, check: &mut impl FnMut(bool, &str)) {
             );
         }
         405 => check(
-            answer.header("allow").is_some_and(|allowed| allowed.contains("GET")),
+            answer.header("allow").is_some_and(|allowed| !allowed.is_empty()),
             "405 has Allow (RFC 9110 §15.5.6)",
         ),
         429 | 503 => check(

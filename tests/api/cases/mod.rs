@@ -7,6 +7,8 @@ mod bad_filters;
 mod bad_input;
 mod bad_values;
 mod base_url;
+mod bulk;
+mod bulk_groups;
 mod concurrency;
 mod create;
 mod credentials;
@@ -34,6 +36,8 @@ pub(crate) fn all() -> Vec<Case> {
         bad_input::cases(),
         bad_values::cases(),
         base_url::cases(),
+        bulk::cases(),
+        bulk_groups::cases(),
         concurrency::cases(),
         create::cases(),
         credentials::cases(),
