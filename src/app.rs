@@ -27,6 +27,7 @@ pub use background::finish_left_behind;
 use crate::{
     ambient::Ambient,
     config::{Settings, StoreSetting},
+    directory,
     http::{self, BasePath},
     scim::schema::Catalog,
     store::{self, Store, sqlite::SqliteStore},
@@ -62,6 +63,8 @@ pub struct Service {
     pub tenants: Tenants,
     /// What resources look like.
     pub catalog: Arc<Catalog>,
+    /// What requests share.
+    pub shared: Arc<directory::Shared>,
 }
 
 impl App {
@@ -81,6 +84,7 @@ impl App {
         self.service.get_or_init(|| Service {
             tenants: Tenants::new(Arc::clone(&store), Arc::clone(&self.ambient)),
             catalog: Arc::new(Catalog::standard()),
+            shared: Arc::default(),
             store,
         })
     }

@@ -2,13 +2,15 @@
 //!
 //! A request goes one straight way: [`http`] finds the route and the credential, [`tenants`] turns the credential into
 //! an access, [`directory`] asks a pure function of [`scim`] what the resource becomes and commits it to the [`store`],
-//! [`rows`] says how that is spelled. In reading order:
+//! [`rows`] says how that is spelled, [`totals`] counts. In reading order:
 
 pub mod scim;
 
 pub mod store;
 
 pub mod rows;
+
+pub mod totals;
 
 pub mod ambient;
 

@@ -20,6 +20,9 @@
 //! | `pend~gone~<id>` | a deleted resource whose edges still stand |
 //! | `gone~<id>` | a deleted resource, kept for its retention time |
 //! | `gone~<id>~<part>`, `gone~<id>~members~<part>` | the groups it was in, and the members it had |
+//! | `sum~<kind>~<operation>` | that the operation made or removed a resource: +1 or -1 |
+//! | `sum~<kind>~.base`, `sum~<kind>~seal` | the sum of those that are gone, see `totals`; first and last of their range |
+//! | `mark~<kind>~<position>` | behind which key a page begins, see `directory` |
 //!
 //! The control partition holds tenants (`tenant~<name>`), where to find one by its id (`id~<tenant>`), credentials by
 //! the hash of their secret (`token~<sha256>`), a tenant's credentials (`of~<tenant>~<credential>`), when a tenant was
@@ -140,6 +143,38 @@ pub fn gone_members_key(id: &str, part: usize) -> String {
     format!("gone~{}~members~{part:03}", id_part(id))
 }
 
+/// What the keys of the rows begin with that add up to a resource type's total.
+pub fn sum_key_prefix(kind: &str) -> String {
+    format!("sum~{kind}~")
+}
+
+/// The key of the row that counts what an operation made or removed.
+pub fn sum_key(kind: &str, operation: &Operation) -> String {
+    format!("sum~{kind}~{operation}")
+}
+
+/// The key of a total's base: before those of all operations.
+pub fn sum_base_key(kind: &str) -> String {
+    format!("sum~{kind}~.base")
+}
+
+/// The key of a total's seal: behind those of all operations.
+pub fn sum_seal_key(kind: &str) -> String {
+    format!("sum~{kind}~seal")
+}
+
+/// What the keys of a resource type's marks begin with.
+pub fn mark_key_prefix(kind: &str) -> String {
+    format!("mark~{kind}~")
+}
+
+/// The key of the mark at a position. The greatest comes first, so that a scan that begins at a wanted position meets the
+/// nearest one before it.
+pub fn mark_key(kind: &str, position: usize) -> String {
+    let position = u64::try_from(position).unwrap_or(u64::MAX);
+    format!("mark~{kind}~{:016x}", u64::MAX - position)
+}
+
 /// The bounds of a scan over all keys that begin with `prefix`, which ends in `~`.
 pub fn range(prefix: &str) -> (String, String) {
     // `~` is the last character of the key alphabet and begins no part.
@@ -188,6 +223,13 @@ impl Operation {
 fn time(stamp: u64) -> OffsetDateTime {
     let nanos = i128::from(stamp / 1000) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+impl Operation {
+    /// True for one operation in so many, at random.
+    pub fn is_one_in(&self, many: u64) -> bool {
+        u64::from_be_bytes(self.random).is_multiple_of(many)
+    }
 }
 
 impl fmt::Display for Operation {
@@ -307,6 +349,43 @@ pub struct TraceBody {
     /// The deleted resource's type.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub resource_type: String,
+}
+
+/// The body of a row that counts one change of a total.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SumBody {
+    /// The row's format.
+    pub format: u32,
+    /// Resources more, or fewer.
+    pub n: i64,
+}
+
+/// The body of a total's base and of its seal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SumBaseBody {
+    /// The row's format.
+    pub format: u32,
+    /// What the folded rows add up to; 0 in a seal.
+    #[serde(default)]
+    pub n: i64,
+    /// How many rows were ever folded; the same in base and seal.
+    pub changes: u64,
+}
+
+/// The body of a mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkBody {
+    /// The row's format.
+    pub format: u32,
+    /// How many resources there are up to `key`.
+    pub position: usize,
+    /// The last of them.
+    pub key: String,
+    /// How many changes of the total that was true after; none if it was never quite true.
+    pub changes: Option<u64>,
+    /// When it was written.
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
 }
 
 /// The body of an event row.

@@ -16,8 +16,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("rows", &["store"]),
     ("config", &["http::{BasePath, is_host}"]),
-    ("tenants", &["ambient", "rows", "store"]),
-    ("directory", &["ambient", "rows", "scim", "store", "tenants"]),
+    ("totals", &["rows", "store"]),
+    ("tenants", &["ambient", "rows", "store", "totals"]),
+    ("directory", &["ambient", "rows", "scim", "store", "tenants", "totals"]),
     (
         "http",
         &[
@@ -30,7 +31,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "tenants",
         ],
     ),
-    ("app", &["ambient", "config", "http", "scim", "store", "tenants"]),
+    (
+        "app",
+        &["ambient", "config", "directory", "http", "scim", "store", "tenants"],
+    ),
     ("cli", &["ambient", "app", "config", "tenants"]),
 ];
 

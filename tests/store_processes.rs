@@ -120,13 +120,18 @@ fn kill_under_load(file: &Path, partition: &str, acks_before: usize) -> Vec<Stri
 
 /// The commits in a partition, and how many rows of each are there.
 async fn commits(store: &SqliteStore, partition: &str) -> BTreeMap<String, usize> {
-    let page = store.scan(partition, "", "~", usize::MAX).await.unwrap();
-    let mut commits = BTreeMap::new();
-    for row in page.rows {
-        let (commit, _) = row.key.rsplit_once('.').unwrap();
-        *commits.entry(commit.to_owned()).or_default() += 1;
+    let (mut commits, mut from) = (BTreeMap::new(), String::new());
+    loop {
+        let page = store.scan(partition, &from, "~", usize::MAX).await.unwrap();
+        for row in page.rows {
+            let (commit, _) = row.key.rsplit_once('.').unwrap();
+            *commits.entry(commit.to_owned()).or_default() += 1;
+            from = format!("{}-", row.key);
+        }
+        if !page.more {
+            return commits;
+        }
     }
-    commits
 }
 
 /// This process, writing to the file beside the one that is killed.

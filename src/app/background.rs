@@ -44,6 +44,7 @@ async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, d
             credential: "scimgate".to_owned(),
         }),
         deadline: Instant::now() + TENANT_TIME,
+        shared: Arc::clone(&service.shared),
     };
     directory.finish_pending().await
 }

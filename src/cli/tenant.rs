@@ -154,10 +154,7 @@ async fn list(operator: &Operator, output: &show::Output) -> anyhow::Result<()> 
     let mut rows = Vec::new();
     let mut array = Vec::new();
     for listed in operator.tenants.list(operator.deadline()).await? {
-        let users = operator
-            .tenants
-            .count_users(&listed.tenant.id, || operator.deadline())
-            .await?;
+        let users = users(operator, &listed).await?;
         array.push(describe(operator, &listed, users));
         rows.push([
             listed.tenant.name.clone(),
@@ -166,7 +163,7 @@ async fn list(operator: &Operator, output: &show::Output) -> anyhow::Result<()> 
             } else {
                 listed.tenant.title.clone()
             },
-            users.to_string(),
+            or_dash(users.map(|users| users.to_string())),
             or_dash(listed.last_request.map(show::minute)),
             or_dash(listed.next_expiry.map(date)),
         ]);
@@ -187,19 +184,17 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
         .into_iter()
         .find(|listed| listed.tenant.id == tenant.id)
         .ok_or(Error::NoTenant(tenant.name))?;
-    let users = operator
-        .tenants
-        .count_users(&listed.tenant.id, || operator.deadline())
-        .await?;
+    let users = users(operator, &listed).await?;
     let tenant = &listed.tenant;
     let text = format!(
-        "Tenant        {}\nTenant URL    {}\nTitle         {}\nContact       {}\nMade          {}\nUsers         {users}\n\
+        "Tenant        {}\nTenant URL    {}\nTitle         {}\nContact       {}\nMade          {}\nUsers         {}\n\
          Last request  {}\nNext expiry   {}\nPartition     {}",
         tenant.name,
         operator.tenant_url(&tenant.name),
         or_dash(Some(tenant.title.clone())),
         or_dash(Some(tenant.contact.clone())),
         show::minute(tenant.created),
+        or_dash(users.map(|users| users.to_string())),
         or_dash(listed.last_request.map(show::minute)),
         or_dash(listed.next_expiry.map(date)),
         tenant.id,
@@ -207,7 +202,16 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
     output.print(&describe(operator, &listed, users), &text)
 }
 
-fn describe(operator: &Operator, listed: &Listed, users: usize) -> Value {
+/// How many users the tenant has; nobody knows while it is being removed.
+async fn users(operator: &Operator, listed: &Listed) -> Result<Option<u64>, Error> {
+    if listed.deleting {
+        return Ok(None);
+    }
+    let users = operator.tenants.count_users(&listed.tenant.id, operator.deadline());
+    users.await.map(Some)
+}
+
+fn describe(operator: &Operator, listed: &Listed, users: Option<u64>) -> Value {
     json!({
         "name": listed.tenant.name,
         "title": listed.tenant.title,

@@ -23,6 +23,20 @@ pub(super) struct Edge {
     pub(super) kind: Kind,
 }
 
+impl From<EdgeBody> for Edge {
+    fn from(body: EdgeBody) -> Self {
+        Self {
+            group: body.group,
+            member: body.member,
+            kind: if body.resource_type == Kind::Group.keyword() {
+                Kind::Group
+            } else {
+                Kind::User
+            },
+        }
+    }
+}
+
 impl Edge {
     pub(super) fn into_member(self) -> Member {
         Member {
@@ -60,6 +74,32 @@ impl Side {
             side: self,
             from,
             until,
+        }
+    }
+}
+
+impl Side {
+    /// Whose membership it is, seen from this end.
+    pub(super) fn owner(self, edge: &Edge) -> &str {
+        match self {
+            Self::Members => &edge.group,
+            Self::Groups => &edge.member,
+        }
+    }
+
+    /// Who is at the other end.
+    pub(super) fn other(self, edge: &Edge) -> &str {
+        match self {
+            Self::Members => &edge.member,
+            Self::Groups => &edge.group,
+        }
+    }
+
+    /// The edges of all resources from one to another, as their own keys order them.
+    pub(super) fn between(self, first: &str, last: &str) -> Range {
+        Range {
+            from: self.of(first).from,
+            ..self.of(last)
         }
     }
 }
@@ -123,7 +163,7 @@ impl Pending {
     }
 
     /// No change of memberships is or was being spread, for longer than any request takes.
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         self.journals.is_empty() && self.spread.is_empty()
     }
 
@@ -134,7 +174,7 @@ impl Pending {
         )
     }
 
-    fn drop_gone(&self, edges: &mut Vec<Edge>) {
+    pub(super) fn drop_gone(&self, edges: &mut Vec<Edge>) {
         if !self.gone.is_empty() {
             edges.retain(|edge| !self.gone.contains_key(&edge.group) && !self.gone.contains_key(&edge.member));
         }
@@ -314,13 +354,5 @@ fn edge(row: &Row) -> Result<Seen, Error> {
         });
     }
     let body: EdgeBody = rows::body(row)?;
-    Ok(Seen::Edge(Edge {
-        group: body.group,
-        member: body.member,
-        kind: if body.resource_type == Kind::Group.keyword() {
-            Kind::Group
-        } else {
-            Kind::User
-        },
-    }))
+    Ok(Seen::Edge(body.into()))
 }

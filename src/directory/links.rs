@@ -11,7 +11,7 @@ use super::{
 };
 use crate::scim::{
     limits::MAX_GROUP_LEVELS,
-    members::{Link, Member, placeholder},
+    members::{Link, Member},
     projection::Selection,
     schema::ResourceType,
 };
@@ -23,7 +23,7 @@ pub(super) const SHOWN_MEMBERS: usize = 100;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     /// Any.
-    direct: bool,
+    pub(super) direct: bool,
     /// Of a user, also those through groups in groups.
     indirect: bool,
     /// However many there are.
@@ -109,12 +109,9 @@ impl Links {
         }
     }
 
-    /// Adds the attribute to a document; in the place of many members a placeholder.
+    /// Adds the attribute to a document.
     pub(super) fn add_to(&self, document: &mut Map<String, Value>, base_url: &str) {
         match self {
-            Self::Members(_) if self.many_members().is_some() => {
-                document.insert("members".to_owned(), placeholder());
-            }
             Self::Members(members) => {
                 let links = members
                     .iter()

@@ -2,7 +2,8 @@
 //!
 //! Reading order: this file (the operations), `write` (the one way every change takes), `index` (which values can be
 //! looked up), `edges` (memberships as they are read), `members`, `memberships` and `journal` (and as they are written),
-//! `query` (which rows a filter needs), `names` (of other resources).
+//! `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its pages
+//! begin), `sift` (what a filter matches), `sorted`, `page`, `cursor`, and `shared` (between requests).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::{
     scim::{
         attributes::{self, Attributes},
         error::{Error as Refused, Rule},
-        members::{Member, mentioned},
+        members::{Member, mentioned, placeholder},
         normalize::Trace,
         patch,
         resource::{self, Envelope},
@@ -25,17 +26,26 @@ use crate::{
     },
     store::{self, ETag, Row, Store},
     tenants::Access,
+    totals,
 };
 
+mod cursor;
 mod edges;
 mod edit;
 mod index;
 mod journal;
+mod linked;
 mod links;
+mod list;
+mod marks;
 mod members;
 mod memberships;
 mod names;
+mod page;
 mod query;
+mod shared;
+mod sift;
+mod sorted;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -44,7 +54,9 @@ mod write;
 use links::Links;
 pub use links::Shown;
 pub use names::refers_to_others;
-pub use query::{Found, MAX_SCANNED};
+pub use page::{Found, Listed};
+pub use shared::Shared;
+pub use sift::MAX_SCANNED;
 
 /// Why an operation failed.
 #[derive(Debug)]
@@ -103,6 +115,14 @@ impl From<FormatError> for Error {
 
 /// Most calls to the store that one request has under way at a time.
 const MAX_PARALLEL: usize = 8;
+impl From<totals::Error> for Error {
+    fn from(error: totals::Error) -> Self {
+        match error {
+            totals::Error::Store(error) => error.into(),
+            totals::Error::Format(error) => error.into(),
+        }
+    }
+}
 
 /// A resource as it is stored.
 #[derive(Clone, Debug)]
@@ -143,8 +163,10 @@ impl Stored {
     /// The complete SCIM document; `base_url` is where the client found us.
     pub fn document(&self, resource_type: &ResourceType, base_url: &str) -> Map<String, Value> {
         let mut document = resource::document(resource_type, &self.envelope, &self.attributes, base_url);
-        if let Some(links) = &self.links {
-            links.add_to(&mut document, base_url);
+        match (&self.links, self.many_members()) {
+            (_, Some((attribute, _))) => _ = document.insert(attribute.to_owned(), placeholder()),
+            (Some(links), None) => links.add_to(&mut document, base_url),
+            (None, None) => {}
         }
         document
     }
@@ -192,6 +214,8 @@ pub struct Directory {
     pub access: Arc<Access>,
     /// Until when an answer is worth something.
     pub deadline: Instant,
+    /// What the process's other requests have found out.
+    pub shared: Arc<Shared>,
 }
 
 impl Directory {

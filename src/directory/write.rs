@@ -20,6 +20,7 @@ use crate::{
         schema::ResourceType,
     },
     store::{self, Change, Write, settle},
+    totals,
 };
 
 /// What a write does; stands in its event.
@@ -38,6 +39,15 @@ impl Kind {
             Self::Replace => "replace",
             Self::Patch => "patch",
             Self::Delete => "delete",
+        }
+    }
+
+    /// How many resources more or fewer there are afterwards.
+    fn counts(self) -> Option<i64> {
+        match self {
+            Self::Create => Some(1),
+            Self::Delete => Some(-1),
+            Self::Replace | Self::Patch => None,
         }
     }
 }
@@ -68,6 +78,9 @@ impl Directory {
             let operation = Operation::new(self.ambient.now(), newest_read, self.ambient.secret());
             let mut changes = Vec::new();
             let unique = self.index_changes(draft, &mut changes);
+            let kind = index::kind(draft.of);
+            let counted = draft.kind.counts();
+            changes.extend(counted.map(|n| totals::count(kind, &operation, n)));
             // The event and the resource itself are still to come.
             let memberships = draft.memberships.changes(draft, &operation, changes.len() + 2);
             let (mut all, stored) = resource_changes(draft, &operation, memberships.guarded);
@@ -83,6 +96,9 @@ impl Directory {
             let done = settle::settle(&*self.store, &self.access.tenant.id, &all, self.deadline).await;
             match done {
                 Ok(()) => {
+                    if counted.is_some() && totals::is_due(&operation) {
+                        self.fold(kind);
+                    }
                     return Ok(Written {
                         stored,
                         journal: memberships.journal,

@@ -116,6 +116,8 @@ pub(super) enum Endpoint {
     Bulk,
     /// Whoever the credential stands for.
     Me,
+    /// `.search`: queries by POST, of resources of one type or of all.
+    Search(Option<String>),
     /// Anything else.
     Unknown,
 }
@@ -196,7 +198,8 @@ impl Endpoint {
                 ["Schemas", urn] => Self::Schema((*urn).to_owned()),
                 ["Bulk"] => Self::Bulk,
                 ["Me"] => Self::Me,
-                ["Users" | "Groups", ".search"] => Self::Unknown,
+                [".search"] => Self::Search(None),
+                [endpoint, ".search"] => Self::Search(Some((*endpoint).to_owned())),
                 ["Users" | "Groups", twice, ..] if is_endpoint(twice) => {
                     return Err(Rule::TenantUrlHasResource.at(format!("/{}", segments[0])));
                 }
@@ -269,6 +272,15 @@ mod tests {
         check("/scim/acme/Users/a%40b%2Bc", "/scim/acme", Some("acme"), user("a@b+c"));
         check("/scim/acme/Me", "/scim/acme", Some("acme"), Endpoint::Me);
         check("/scim/acme/v2/Bulk/", "/scim/acme/v2", Some("acme"), Endpoint::Bulk);
+        let search = |of: Option<&str>| Endpoint::Search(of.map(str::to_owned));
+        check("/scim/acme/.search", "/scim/acme", Some("acme"), search(None));
+        check("/scim/acme/v2/.search/", "/scim/acme/v2", Some("acme"), search(None));
+        check(
+            "/scim/acme/Users/.search",
+            "/scim/acme",
+            Some("acme"),
+            search(Some("Users")),
+        );
         check("/scim/acme/Users/1/2", "/scim/acme", Some("acme"), Endpoint::Unknown);
         let urn = "urn:ietf:params:scim:schemas:core:2.0:User";
         check(

@@ -14,6 +14,7 @@ use crate::{
     directory::{self, Directory, Precondition},
     scim::{
         error::{Error as Refused, Rule},
+        list::ListQuery,
         normalize::Trace,
         projection::Selection,
         schema::{Catalog, ResourceType},
@@ -77,6 +78,12 @@ impl From<directory::Error> for Failure {
 }
 
 impl Call<'_> {
+    /// Whether a parameter of the URL is one of a list's: then even the Tenant URL itself is asked for resources (RFC 7644
+    /// §3.4.2.1), and not opened by a person.
+    pub(super) fn asks_for_a_list(&self) -> bool {
+        form_urlencoded::parse(self.request.query_string().as_bytes()).any(|(name, _)| ListQuery::knows(&name))
+    }
+
     /// The same request with its sender known.
     pub(super) fn visit(&self, access: Arc<Access>) -> Result<Visit, Failure> {
         let directory = Directory {
@@ -84,6 +91,7 @@ impl Call<'_> {
             ambient: Arc::clone(&self.app.ambient),
             access,
             deadline: self.deadline,
+            shared: Arc::clone(&self.service.shared),
         };
         let query = self.request.query_string();
         Ok(Visit {
@@ -158,6 +166,14 @@ impl Visit {
             .by_endpoint(&format!("/{endpoint}"))
             .cloned()
             .ok_or_else(|| Rule::UnknownEndpoint.error())
+    }
+
+    /// The resource types that an endpoint's queries are about: its own, or all of them at the root.
+    pub(super) fn resource_types(&self, endpoint: Option<&str>) -> Result<Vec<Arc<ResourceType>>, Refused> {
+        match endpoint {
+            Some(endpoint) => Ok(vec![self.resource_type(endpoint)?]),
+            None => Ok(self.catalog.resource_types.clone()),
+        }
     }
 
     /// The last value of a parameter; names are compared without case.

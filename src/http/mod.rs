@@ -73,12 +73,12 @@ async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> Result<Ht
 /// The routes. What is missing here is answered 405 with what [`allowed`] says.
 async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<Answer, Failure> {
     use Endpoint as E;
-    if endpoint == E::TenantUrl {
+    if endpoint == E::TenantUrl && !call.asks_for_a_list() {
         return Err(Rule::TenantUrlBrowsed.error().into());
     }
     let access = auth::authenticate(call).await?;
     let mut visit = call.visit(access)?;
-    if let E::Resources(name) | E::Resource(name, _) = &endpoint {
+    if let E::Resources(name) | E::Resource(name, _) | E::Search(Some(name)) = &endpoint {
         visit.resource_type(name)?;
     }
     let allowed = allowed(&endpoint);
@@ -93,7 +93,9 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         (E::ResourceType(name), "GET" | "HEAD") => discovery::resource_type(&visit, &name),
         (E::Schemas, "GET" | "HEAD") => discovery::schemas(&visit),
         (E::Schema(urn), "GET" | "HEAD") => discovery::schema(&visit, &urn),
-        (E::Resources(of), "GET" | "HEAD") => resources::query(&mut visit, &of).await,
+        (E::TenantUrl, "GET" | "HEAD") => resources::query(&mut visit, None).await,
+        (E::Search(of), "POST") => resources::search(&mut visit, of.as_deref(), body).await,
+        (E::Resources(of), "GET" | "HEAD") => resources::query(&mut visit, Some(&of)).await,
         (E::Resources(of), "POST") => {
             let document = body.object().await?;
             resources::write(visit, &of, Write::Create { document }).await
@@ -121,7 +123,7 @@ fn allowed(endpoint: &Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Resources(_) => "GET, HEAD, OPTIONS, POST",
         Endpoint::Resource(..) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
-        Endpoint::Bulk => "OPTIONS, POST",
+        Endpoint::Search(_) | Endpoint::Bulk => "OPTIONS, POST",
         _ => "GET, HEAD, OPTIONS",
     }
 }

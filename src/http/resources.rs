@@ -2,16 +2,18 @@
 
 use super::{
     answer::Answer,
+    body::Body,
     call::{Failure, Visit},
 };
 use crate::{
-    directory::{self, Precondition, Shown, Stored},
+    directory::{self, Listed, Precondition, Shown, Stored},
     scim::{
-        list::{ListQuery, list_response},
+        list::{ListQuery, Paging, cursor_response, list_response},
         members::{Link, LongDocument},
         projection::{Selection, project},
         resource,
         schema::ResourceType,
+        search,
         write::Write,
     },
 };
@@ -39,26 +41,35 @@ pub(super) async fn read(visit: &Visit, endpoint: &str, id: &str) -> Result<Answ
     Ok(show(visit, &of, &stored, &selection))
 }
 
-/// GET of many (RFC 7644 §3.4.2).
-pub(super) async fn query(visit: &mut Visit, endpoint: &str) -> Result<Answer, Failure> {
-    let of = visit.resource_type(endpoint)?;
-    let selection = visit.selection(&of)?;
-    let query = ListQuery::parse(
-        visit
-            .parameters
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    )?;
+/// POST of a query (RFC 7644 §3.4.3): its parameters are in the body, and those of the URL mean nothing.
+pub(super) async fn search(visit: &mut Visit, endpoint: Option<&str>, body: Body<'_>) -> Result<Answer, Failure> {
+    let message = body.object().await?;
+    visit.parameters = search::parameters(&message, &mut visit.trace)?;
+    query(visit, endpoint).await
+}
+
+/// GET of many (RFC 7644 §3.4.2): of the resources of one type, or at the root of all.
+pub(super) async fn query(visit: &mut Visit, endpoint: Option<&str>) -> Result<Answer, Failure> {
+    let types = visit.resource_types(endpoint)?;
+    let selections: Vec<Selection> = types.iter().map(|of| visit.selection(of)).collect::<Result<_, _>>()?;
+    let shown = types
+        .iter()
+        .zip(&selections)
+        .map(|(of, selection)| Shown::read(of, selection));
+    let shown: Vec<Shown> = shown.collect();
+    let parameters = visit.parameters.iter();
+    let query = ListQuery::parse(parameters.map(|(name, value)| (name.as_str(), value.as_str())))?;
     let found = visit
         .directory
-        .query(&of, &query, &visit.base_url, &mut visit.trace)
+        .query(&types, &query, &shown, &visit.base_url, &mut visit.trace)
         .await?;
-    let page = found
-        .documents
-        .into_iter()
-        .map(|document| project(&of, document, &selection))
-        .collect();
-    Ok(Answer::ok(list_response(found.total, query.start_index, page)).normalized(&visit.trace))
+    let resources = found.resources.into_iter();
+    let resources = resources.map(|Listed { of, document, .. }| project(&types[of], document, &selections[of]));
+    let list = match (query.paging, found.total) {
+        (Paging::Index(start), Some(total)) => list_response(total, start, resources.collect()),
+        (_, total) => cursor_response(total, found.next_cursor, resources.collect()),
+    };
+    Ok(Answer::ok(list).normalized(&visit.trace))
 }
 
 /// POST, PUT, PATCH and DELETE (RFC 7644 §3.3, §3.5, §3.6). A PATCH is always answered 200 with the resource, which every

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::limits::{MAX_BULK_BYTES, MAX_BULK_OPERATIONS, MAX_PAGE};
+use super::limits::{CURSOR_SECONDS, DEFAULT_PAGE, MAX_BULK_BYTES, MAX_BULK_OPERATIONS, MAX_PAGE};
 use super::list::list_response;
 use super::schema::{Catalog, ResourceType, Schema};
 
@@ -11,7 +11,7 @@ const CONFIG_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderC
 const RESOURCE_TYPE_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
 const SCHEMA_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 
-/// `/ServiceProviderConfig` (RFC 7643 §5).
+/// `/ServiceProviderConfig` (RFC 7643 §5, RFC 9865 §4).
 pub fn service_provider_config(base_url: &str) -> Value {
     json!({
         "schemas": [CONFIG_URN],
@@ -19,8 +19,16 @@ pub fn service_provider_config(base_url: &str) -> Value {
         "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": MAX_BULK_BYTES },
         "filter": { "supported": true, "maxResults": MAX_PAGE },
         "changePassword": { "supported": false },
-        "sort": { "supported": false },
+        "sort": { "supported": true },
         "etag": { "supported": true },
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": DEFAULT_PAGE,
+            "maxPageSize": MAX_PAGE,
+            "cursorTimeout": CURSOR_SECONDS,
+        },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "Bearer token",
@@ -140,6 +148,11 @@ mod tests {
             assert!(config[feature]["supported"].is_boolean(), "{feature}");
         }
         assert_eq!(config["filter"], json!({ "supported": true, "maxResults": 1000 }));
+        assert_eq!(
+            config["pagination"],
+            json!({ "cursor": true, "index": true, "defaultPaginationMethod": "index", "defaultPageSize": 100,
+                    "maxPageSize": 1000, "cursorTimeout": 3600 })
+        );
         assert_eq!(
             config["bulk"],
             json!({ "supported": true, "maxOperations": 100, "maxPayloadSize": 1_048_576 })

@@ -237,7 +237,9 @@ mod tests {
                 Some("sensitive") => 403,
                 Some(
                     "invalidFilter" | "tooMany" | "mutability" | "invalidSyntax" | "invalidPath" | "noTarget"
-                    | "invalidValue",
+                    | "invalidValue"
+                    // RFC 9865 §2.1.
+                    | "invalidCursor" | "expiredCursor" | "invalidCount",
                 ) => 400,
                 Some(other) => panic!("{name}: {other} is no scimType"),
             };

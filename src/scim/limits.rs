@@ -31,6 +31,12 @@ pub const MAX_MEMBERS: usize = 10_000;
 /// each operation: below a second of work.
 pub const MAX_MEMBER_WORK: usize = 5_000_000;
 
+/// Memberships that a list of groups shows, or that a filter on them looks at; advised against by `excludedAttributes=members`.
+pub const MAX_LISTED_MEMBERS: usize = 10_000;
+
+/// Memberships that a list of users shows as their `groups`, or that a filter on them looks at.
+pub const MAX_LISTED_GROUPS: usize = 100_000;
+
 /// Levels of groups in groups that `indirect` groups of a user are looked for in, the direct ones included.
 pub const MAX_GROUP_LEVELS: usize = 5;
 
@@ -43,7 +49,8 @@ pub const MAX_RESOURCE_BYTES: usize = 500 * 1024;
 /// Resources on a page when the client names no `count`.
 pub const DEFAULT_PAGE: usize = 100;
 
-/// Resources on a page, whatever the client asks for, unless [`MAX_PAGE_BYTES`] ends it earlier; advertised as `filter.maxResults`.
+/// Resources on a page, whatever the client asks for, unless [`MAX_PAGE_BYTES`] ends it earlier; advertised as
+/// `filter.maxResults` and `pagination.maxPageSize`.
 pub const MAX_PAGE: usize = 1_000;
 
 /// Bytes of the stored resources on a page; it ends before the resource that goes beyond, but holds at least one. RFC 7644
@@ -56,3 +63,13 @@ pub const MAX_FILTER_WORK: usize = 128 * 1024 * 1024;
 
 /// Names in `attributes` or `excludedAttributes`.
 pub const MAX_SELECTED_NAMES: usize = 200;
+
+/// Seconds that a cursor can be used (RFC 9865 §4); advertised as `pagination.cursorTimeout`.
+pub const CURSOR_SECONDS: u64 = 3_600;
+
+/// Bytes of a cursor, so that no long one is decoded; ours have 375 at most.
+pub const MAX_CURSOR_BYTES: usize = 512;
+
+/// Bytes of the resources, as JSON, that are held to sort them, and of the values by which they are sorted: ten thousand
+/// users of 6 KiB.
+pub const MAX_SORT_BYTES: usize = 64 * 1024 * 1024;

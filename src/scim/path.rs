@@ -95,6 +95,20 @@ impl Path {
         self
     }
 
+    /// The path to what is compared, in filters and in sorting: an attribute with parts is by its `value` (RFC 7644 §3.4.2.2:
+    /// `emails co "example.com"`). Without such a part: the path, and a part that could be named.
+    pub(super) fn comparable(self, definition: Option<&Attribute>) -> Result<Path, (Path, String)> {
+        if self.leaf.kind != Type::Complex {
+            return Ok(self);
+        }
+        if let Some(value) = definition.and_then(|definition| definition.sub_attribute("value")) {
+            return Ok(self.with_sub_attribute(value));
+        }
+        let part = definition.and_then(|definition| definition.sub_attributes.first());
+        let part = part.map_or("one of its attributes", |part| part.name.as_str());
+        Err((self, part.to_owned()))
+    }
+
     fn of_attribute(extension: Option<&Extension>, definition: &Attribute) -> Path {
         Path {
             extension: extension.map(|extension| extension.schema.id.clone()),
@@ -171,6 +185,8 @@ impl fmt::Debug for Path {
 pub(super) enum Scope<'s> {
     /// A whole resource.
     Resource(&'s ResourceType),
+    /// A whole resource of the first type; what only a later one knows is an attribute that it never has.
+    FirstOf(&'s [&'s ResourceType]),
     /// One value of this attribute: between brackets.
     Value(&'s Attribute),
     /// Between the brackets behind an unknown attribute: any name will do, since only the syntax matters.
@@ -197,6 +213,7 @@ impl<'s> Scope<'s> {
     pub(super) fn resolve(self, text: &str, trace: &mut Trace) -> Result<Resolved<'s>, Unresolved> {
         let resolved = match self {
             Scope::Resource(rt) => in_resource(rt, text, trace),
+            Scope::FirstOf(types) => types.iter().find_map(|rt| in_resource(rt, text, trace)),
             Scope::Value(definition) => in_value(definition, text),
             Scope::Anything => is_well_formed(text).then(|| Resolved {
                 path: nameless(text),

@@ -103,6 +103,10 @@ rules! {
         "The filter would have to look at more than {limit}: narrow it with an eq on userName, externalId or emails, \
          or give it fewer conditions."
         MATCHING;
+    TooManyMemberships "too-many-memberships" 400 tooMany
+        "The answer would hold more than {limit} values of {subject}: add excludedAttributes={subject}, or ask for fewer \
+         resources."
+        PROTOCOL;
     MemberFilter "member-filter" 400 invalidFilter
         "The path chooses members by {subject}, which is not kept with them: choose them by {expected}."
         PROTOCOL;
@@ -252,6 +256,34 @@ rules! {
     ParameterNotNumber "parameter-not-number" 400 invalidValue
         "The parameter {subject} must be a whole number."
         PROTOCOL;
+    InvalidCursor "invalid-cursor" 400 invalidCursor
+        "The cursor is none that this service gave for this query: begin again with an empty cursor, and change nothing \
+         but the cursor from page to page."
+        PROTOCOL;
+    ExpiredCursor "expired-cursor" 400 expiredCursor
+        "The cursor is older than {limit} seconds: begin again with an empty cursor."
+        PROTOCOL;
+    InvalidCount "invalid-count" 400 invalidCount
+        "With a cursor, the parameter count must be a whole number from 1 to {limit}."
+        PROTOCOL;
+    CursorAndIndex "cursor-and-index" 400 invalidValue
+        "The parameters cursor and startIndex exclude each other: send one of them."
+        PROTOCOL;
+    UnknownSortAttribute "unknown-sort-attribute" 400 invalidPath
+        "sortBy names {subject}, which is no attribute of this resource type: use one listed under /Schemas."
+        PROTOCOL;
+    SortNeedsSubAttribute "sort-needs-sub-attribute" 400 invalidPath
+        "sortBy names {subject}, which has parts: name one of them, such as {expected}."
+        PROTOCOL;
+    SortSensitive "sort-sensitive" 403 sensitive
+        "sortBy names {subject}, which is never shown and cannot be sorted by."
+        PROTOCOL;
+    UnknownSortOrder "unknown-sort-order" 400 invalidValue
+        "The parameter sortOrder must be ascending or descending."
+        PROTOCOL;
+    TooManyToSort "too-many-to-sort" 400 tooMany
+        "There is more to sort than {limit}: narrow the query with a filter, or ask without sortBy."
+        PROTOCOL;
     SelectionAmbiguous "selection-ambiguous" 400 invalidValue
         "The parameters attributes and excludedAttributes exclude each other: send one of them."
         PROTOCOL;
@@ -329,6 +361,12 @@ rules! {
     BodyLate "body-late" 408 -
         "The body did not arrive within {limit} seconds."
         RETRY;
+    NotSearchRequest "not-search-request" 400 invalidSyntax
+        "The body is no search message: it needs schemas with urn:ietf:params:scim:api:messages:2.0:SearchRequest."
+        PROTOCOL;
+    SearchWrongType "search-wrong-type" 400 invalidSyntax
+        "The search message's {subject} has a value of the wrong type: expected {expected}."
+        PROTOCOL;
     PreconditionFailed "precondition-failed" 412 -
         "The resource has changed since the version named in If-Match (in a bulk operation: version): read it again and \
          repeat the change."

@@ -102,7 +102,7 @@ struct InFlight<'a>(&'a CountingStore);
 
 impl InFlight<'_> {
     fn read<'r>(&self, rows: impl Iterator<Item = &'r Row>) {
-        let bytes = rows.map(|row| row.stamp.len() + row.body.len()).sum::<usize>();
+        let bytes = rows.map(Row::bytes).sum::<usize>();
         self.0.tally().counts.bytes_read += bytes;
     }
 }

@@ -27,6 +27,8 @@ pub const MAX_BODY_BYTES: usize = 512 * 1024;
 pub const MAX_STAMP_BYTES: usize = 1024;
 /// Most bytes in a key or a partition's name.
 pub const MAX_KEY_BYTES: usize = 255;
+/// Bytes of stamps and bodies behind which a [`Store::scan`] ends: it may go beyond by what the service gives at once.
+pub const MAX_SCAN_BYTES: usize = 16 * 1024 * 1024;
 /// Most keys in one [`Store::get`].
 pub const MAX_GET_KEYS: usize = 200;
 
@@ -73,6 +75,13 @@ pub struct Write {
     pub stamp: Vec<u8>,
     /// At most [`MAX_BODY_BYTES`].
     pub body: Vec<u8>,
+}
+
+impl Row {
+    /// Bytes of stamp and body.
+    pub fn bytes(&self) -> usize {
+        self.stamp.len() + self.body.len()
+    }
 }
 
 impl Change {
@@ -142,7 +151,7 @@ impl std::error::Error for Error {}
 pub struct Page {
     /// In ascending byte order of their keys.
     pub rows: Vec<Row>,
-    /// The limit ended the scan: there may be rows behind the last one. False: the range is exhausted.
+    /// A limit ended the scan: there may be rows behind the last one. False: the range is exhausted.
     pub more: bool,
 }
 
@@ -157,9 +166,9 @@ pub trait Store: Send + Sync + 'static {
     async fn get(&self, partition: &str, keys: &[&str]) -> Result<Vec<Option<Row>>, Error>;
 
     /// The first `limit` rows with `from <= key < until`, in key order (bytes). Loops over the service's short pages
-    /// itself: fewer than `limit` rows come back only when the range is exhausted. The bounds are made of the alphabet
-    /// of keys too; an empty `from` is the partition's start, and no key lies below an empty `until`. A `limit` of 0
-    /// gives no rows.
+    /// itself: fewer than `limit` rows come back only when the range is exhausted, or when they are [`MAX_SCAN_BYTES`].
+    /// The bounds are made of the alphabet of keys too; an empty `from` is the partition's start, and no key lies below
+    /// an empty `until`. A `limit` of 0 gives no rows; any other gives at least one if there is one.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    Change, ETag, Error, MAX_BODY_BYTES, MAX_STAMP_BYTES, Page, Row, Store, Write, check_commit, check_get, check_scan,
-    settle,
+    Change, ETag, Error, MAX_BODY_BYTES, MAX_SCAN_BYTES, MAX_STAMP_BYTES, Page, Row, Store, Write, check_commit,
+    check_get, check_scan, settle,
 };
 
 /// Most requests to storage under way at a time. Each is a connection, and an instance of a Functions app can count on
@@ -132,13 +132,13 @@ impl Store for TablesStore {
 
     async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, Error> {
         check_scan(partition, from, until)?;
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
         let mut options = QueryEntitiesOptions {
             filter: Some(range(partition, from, until)),
             ..QueryEntitiesOptions::default()
         };
         let mut most = MAX_PAGE_ENTITIES;
-        while from < until && rows.len() < limit {
+        while from < until && rows.len() < limit && bytes < MAX_SCAN_BYTES {
             let wanted = u32::try_from(limit - rows.len()).unwrap_or(u32::MAX).min(most);
             options.top = Some(wanted);
             let page = self.page(&mut options).await?;
@@ -146,7 +146,9 @@ impl Store for TablesStore {
                 most = less;
             }
             for entity in page.entities {
-                rows.push(decode(entity)?);
+                let row = decode(entity)?;
+                bytes += row.bytes();
+                rows.push(row);
             }
             options.continuation = page.continuation;
             if options.continuation.is_none() {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{MAX_LABEL_BYTES, RESERVED_NAMES};
-use crate::{rows::FormatError, store};
+use crate::{rows::FormatError, store, totals};
 
 /// Why an operator's command failed.
 #[derive(Debug)]
@@ -71,5 +71,14 @@ impl From<store::Error> for Error {
 impl From<FormatError> for Error {
     fn from(error: FormatError) -> Self {
         Self::Format(error)
+    }
+}
+
+impl From<totals::Error> for Error {
+    fn from(error: totals::Error) -> Self {
+        match error {
+            totals::Error::Store(error) => error.into(),
+            totals::Error::Format(error) => error.into(),
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     ambient::Ambient,
     rows::{self, CONTROL, EventBody, FORMAT, FormatError, Operation},
     store::{self, Change, ETag, Row, Store, settle},
+    totals,
 };
 
 mod authenticate;
@@ -55,6 +56,8 @@ pub struct Tenant {
     pub created: OffsetDateTime,
     /// Keys the hashes in index rows, so that no personal data stands in keys.
     pub index_key: [u8; 32],
+    /// Seals cursors, so that any instance knows them again and nobody makes one up.
+    pub cursor_key: [u8; 32],
 }
 
 /// What an operator wants a tenant to be.
@@ -104,17 +107,19 @@ impl TenantBody {
     fn tenant(&self, key: &str) -> Result<Tenant, FormatError> {
         let broken = || FormatError::Broken { key: key.to_owned() };
         let secret = HEXLOWER.decode(self.secret.as_bytes()).map_err(|_| broken())?;
-        let mut index_key = [0; 32];
-        Hkdf::<Sha256>::new(None, &secret)
-            .expand(b"index", &mut index_key)
-            .map_err(|_| broken())?;
+        let kdf = Hkdf::<Sha256>::new(None, &secret);
+        let key = |label: &[u8]| {
+            let mut key = [0; 32];
+            kdf.expand(label, &mut key).map_err(|_| broken()).map(|()| key)
+        };
         Ok(Tenant {
             id: self.id.clone(),
             name: self.name.clone(),
             title: self.title.clone(),
             contact: self.contact.clone(),
             created: self.created,
-            index_key,
+            index_key: key(b"index")?,
+            cursor_key: key(b"cursor")?,
         })
     }
 }
@@ -297,18 +302,9 @@ impl Tenants {
         Ok(page.rows.is_empty())
     }
 
-    /// How many users a tenant has, read to the end; each read has the deadline that the clock gives then.
-    pub async fn count_users(&self, tenant: &str, deadline: impl Fn() -> Instant) -> Result<usize, Error> {
-        let (mut from, until) = rows::range(&rows::resource_key_prefix("u"));
-        let mut users = 0;
-        loop {
-            let page = settle::patient_scan(&*self.store, tenant, (&from, &until), 1_000, deadline()).await?;
-            users += page.rows.len();
-            match page.rows.last() {
-                Some(row) if page.more => from = rows::behind(&row.key),
-                _ => return Ok(users),
-            }
-        }
+    /// How many users a tenant has.
+    pub async fn count_users(&self, tenant: &str, deadline: Instant) -> Result<u64, Error> {
+        Ok(totals::tally(&*self.store, tenant, "u", deadline).await?.total)
     }
 
     async fn row(&self, name: &str, deadline: Instant) -> Result<(Row, TenantBody), Error> {
@@ -323,9 +319,16 @@ impl Tenants {
     }
 
     async fn rows(&self, prefix: &str, deadline: Instant) -> Result<Vec<Row>, Error> {
-        let (from, until) = rows::range(prefix);
-        let page = settle::patient_scan(&*self.store, CONTROL, (&from, &until), usize::MAX, deadline).await?;
-        Ok(page.rows)
+        let (mut from, until) = rows::range(prefix);
+        let mut rows = Vec::new();
+        loop {
+            let page = settle::patient_scan(&*self.store, CONTROL, (&from, &until), usize::MAX, deadline).await?;
+            rows.extend(page.rows);
+            match rows.last() {
+                Some(last) if page.more => from = rows::behind(&last.key),
+                _ => return Ok(rows),
+            }
+        }
     }
 
     async fn settle(&self, changes: &[Change], deadline: Instant) -> Result<(), store::Error> {

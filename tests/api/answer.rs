@@ -57,9 +57,23 @@ impl Asked {
         found.map(|(at, endpoint)| (path[..at].to_owned(), endpoint))
     }
 
+    /// A method that the endpoint takes, whatever was asked for.
+    fn method_there(&self) -> &'static str {
+        if self.plain_path().ends_with(".search") {
+            "POST"
+        } else {
+            "GET"
+        }
+    }
+
+    /// Whether the client may have asked for a page by cursor.
+    fn may_be_by_cursor(&self) -> bool {
+        self.path.to_ascii_lowercase().contains("cursor") || self.plain_path().ends_with(".search")
+    }
+
     /// Whether the client wants to see a part of resources only.
     fn selects(&self) -> bool {
-        self.path.to_ascii_lowercase().contains("attributes=")
+        self.path.to_ascii_lowercase().contains("attributes=") || self.plain_path().ends_with(".search")
     }
 }
 
@@ -289,7 +303,9 @@ fn status_headers(answer: &Answer, check: &mut impl FnMut(bool, &str)) {
             );
         }
         405 => check(
-            answer.header("allow").is_some_and(|allowed| !allowed.is_empty()),
+            answer
+                .header("allow")
+                .is_some_and(|allowed| allowed.contains(answer.asked.method_there())),
             "405 has Allow (RFC 9110 §15.5.6)",
         ),
         429 | 503 => check(
@@ -334,9 +350,15 @@ fn success_body(answer: &Answer, origin: &str, check: &mut impl FnMut(bool, &str
     if names(LIST_URN) {
         let resources = body["Resources"].as_array();
         let items = resources.map(Vec::len);
+        let optional = |name: &str| body.get(name).is_none_or(Value::is_u64);
+        let required = |name: &str| body[name].is_u64();
         check(
-            body["totalResults"].is_u64() && body["startIndex"].is_u64(),
-            "a list has its numbers",
+            required("totalResults") && required("startIndex")
+                || answer.asked.may_be_by_cursor()
+                    && body.get("startIndex").is_none()
+                    && optional("totalResults")
+                    && body.get("nextCursor").is_none_or(is_cursor),
+            "a list has its numbers (RFC 7644 §3.4.2), or pages by cursor (RFC 9865 §2)",
         );
         check(
             items.map(|items| items as u64) == body["itemsPerPage"].as_u64(),
@@ -368,6 +390,14 @@ fn success_body(answer: &Answer, origin: &str, check: &mut impl FnMut(bool, &str
         );
         check(answer.header("location").is_some(), "201 has Location (RFC 7644 §3.3)");
     }
+}
+
+/// Made of unreserved characters (RFC 9865 §2).
+fn is_cursor(value: &Value) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value
+        .as_str()
+        .is_some_and(|text| !text.is_empty() && text.bytes().all(unreserved))
 }
 
 /// RFC 7643 §3.1.

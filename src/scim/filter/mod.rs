@@ -124,6 +124,15 @@ pub fn parse(rt: &ResourceType, text: &str, trace: &mut Trace) -> Result<Filter,
     Parser::new(text, trace).filter(Scope::Resource(rt))
 }
 
+/// Reads the `filter` of a query on several resource types (RFC 7644 §3.4.2.1) for resources of the first of them. What
+/// only another one has is an attribute without value (§3.4.2.2).
+///
+/// # Errors
+/// As [`parse`]; an attribute is unknown when none of the types has it.
+pub fn parse_first_of(types: &[&ResourceType], text: &str, trace: &mut Trace) -> Result<Filter, Error> {
+    Parser::new(text, trace).filter(Scope::FirstOf(types))
+}
+
 impl Filter {
     /// Whether the complete resource `document` fulfils the filter.
     pub fn matches(&self, document: &Map<String, Value>) -> bool {
@@ -179,6 +188,33 @@ impl Filter {
             Filter::Not(filter) => filter.mentions(name),
             Filter::Present(path) | Filter::Compare { path, .. } | Filter::ValuePath { path, .. } => {
                 path.extension().is_none() && path.attribute() == Some(name)
+            }
+        }
+    }
+
+    /// The texts that the values of the multi-valued attribute `name` are compared with, if nothing else is asked of it
+    /// than whether it has a `value` that equals one of them: a document put to [`Self::matches`] need then hold no other
+    /// values of it.
+    pub fn equals_of(&self, name: &str) -> Option<Vec<&str>> {
+        let is_of = |path: &Path| path.extension().is_none() && path.attribute() == Some(name);
+        match self {
+            Filter::And(filters) | Filter::Or(filters) => {
+                let parts: Option<Vec<_>> = filters.iter().map(|filter| filter.equals_of(name)).collect();
+                Some(parts?.concat())
+            }
+            Filter::Not(filter) => filter.equals_of(name),
+            Filter::Compare {
+                path,
+                operator: Operator::Eq | Operator::Ne,
+                value: Literal::Text(text),
+            } if is_of(path) && path.sub_attribute() == Some("value") => Some(vec![&text.written]),
+            Filter::ValuePath { path, filter } if is_of(path) => {
+                let equalities = filter.equalities();
+                let value = equalities.iter().find(|equality| equality.name == "value")?;
+                Some(vec![value.text])
+            }
+            Filter::Present(path) | Filter::Compare { path, .. } | Filter::ValuePath { path, .. } => {
+                (!is_of(path)).then(Vec::new)
             }
         }
     }

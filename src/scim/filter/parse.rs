@@ -240,7 +240,11 @@ impl<'t> Parser<'t> {
                 Filter::Not(Box::new(present))
             });
         }
-        let path = to_comparable(path, definition)?;
+        let needs_part = |(path, part): (Path, String)| {
+            let named = Rule::FilterNeedsSubAttribute.at(path.name());
+            named.with("expected", part)
+        };
+        let path = path.comparable(definition).map_err(needs_part)?;
         let value = literal::typed(&path, operator, &operand, self.trace)?;
         Ok(Filter::Compare { path, operator, value })
     }
@@ -315,19 +319,4 @@ fn is_hidden_part(definition: &Attribute, path: &Path) -> bool {
     path.sub_attribute()
         .and_then(|name| definition.sub_attribute(name))
         .is_some_and(|part| part.returned == Returned::Never)
-}
-
-/// An attribute with parts is compared by its `value` (RFC 7644 §3.4.2.2: `emails co "example.com"`).
-fn to_comparable(path: Path, definition: Option<&Attribute>) -> Result<Path, Error> {
-    if path.leaf().kind != Type::Complex {
-        return Ok(path);
-    }
-    let value = definition.and_then(|definition| definition.sub_attribute("value"));
-    value
-        .map(|value| path.clone().with_sub_attribute(value))
-        .ok_or_else(|| {
-            let part = definition.and_then(|definition| definition.sub_attributes.first());
-            let example = part.map_or("one of its attributes", |part| part.name.as_str());
-            Rule::FilterNeedsSubAttribute.at(path.name()).with("expected", example)
-        })
 }

@@ -49,6 +49,9 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("scan takes rows of full size", |store| {
         Box::pin(reads::large_rows(store))
     }),
+    ("scan ends before it is too much", |store| {
+        Box::pin(reads::many_bytes(store))
+    }),
     ("of replaces on one etag one wins", |store| {
         Box::pin(concurrency::replaces(store))
     }),

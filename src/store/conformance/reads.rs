@@ -1,8 +1,8 @@
 //! `get` and `scan`.
 
 use super::{
-    super::{MAX_BODY_BYTES, MAX_CHANGES, MAX_GET_KEYS},
-    Change, Error, Partition, Store, insert, write,
+    super::{MAX_BODY_BYTES, MAX_CHANGES, MAX_GET_KEYS, MAX_SCAN_BYTES},
+    Change, Error, Partition, Row, Store, insert, write,
 };
 
 pub(super) async fn get(store: &dyn Store) {
@@ -142,4 +142,32 @@ pub(super) async fn large_rows(store: &dyn Store) {
     let wanted: Vec<&str> = names.iter().map(|key| &**key).collect();
     let got: Vec<_> = rows.get(&wanted).await.into_iter().flatten().collect();
     assert!(got == found, "get and scan differ");
+}
+
+/// More bytes than anyone should hold at once: the scan ends early, says so, and goes on where it ended.
+pub(super) async fn many_bytes(store: &dyn Store) {
+    const ROWS: usize = MAX_SCAN_BYTES / MAX_BODY_BYTES * 2 + 8;
+    let rows = Partition::new(store);
+    let names: Vec<String> = (0..ROWS).map(|n| format!("row-{n:02}")).collect();
+    let body = vec![7; MAX_BODY_BYTES];
+    for part in names.chunks(4) {
+        let changes: Vec<_> = part.iter().map(|key| Change::Insert(write(key, b"", &body))).collect();
+        rows.check(&changes, "done").await;
+    }
+    let (mut walked, mut from, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = rows.scan(&from, "~", usize::MAX).await;
+        let bytes: usize = page.rows.iter().map(Row::bytes).sum();
+        assert!(bytes < MAX_SCAN_BYTES * 2, "{bytes} bytes at once");
+        assert!(bytes >= MAX_SCAN_BYTES || !page.more, "{bytes} bytes, and more to come");
+        walked.extend(page.rows.into_iter().map(|row| row.key));
+        pages += 1;
+        if !page.more {
+            break;
+        }
+        from = format!("{}-", walked[walked.len() - 1]);
+    }
+    assert_eq!(walked, names);
+    assert!(pages >= 2, "all in {pages} page");
+    assert_eq!(rows.scan("", "~", 3).await.rows.len(), 3);
 }

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row as Columns};
 
 use self::{readers::Readers, writer::Writer};
-use super::{Change, ETag, Error, Page, Row, Store, check_commit, check_get, check_scan};
+use super::{Change, ETag, Error, MAX_SCAN_BYTES, Page, Row, Store, check_commit, check_get, check_scan};
 
 /// Connections for reads: as many reads as run at the same time.
 const MAX_READERS: usize = 4;
@@ -112,13 +112,18 @@ fn rows_in_range(db: &Connection, partition: &str, from: &str, until: &str, limi
                WHERE partition = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4";
     // One row more tells whether there is more.
     let limit_and_one = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-    let mut rows = db
-        .prepare_cached(sql)?
-        .query_map((partition, from, until, limit_and_one), row)?
-        .collect::<Result<Vec<_>, _>>()?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    Ok(Page { rows, more })
+    let mut select = db.prepare_cached(sql)?;
+    let mut found = select.query((partition, from, until, limit_and_one))?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(columns) = found.next()? {
+        if rows.len() == limit || bytes >= MAX_SCAN_BYTES {
+            return Ok(Page { rows, more: true });
+        }
+        let row = row(columns)?;
+        bytes += row.bytes();
+        rows.push(row);
+    }
+    Ok(Page { rows, more: false })
 }
 
 fn row(columns: &Columns<'_>) -> rusqlite::Result<Row> {

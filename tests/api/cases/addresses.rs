@@ -11,7 +11,6 @@ cases![
     the_tenant_url_may_be_pasted_in_several_ways,
     a_percent_encoded_path_is_the_same_path,
     an_unknown_endpoint_is_404_with_every_method,
-    an_endpoint_that_is_not_served_blames_nobody,
     a_tenant_url_in_a_browser_says_what_it_is_for,
     a_tenant_url_pasted_wrongly_says_what_is_wrong,
     an_id_that_nobody_has_is_404,
@@ -104,16 +103,6 @@ async fn an_unknown_endpoint_is_404_with_every_method(t: &Tenant) {
     }
 }
 
-/// R-SEARCH-01: 404 or 501 as long as it is not there, and no advice that would mislead.
-async fn an_endpoint_that_is_not_served_blames_nobody(t: &Tenant) {
-    let message = serde_json::json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"] });
-    for (method, path) in [("POST", "/.search"), ("POST", "/Users/.search")] {
-        let answer = t.raw(method, path, &[], message.to_string()).await;
-        assert!(matches!(answer.status, 404 | 501), "{answer}");
-        assert!(!answer.detail().contains("paste"), "{answer}");
-    }
-}
-
 /// Whoever opens it learns what to do with it, and not whether there is such a tenant.
 async fn a_tenant_url_in_a_browser_says_what_it_is_for(t: &Tenant) {
     let browser = [
@@ -124,6 +113,7 @@ async fn a_tenant_url_in_a_browser_says_what_it_is_for(t: &Tenant) {
         t.path(),
         format!("{}/", t.path()),
         format!("{}/v2", t.path()),
+        format!("{}?aadOptscim062020", t.path()),
         "/scim/no-such-tenant".to_owned(),
     ] {
         let answer = t.at("GET", &path, &browser, "").await;

@@ -48,6 +48,9 @@ async fn the_configuration_says_what_every_client_asks(t: &Tenant) {
         ("bulk", "maxOperations"),
         ("bulk", "maxPayloadSize"),
         ("filter", "maxResults"),
+        ("pagination", "defaultPageSize"),
+        ("pagination", "maxPageSize"),
+        ("pagination", "cursorTimeout"),
     ] {
         assert!(config.body[feature][limit].is_u64(), "{feature}.{limit}: {config}");
     }
@@ -94,6 +97,18 @@ async fn what_is_said_to_be_supported_works(t: &Tenant) {
         .await
         .is(412);
     assert_eq!(config.body["authenticationSchemes"][0]["type"], "oauthbearertoken");
+    let pagination = &config.body["pagination"];
+    assert_eq!(
+        (&pagination["cursor"], &pagination["index"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(pagination["defaultPaginationMethod"], "index");
+    assert_eq!(t.get("/Users").await.is(200).body["startIndex"], 1);
+    assert!(t.get("/Users?cursor").await.is(200).body.get("startIndex").is_none());
+    let most = pagination["maxPageSize"].as_u64().expect("a number");
+    t.get(&format!("/Users?cursor&count={most}")).await.is(200);
+    let beyond = t.get(&format!("/Users?cursor&count={}", most + 1)).await;
+    beyond.refused(400, "invalidCount", &[&most.to_string()]);
 }
 
 /// R-DISC-01, "truthful"; the day one of them is supported, this says so too.

@@ -12,6 +12,7 @@ mod bulk_groups;
 mod concurrency;
 mod create;
 mod credentials;
+mod cursor;
 mod delete;
 mod discovery;
 mod errors;
@@ -26,6 +27,8 @@ mod query;
 mod read;
 mod replace;
 mod schemas;
+mod search;
+mod sort;
 mod wire;
 
 /// All of them.
@@ -41,6 +44,7 @@ pub(crate) fn all() -> Vec<Case> {
         concurrency::cases(),
         create::cases(),
         credentials::cases(),
+        cursor::cases(),
         delete::cases(),
         discovery::cases(),
         errors::cases(),
@@ -55,6 +59,8 @@ pub(crate) fn all() -> Vec<Case> {
         read::cases(),
         replace::cases(),
         schemas::cases(),
+        search::cases(),
+        sort::cases(),
         wire::cases(),
     ]
     .into_iter()

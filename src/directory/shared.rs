@@ -1,0 +1,62 @@
+//! What the requests of a process share, and what is done beside them.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::{Directory, marks::Recent};
+use crate::totals;
+
+/// Most errands under way at a time; further ones are not run.
+const MAX_ERRANDS: usize = 32;
+
+/// What the requests of a process share. Nothing depends on it but speed.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where pages ended lately.
+    pub(super) recent: Recent,
+    /// One for each errand under way.
+    errands: Arc<Semaphore>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            recent: Recent::default(),
+            errands: Arc::new(Semaphore::new(MAX_ERRANDS)),
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until no errand is under way.
+    pub async fn idle(&self) {
+        let all = u32::try_from(MAX_ERRANDS).unwrap_or(u32::MAX);
+        // Never closed, so it never fails.
+        let _ = self.errands.acquire_many(all).await;
+    }
+
+    /// Runs an errand: work that nobody waits for, on which nothing depends, and which is left out when there is much of
+    /// it.
+    pub(super) fn run(&self, errand: impl Future<Output = ()> + Send + 'static) {
+        let Ok(place) = Arc::clone(&self.errands).try_acquire_owned() else {
+            return;
+        };
+        tokio::spawn(async move {
+            errand.await;
+            drop(place);
+        });
+    }
+}
+
+impl Directory {
+    /// Folds a total beside the request.
+    pub(super) fn fold(&self, kind: &'static str) {
+        let (store, partition) = (Arc::clone(&self.store), self.access.tenant.id.clone());
+        self.shared.run(async move {
+            if let Err(error) = totals::fold_all(&*store, &partition, kind).await {
+                tracing::debug!(?error, "a total was not folded");
+            }
+        });
+    }
+}
