@@ -29,7 +29,6 @@ use crate::{
     config::{Settings, StoreSetting},
     directory,
     http::{self, BasePath},
-    scim::schema::Catalog,
     store::{self, Store, sqlite::SqliteStore},
     tenants::{self, Expiry, NewTenant, Tenants, Terms},
 };
@@ -61,8 +60,6 @@ pub struct Service {
     pub store: Arc<dyn Store>,
     /// Who may come in.
     pub tenants: Tenants,
-    /// What resources look like.
-    pub catalog: Arc<Catalog>,
     /// What requests share.
     pub shared: Arc<directory::Shared>,
 }
@@ -83,7 +80,6 @@ impl App {
     pub fn start(&self, store: Arc<dyn Store>) -> &Service {
         self.service.get_or_init(|| Service {
             tenants: Tenants::new(Arc::clone(&store), Arc::clone(&self.ambient)),
-            catalog: Arc::new(Catalog::standard()),
             shared: Arc::default(),
             store,
         })

@@ -25,8 +25,9 @@
 //! | `mark~<kind>~<position>` | behind which key a page begins, see `directory` |
 //!
 //! The control partition holds tenants (`tenant~<name>`), where to find one by its id (`id~<tenant>`), credentials by
-//! the hash of their secret (`token~<sha256>`), a tenant's credentials (`of~<tenant>~<credential>`), when a tenant was
-//! last heard of (`seen~<tenant>`) and operators' events (`o~<operation>`).
+//! the hash of their secret (`token~<sha256>`), a tenant's credentials (`of~<tenant>~<credential>`), its extension schemas by
+//! its name, as they are read with it (`schemas~<name>`), when it was last heard of (`seen~<tenant>`), which attributes it
+//! sends in vain (`dropped~<tenant>`), and operators' events (`o~<operation>`).
 
 use std::fmt;
 
@@ -395,9 +396,9 @@ pub struct EventBody {
     pub format: u32,
     /// What was done: `create`, `replace`, `patch`, `delete`; for operators `tenant-create` and the like.
     pub kind: String,
-    /// The resource type, or `Tenant` or `Token`.
+    /// The resource type, or `Tenant`, `Token` or `Schema`.
     pub resource_type: String,
-    /// The resource's id.
+    /// The resource's id; a schema's URN.
     pub id: String,
     /// The credential that did it, or the operator.
     pub actor: String,

@@ -17,7 +17,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rows", &["store"]),
     ("config", &["http::{BasePath, is_host}"]),
     ("totals", &["rows", "store"]),
-    ("tenants", &["ambient", "rows", "store", "totals"]),
+    (
+        "tenants",
+        &[
+            "ambient",
+            "rows",
+            "scim::{limits, schema}",
+            "scim::limits",
+            "scim::schema",
+            "store",
+            "totals",
+        ],
+    ),
     ("directory", &["ambient", "rows", "scim", "store", "tenants", "totals"]),
     (
         "http",
@@ -35,7 +46,18 @@ const ROOMS: &[(&str, &[&str])] = &[
         "app",
         &["ambient", "config", "directory", "http", "scim", "store", "tenants"],
     ),
-    ("cli", &["ambient", "app", "config", "tenants"]),
+    (
+        "cli",
+        &[
+            "ambient",
+            "app",
+            "config",
+            "directory",
+            "scim::json",
+            "store::Store",
+            "tenants",
+        ],
+    ),
 ];
 
 /// A crate, and the rooms that may name it.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{App, Service};
 use crate::{
     directory::{self, Directory},
-    tenants::{self, Access, Tenant},
+    tenants::{self, Access, Catalogs, Tenant},
 };
 
 /// Pause between two rounds: with a decision's own time, whatever is left behind is finished within a minute.
@@ -42,6 +42,7 @@ async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, d
         access: Arc::new(Access {
             tenant,
             credential: "scimgate".to_owned(),
+            catalogs: Catalogs::standard(),
         }),
         deadline: Instant::now() + TENANT_TIME,
         shared: Arc::clone(&service.shared),

@@ -10,9 +10,11 @@ use crate::{
     ambient::{Ambient, System},
     app,
     config::{Settings, StoreSetting, without_empty_variables},
+    store::Store,
     tenants::Tenants,
 };
 
+mod schema;
 mod serve;
 mod show;
 mod tenant;
@@ -38,6 +40,9 @@ enum Command {
     /// Make, show, revoke and import secret tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Set, show and remove a tenant's own attributes: extension schemas
+    #[command(subcommand)]
+    Schema(schema::Command),
 }
 
 impl Cli {
@@ -70,12 +75,16 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Token(command) => token::run(&Operator::new(settings, false).await?, command)
             .await
             .map(|()| 0),
+        Command::Schema(command) => schema::run(&Operator::new(settings, false).await?, command)
+            .await
+            .map(|()| 0),
     }
 }
 
 /// What an operator's command works with.
 struct Operator {
     settings: Settings,
+    store: Arc<dyn Store>,
     tenants: Tenants,
     ambient: Arc<dyn Ambient>,
     /// Who it is, for the log of changes.
@@ -99,10 +108,11 @@ impl Operator {
         }
         let store = app::open_store(&settings).await.context("the store can't be opened")?;
         let ambient: Arc<dyn Ambient> = Arc::new(System);
-        let tenants = Tenants::new(store, Arc::clone(&ambient));
+        let tenants = Tenants::new(Arc::clone(&store), Arc::clone(&ambient));
         let name = settings.operator();
         Ok(Self {
             settings,
+            store,
             tenants,
             ambient,
             name,

@@ -1,6 +1,6 @@
 //! How commands show what they have to say: text for people, JSON for programs.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use clap::Args;
@@ -16,6 +16,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// JSON, where there is nothing else to show.
+    pub(super) fn json() -> Self {
+        Self { json: true }
+    }
+
     /// Prints one of the two; fails when nobody can read it.
     pub(super) fn print(&self, json: &Value, text: &str) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
@@ -33,6 +38,13 @@ impl Output {
     pub(super) fn print_secret(&self, json: &Value, text: &str, token: &str, tenant: &str) -> anyhow::Result<()> {
         let lost = || format!("the token was made, but its secret is lost: scimgate token revoke {tenant} {token}");
         self.print(json, text).with_context(lost)
+    }
+}
+
+/// Shows a person that something goes on, in a line that the next call overwrites; the last one with nothing.
+pub(super) fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
     }
 }
 

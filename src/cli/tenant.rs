@@ -247,11 +247,6 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
     if !delete.yes {
         confirm(&delete.name)?;
     }
-    let progress = |text: &str| {
-        if std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[K{text}");
-        }
-    };
     let mut removal = operator
         .tenants
         .remove(&delete.name, &operator.name, operator.deadline())
@@ -261,12 +256,12 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
         match removal.step(operator.deadline()).await? {
             Progress::Removed(rows) => {
                 removed = rows;
-                progress(&format!("{rows} rows removed"));
+                show::progress(&format!("{rows} rows removed"));
             }
             Progress::Until(_) if delete.no_wait => break false,
             Progress::Until(time) => {
                 let left = (time - operator.ambient.now()).whole_seconds().max(0) + 1;
-                progress(&format!(
+                show::progress(&format!(
                     "{removed} rows removed; waiting {left} s until every instance has noticed"
                 ));
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -274,7 +269,7 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
             Progress::Done => break true,
         }
     };
-    progress("");
+    show::progress("");
     let text = if finished {
         format!("Tenant '{}' is gone, with {removed} rows.", delete.name)
     } else {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::{
     Directory, Error, Precondition, Stored,
     edges::{Edges, Side},
+    handover::agreed,
     index,
     links::{Links, SHOWN_MEMBERS, Shown},
     members::{self, Neighbours},
@@ -81,7 +82,7 @@ impl Directory {
     pub(super) async fn edit(
         &self,
         request: &Request<'_>,
-        edit: impl Fn(&Attributes, &mut Trace) -> Result<Accepted, Refused>,
+        edit: impl Fn(&ResourceType, &Attributes, &mut Trace) -> Result<Accepted, Refused>,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
         let Request { of, id, .. } = request;
@@ -89,7 +90,10 @@ impl Directory {
             let state = self.state(request).await?;
             request.expected.check(&state.before.envelope.version)?;
             let mut notes = Trace::default();
-            let accepted = edit(&state.before.attributes, &mut notes)?;
+            let before = &state.before.attributes;
+            let otherwise = self.beside(of)?;
+            let otherwise = otherwise.map(|of| edit(of, before, &mut Trace::default()));
+            let accepted = agreed(edit(of, before, &mut notes), otherwise)?;
             if let (Some(operation), false) = (&state.spreading, accepted.members.is_empty()) {
                 self.finish(operation).await?;
                 continue;

@@ -3,7 +3,8 @@
 //! Reading order: this file (the operations), `write` (the one way every change takes), `index` (which values can be
 //! looked up), `edges` (memberships as they are read), `members`, `memberships` and `journal` (and as they are written),
 //! `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its pages
-//! begin), `sift` (what a filter matches), `sorted`, `page`, `cursor`, and `shared` (between requests).
+//! begin), `sift` (what a filter matches), `sorted`, `page`, `cursor`, and `shared` (between requests); last `handover` and
+//! `survey` (schemas that change).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use crate::{
 mod cursor;
 mod edges;
 mod edit;
+mod handover;
 mod index;
 mod journal;
 mod linked;
@@ -47,6 +49,7 @@ mod shared;
 mod sift;
 mod sorted;
 mod spread;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -57,6 +60,9 @@ pub use names::refers_to_others;
 pub use page::{Found, Listed};
 pub use shared::Shared;
 pub use sift::MAX_SCANNED;
+pub use survey::Survey;
+
+use handover::agreed;
 
 /// Why an operation failed.
 #[derive(Debug)]
@@ -251,7 +257,9 @@ impl Directory {
         document: Value,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
-        let accepted = attributes::accept(of, document, trace)?;
+        let otherwise = self.beside(of)?;
+        let otherwise = otherwise.map(|of| attributes::accept(of, document.clone(), &mut Trace::default()));
+        let accepted = agreed(attributes::accept(of, document, trace), otherwise)?;
         let id = self.ambient.new_id().to_string();
         self.make(of, &id, shown, &accepted, trace).await
     }
@@ -277,7 +285,7 @@ impl Directory {
         document: &Value,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
-        let edit = |before: &Attributes, trace: &mut Trace| attributes::replace(of, before, document.clone(), trace);
+        let edit = |of: &_, before: &_, trace: &mut _| attributes::replace(of, before, document.clone(), trace);
         let request = edit::Request {
             of,
             id,
@@ -299,7 +307,7 @@ impl Directory {
         message: &Value,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
-        let edit = |before: &Attributes, trace: &mut Trace| patch::apply(of, before, message.clone(), trace);
+        let edit = |of: &_, before: &_, trace: &mut _| patch::apply(of, before, message.clone(), trace);
         let request = edit::Request {
             of,
             id,

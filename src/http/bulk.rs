@@ -101,6 +101,7 @@ async fn write(visit: &Visit, task: Task, trace: &mut Trace) -> Result<Option<En
         .directory
         .perform(&task.of, task.write, &expected, Shown::default(), trace)
         .await?;
+    visit.count_dropped(trace);
     Ok(written.map(|stored| stored.envelope))
 }
 

@@ -8,7 +8,7 @@ use actix_web::{
 };
 use tokio::time::Instant;
 
-use super::address::is_host;
+use super::{address::is_host, answer::Answer};
 use crate::{
     app::{App, Service},
     directory::{self, Directory, Precondition},
@@ -19,7 +19,7 @@ use crate::{
         projection::Selection,
         schema::{Catalog, ResourceType},
     },
-    tenants::Access,
+    tenants::{Access, Tenants},
 };
 
 /// A request whose sender is not known yet.
@@ -38,6 +38,8 @@ pub(super) struct Call<'a> {
 /// A request of a known tenant; owns what it needs, so that a write can outlive its connection.
 pub(super) struct Visit {
     pub(super) directory: Directory,
+    pub(super) tenants: Tenants,
+    /// What the tenant's resources look like.
     pub(super) catalog: Arc<Catalog>,
     /// Scheme, host and base path under which the client found us.
     pub(super) base_url: String,
@@ -86,6 +88,7 @@ impl Call<'_> {
 
     /// The same request with its sender known.
     pub(super) fn visit(&self, access: Arc<Access>) -> Result<Visit, Failure> {
+        let catalog = Arc::clone(access.catalogs.at(self.app.ambient.now()));
         let directory = Directory {
             store: Arc::clone(&self.service.store),
             ambient: Arc::clone(&self.app.ambient),
@@ -96,7 +99,8 @@ impl Call<'_> {
         let query = self.request.query_string();
         Ok(Visit {
             directory,
-            catalog: Arc::clone(&self.service.catalog),
+            tenants: self.service.tenants.clone(),
+            catalog,
             base_url: format!("{}{}", self.origin()?, self.base),
             parameters: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             if_match: self.versions(header::IF_MATCH),
@@ -183,6 +187,18 @@ impl Visit {
             .iter()
             .rfind(|(given, _)| given.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// What was done to the request, after it was done: told to the client, and counted where something was dropped.
+    pub(super) fn told(&self, answer: Answer) -> Answer {
+        self.count_dropped(&self.trace);
+        answer.normalized(&self.trace)
+    }
+
+    /// Counts the attributes that a write had in vain.
+    pub(super) fn count_dropped(&self, trace: &Trace) {
+        let tenant = &self.directory.access.tenant.id;
+        self.tenants.note_dropped(tenant, trace.unknown_attributes());
     }
 
     /// What of a resource the client wants to see (RFC 7644 §3.9).

@@ -69,7 +69,7 @@ pub(super) async fn query(visit: &mut Visit, endpoint: Option<&str>) -> Result<A
         (Paging::Index(start), Some(total)) => list_response(total, start, resources.collect()),
         (_, total) => cursor_response(total, found.next_cursor, resources.collect()),
     };
-    Ok(Answer::ok(list).normalized(&visit.trace))
+    Ok(visit.told(Answer::ok(list)))
 }
 
 /// POST, PUT, PATCH and DELETE (RFC 7644 §3.3, §3.5, §3.6). A PATCH is always answered 200 with the resource, which every
@@ -112,7 +112,7 @@ fn show(visit: &Visit, of: &ResourceType, stored: &Stored, selection: &Selection
         }
         None => Answer::ok(document),
     };
-    answer.version(&stored.envelope.version).normalized(&visit.trace)
+    visit.told(answer.version(&stored.envelope.version))
 }
 
 /// Runs a write in a task of its own: it goes on to its end when the client goes away or the deadline passes. The

@@ -73,3 +73,21 @@ pub const MAX_CURSOR_BYTES: usize = 512;
 /// Bytes of the resources, as JSON, that are held to sort them, and of the values by which they are sorted: ten thousand
 /// users of 6 KiB.
 pub const MAX_SORT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Extensions that a tenant may have beside the standard ones.
+pub const MAX_EXTENSIONS: usize = 10;
+
+/// Bytes of an extension's schema as JSON. All of a tenant's stand in one row, which is read with each credential.
+pub const MAX_SCHEMA_BYTES: usize = 32 * 1024;
+
+/// Attributes of an extension, sub-attributes counted too.
+pub const MAX_SCHEMA_ATTRIBUTES: usize = 200;
+
+/// Levels of attributes: those of a schema, and the sub-attributes of the complex ones (RFC 7643 §2.3.8).
+pub const MAX_ATTRIBUTE_DEPTH: usize = 2;
+
+/// Bytes of an extension's URN.
+pub const MAX_URN_BYTES: usize = 100;
+
+/// Bytes of an attribute's name.
+pub const MAX_NAME_BYTES: usize = 60;

@@ -25,7 +25,7 @@ pub(super) fn members<const N: usize>(
     let mut found = [const { None }; N];
     for (key, value) in object {
         match names.iter().position(|name| name.eq_ignore_ascii_case(&key)) {
-            None => trace.note(Quirk::UnknownAttribute, format!("{place}{key}")),
+            None => trace.note(Quirk::UnknownMember, format!("{place}{key}")),
             Some(index) if found[index].is_none() => found[index] = Some(value),
             Some(_) => return Err(Rule::AttributeTwice.at(format!("{place}{key}"))),
         }

@@ -1,5 +1,7 @@
 //! What was rewritten or left out of a request, so that nothing is accepted silently.
 
+use super::path::is_well_formed;
+
 /// The notes of one request; goes into telemetry and the `scimgate-normalized` header.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
@@ -49,6 +51,15 @@ impl Trace {
         &self.notes
     }
 
+    /// The attributes that were left out as unknown: paths without filters, `urn:…:User:department2`. What does not look
+    /// like one is not among them: keys are the client's to choose.
+    pub fn unknown_attributes(&self) -> impl Iterator<Item = String> {
+        let unknown = self.notes.iter().filter(|note| note.quirk == Quirk::UnknownAttribute);
+        unknown
+            .map(|note| note.path.replace("[...]", ""))
+            .filter(|path| is_well_formed(path))
+    }
+
     /// How many notes found no room.
     pub fn dropped(&self) -> usize {
         self.dropped
@@ -76,6 +87,8 @@ macro_rules! quirks {
 quirks! {
     /// An attribute the schema does not have was left out.
     UnknownAttribute "unknown-attribute";
+    /// A member that messages of its kind do not have was left out.
+    UnknownMember "unknown-member";
     /// A boolean came as `"True"` or `"false"` (Entra without the `aadOptscim062020` flag).
     BooleanString "boolean-string";
     /// A number came as a string (Entra's mappings have no numbers).
@@ -161,6 +174,30 @@ mod tests {
         trace.note(Quirk::FilteredKey, "emails[value eq \"other@example.com\"].value");
         assert_eq!(trace.notes().len(), 1);
         assert_eq!(trace.notes()[0].path, "emails[...].value");
+    }
+
+    #[test]
+    fn unknown_attributes_are_told_if_they_look_like_some() {
+        let mut trace = Trace::default();
+        for path in [
+            "department2",
+            "urn:example:2.0:User:badge.colour",
+            "emails2[type eq \"work\"].value",
+            "Barbara Jensen",
+            "bjensen@example.com",
+            "é",
+            "a..b",
+            "",
+        ] {
+            trace.note(Quirk::UnknownAttribute, path);
+        }
+        trace.note(Quirk::UnknownAttribute, "x".repeat(500));
+        trace.note(Quirk::UnknownMember, "Operations.note");
+        let told: Vec<String> = trace.unknown_attributes().collect();
+        assert_eq!(
+            told,
+            ["department2", "urn:example:2.0:User:badge.colour", "emails2.value"]
+        );
     }
 
     #[test]

@@ -27,12 +27,14 @@ impl Envelope {
     }
 }
 
-/// The resource with everything that is derived: `schemas`, `id`, `meta`, and each `$ref` whose `value` is an id.
+/// The resource with everything that is derived: `schemas`, `id`, `meta`, and each `$ref` whose `value` is an id; without
+/// what does not fit the schemas in force.
 ///
 /// `base_url` is the request's own, without a slash at the end; nothing derived from it is stored.
 pub fn document(rt: &ResourceType, envelope: &Envelope, attributes: &Attributes, base_url: &str) -> Map<String, Value> {
+    let attributes = attributes.visible(rt);
     let mut document = Map::new();
-    document.insert("schemas".into(), schemas(rt, attributes).into());
+    document.insert("schemas".into(), schemas(rt, &attributes).into());
     document.insert("id".into(), envelope.id.clone().into());
     let stored = attributes.as_map();
     if let Some(external_id) = stored.get("externalId") {
@@ -51,7 +53,7 @@ pub fn document(rt: &ResourceType, envelope: &Envelope, attributes: &Attributes,
 }
 
 /// The URNs of the core schema and of each extension the resource has attributes of (RFC 7643 §3).
-pub fn schemas<'rt>(rt: &'rt ResourceType, attributes: &Attributes) -> Vec<&'rt str> {
+fn schemas<'rt>(rt: &'rt ResourceType, attributes: &Attributes) -> Vec<&'rt str> {
     let extensions = rt.extensions.iter().map(|extension| extension.schema.id.as_str());
     std::iter::once(rt.schema.id.as_str())
         .chain(extensions.filter(|urn| attributes.as_map().contains_key(*urn)))

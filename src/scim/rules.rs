@@ -376,6 +376,10 @@ rules! {
     Conflict "conflict" 503 -
         "The resource is being changed by other requests at the same time: repeat the request."
         RETRY;
+    SchemasChanging "schemas-changing" 503 -
+        "The schemas of this tenant are just being changed, and the request has a part that only one of the two knows: \
+         repeat the request in a few seconds."
+        RETRY;
     StorageUnavailable "storage-unavailable" 503 -
         "The service's storage does not answer: repeat the request."
         RETRY;

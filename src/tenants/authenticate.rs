@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use super::{
     AliasBody, SeenBody, Tenant, TenantBody, Tenants, alias_key,
     credentials::{Credential, hash, token_key},
-    parse_name, seen_key, tenant_key,
+    parse_name,
+    schemas::{Catalogs, schemas_key},
+    seen_key, tenant_key,
 };
 use crate::{
     rows::{self, CONTROL, FORMAT, FormatError},
@@ -29,6 +31,8 @@ pub struct Access {
     pub tenant: Tenant,
     /// Which credential was shown; stands in events.
     pub credential: String,
+    /// What the resources look like.
+    pub catalogs: Catalogs,
 }
 
 /// Why there is no [`Access`].
@@ -116,22 +120,22 @@ impl Tenants {
     }
 
     async fn look_up(&self, hash: &str, name: &str, deadline: Instant) -> Result<Option<Known>, Refusal> {
-        let key = token_key(hash);
-        let keys = if name.is_empty() {
-            vec![key]
-        } else {
-            vec![key, tenant_key(name)]
-        };
+        let began = Instant::now();
+        let mut keys = vec![token_key(hash)];
+        if !name.is_empty() {
+            keys.extend([tenant_key(name), schemas_key(name)]);
+        }
         let mut rows = self.control(&keys, deadline).await?.into_iter();
         let Some(token) = rows.next().flatten() else {
             return Ok(None);
         };
         let credential: Credential = rows::body(&token)?;
-        let tenant = match name {
-            "" => self.tenant_by_id(&credential.tenant, deadline).await?,
-            _ => rows.next().flatten(),
+        if name.is_empty() {
+            rows = self.rows_by_id(&credential.tenant, deadline).await?.into_iter();
+        }
+        let (Some(row), schemas) = (rows.next().flatten(), rows.next().flatten()) else {
+            return Ok(None);
         };
-        let Some(row) = tenant else { return Ok(None) };
         let body: TenantBody = rows::body(&row)?;
         if body.id != credential.tenant || body.deleting.is_some() {
             return Ok(None);
@@ -139,6 +143,7 @@ impl Tenants {
         let access = Access {
             tenant: body.tenant(&row.key)?,
             credential: credential.id.clone(),
+            catalogs: Catalogs::new(schemas.as_ref(), began)?,
         };
         Ok(Some(Known {
             access: Arc::new(access),
@@ -146,12 +151,13 @@ impl Tenants {
         }))
     }
 
-    async fn tenant_by_id(&self, id: &str, deadline: Instant) -> Result<Option<store::Row>, Refusal> {
+    /// The rows of the tenant and of its extensions, where the URL does not name it.
+    async fn rows_by_id(&self, id: &str, deadline: Instant) -> Result<Vec<Option<store::Row>>, Refusal> {
         let Some(alias) = self.control(&[alias_key(id)], deadline).await?.pop().flatten() else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let AliasBody { name, .. } = rows::body(&alias)?;
-        Ok(self.control(&[tenant_key(&name)], deadline).await?.pop().flatten())
+        self.control(&[tenant_key(&name), schemas_key(&name)], deadline).await
     }
 
     async fn control(&self, keys: &[String], deadline: Instant) -> Result<Vec<Option<store::Row>>, Refusal> {

@@ -2,8 +2,14 @@
 
 use std::fmt;
 
+use time::{OffsetDateTime, macros::format_description};
+
 use super::{MAX_LABEL_BYTES, RESERVED_NAMES};
-use crate::{rows::FormatError, store, totals};
+use crate::{
+    rows::FormatError,
+    scim::{limits::MAX_EXTENSIONS, schema::check::Fault},
+    store, totals,
+};
 
 /// Why an operator's command failed.
 #[derive(Debug)]
@@ -24,6 +30,20 @@ pub enum Error {
     BadSecret(&'static str),
     /// The label is longer than [`MAX_LABEL_BYTES`] or has control characters.
     BadLabel,
+    /// The schema document cannot be an extension.
+    Schema(Fault),
+    /// The tenant has as many extensions as it may have.
+    TooManyExtensions,
+    /// The tenant has no extension with this URN.
+    NoExtension(String),
+    /// There is no such resource type to extend; these there are.
+    NoResourceType(String, String),
+    /// The extension with this URN extends another resource type, this one.
+    ExtendsAnother(String, String),
+    /// A change of the tenant's extensions is announced, and in force at this time.
+    SchemasChanging(OffsetDateTime),
+    /// Somebody else changed the tenant's extensions, or its name, in between.
+    SchemasChanged,
     /// A row cannot be read.
     Format(FormatError),
     /// The store failed.
@@ -53,6 +73,29 @@ impl fmt::Display for Error {
             Self::BadLabel => write!(
                 f,
                 "a label, title or contact is at most {MAX_LABEL_BYTES} bytes without control characters"
+            ),
+            Self::Schema(fault) => write!(f, "{fault}"),
+            Self::TooManyExtensions => write!(f, "a tenant has at most {MAX_EXTENSIONS} extensions"),
+            Self::NoExtension(urn) => {
+                write!(f, "the tenant has no extension {urn}; 'scimgate schema list' shows all")
+            }
+            Self::NoResourceType(name, known) => write!(f, "there is no resource type '{name}'; there are {known}"),
+            Self::ExtendsAnother(urn, resource_type) => {
+                write!(
+                    f,
+                    "{urn} extends {resource_type} already: remove it there first, or choose another URN"
+                )
+            }
+            Self::SchemasChanging(from) => write!(
+                f,
+                "another change of this tenant's schemas is announced, and in force at {} UTC: try again then",
+                from.time()
+                    .format(format_description!("[hour]:[minute]:[second]"))
+                    .unwrap_or_default()
+            ),
+            Self::SchemasChanged => write!(
+                f,
+                "somebody else changed this tenant or its schemas just now: try again"
             ),
             Self::Format(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),

@@ -1,4 +1,4 @@
-//! Tenants and their credentials: rows of the control partition. `authenticate` turns a credential into an [`Access`],
+//! Tenants, their credentials and their extension schemas: rows of the control partition. `authenticate` turns a credential into an [`Access`],
 //! without which no other room can reach a tenant's resources.
 
 use std::{collections::HashMap, sync::Arc};
@@ -19,15 +19,19 @@ use crate::{
 
 mod authenticate;
 mod credentials;
+mod dropped;
 mod error;
 mod removal;
+mod schemas;
 #[cfg(test)]
 mod tests;
 
 pub use authenticate::{Access, CACHED, Refusal};
 pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms};
+pub use dropped::Dropped;
 pub use error::Error;
 pub use removal::{Progress, Removal};
+pub use schemas::{CLOCKS, Catalogs, Coming, NewExtension, SchemaChange, Schemas, TenantExtension};
 
 /// Names that mean something else at their place in a URL.
 const RESERVED_NAMES: &[&str] = &[
@@ -142,6 +146,7 @@ pub struct Tenants {
     store: Arc<dyn Store>,
     ambient: Arc<dyn Ambient>,
     cache: Arc<authenticate::Cache>,
+    drops: Arc<dropped::Drops>,
 }
 
 impl Tenants {
@@ -151,6 +156,7 @@ impl Tenants {
             store,
             ambient,
             cache: Arc::default(),
+            drops: Arc::default(),
         }
     }
 
@@ -275,7 +281,7 @@ impl Tenants {
             }
             body.name.clone_from(&to);
             let key = tenant_key(&to);
-            let changes = [
+            let mut changes = vec![
                 self.event("tenant-rename", "Tenant", &body.id, by),
                 Change::Insert(rows::write(key.clone(), &body)),
                 Change::Delete(row.key, Some(row.etag)),
@@ -287,6 +293,7 @@ impl Tenants {
                     },
                 )),
             ];
+            changes.extend(self.moved_schemas(&name, &to, deadline).await?);
             match self.settle(&changes, deadline).await {
                 Ok(()) => return Ok(body.tenant(&key)?),
                 Err(store::Error::Exists(_)) => return Err(Error::NameTaken(to)),

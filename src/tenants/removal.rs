@@ -3,7 +3,10 @@
 use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, sleep};
 
-use super::{CACHED, Error, Tenants, alias_key, credentials, parse_name, replace, seen_key, tenant_key, try_again};
+use super::{
+    CACHED, Error, Tenants, alias_key, credentials, dropped::dropped_key, parse_name, replace, schemas::schemas_key,
+    seen_key, tenant_key, try_again,
+};
 use crate::{
     rows::CONTROL,
     store::{self, Change, MAX_CHANGES, settle},
@@ -102,7 +105,13 @@ impl Removal<'_> {
             keys.extend([credentials::token_key(&hash), credentials::held_key(&self.tenant, &id)]);
         }
         // The tenant's own row goes last: as long as it is there, the removal can be taken up again.
-        keys.extend([seen_key(&self.tenant), alias_key(&self.tenant), tenant_key(&self.name)]);
+        keys.extend([
+            seen_key(&self.tenant),
+            schemas_key(&self.name),
+            alias_key(&self.tenant),
+            dropped_key(&self.tenant),
+            tenant_key(&self.name),
+        ]);
         for key in keys {
             self.gone(CONTROL, &[Change::Delete(key, None)], deadline).await?;
         }

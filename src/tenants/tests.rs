@@ -20,13 +20,13 @@ use crate::{
 };
 
 #[derive(Debug, Default)]
-struct Clock {
+pub(super) struct Clock {
     seconds: AtomicI64,
     secrets: AtomicU64,
 }
 
 impl Clock {
-    fn pass(&self, time: Duration) {
+    pub(super) fn pass(&self, time: Duration) {
         self.seconds.fetch_add(time.whole_seconds(), Ordering::Relaxed);
     }
 }
@@ -47,29 +47,29 @@ impl Ambient for Clock {
     }
 }
 
-struct World {
-    clock: Arc<Clock>,
-    store: Arc<dyn Store>,
-    tenants: Tenants,
+pub(super) struct World {
+    pub(super) clock: Arc<Clock>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) tenants: Tenants,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::on(Arc::new(SqliteStore::memory().unwrap()))
     }
 
-    fn on(store: Arc<dyn Store>) -> Self {
+    pub(super) fn on(store: Arc<dyn Store>) -> Self {
         let clock = Arc::new(Clock::default());
         let tenants = Tenants::new(Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Ambient>);
         Self { clock, store, tenants }
     }
 
     /// The same tenants as another process sees them: with a memory of its own.
-    fn elsewhere(&self) -> Tenants {
+    pub(super) fn elsewhere(&self) -> Tenants {
         Tenants::new(Arc::clone(&self.store), Arc::clone(&self.clock) as Arc<dyn Ambient>)
     }
 
-    async fn tenant(&self, name: &str, expires: Option<Expiry>) -> (String, String) {
+    pub(super) async fn tenant(&self, name: &str, expires: Option<Expiry>) -> (String, String) {
         let new = NewTenant {
             name: name.to_owned(),
             ..NewTenant::default()
@@ -83,7 +83,7 @@ impl World {
     }
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + std::time::Duration::from_secs(10)
 }
 

@@ -5,10 +5,12 @@
 
 mod immutable;
 mod members;
+mod stored;
 mod values;
 
 pub use self::immutable::check_immutable;
 pub(super) use self::members::accept_members;
+pub use self::stored::{Misfit, misfits};
 pub(super) use self::values::accept_value;
 
 use std::collections::HashMap;
@@ -30,7 +32,8 @@ const ADSCIM_PREFIX: &str = "http://schemas.microsoft.com/2006/11/ResourceManage
 const CORE_PREFIX: &str = "urn:ietf:params:scim:schemas:core:2.0:";
 
 /// A resource's attributes as they are stored: `externalId` and the core ones at the top, an extension's in an object
-/// under its URN. Never a group's members, which are kept apart. Made by this module only.
+/// under its URN. Never a group's members, which are kept apart. Made by this module only. Those of extensions may be of
+/// an earlier schema.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attributes(Map<String, Value>);
 
@@ -70,12 +73,15 @@ pub fn accept(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<A
 /// Accepts the body of a replace (RFC 7644 §3.5.1) of a resource that was `before`.
 ///
 /// `active` left out keeps its value: Okta's PUT often lacks it, and neither a leaver must come back nor anyone be
-/// locked out by that. Immutable attributes left out keep theirs too. Members left out are members no longer.
+/// locked out by that. Immutable attributes left out keep theirs too, and so does what the schemas do not show. Members
+/// left out are members no longer.
 pub fn replace(rt: &ResourceType, before: &Attributes, document: Value, trace: &mut Trace) -> Result<Accepted, Error> {
+    let (stored, before) = (before, &*before.visible(rt));
     let (mut after, sent) = accept_document(rt, document, trace)?;
     keep_immutable(rt, before, &mut after);
     keep_active(rt, before, &mut after);
     check_immutable(rt, before, &after)?;
+    after.keep_hidden(stored, before);
     let mut members = Edits::default();
     if rt.members().is_some() {
         members.replace(sent);
@@ -97,15 +103,27 @@ pub(super) fn keep_active(rt: &ResourceType, before: &Attributes, after: &mut At
     keeps
 }
 
-/// Accepts what a PATCH made of a resource's attributes: every check but `schemas`, which are derived, not stored.
+/// Accepts a resource's attributes: every check but `schemas`, which are derived, not stored.
 pub fn accept_edited(rt: &ResourceType, document: Map<String, Value>, trace: &mut Trace) -> Result<Attributes, Error> {
-    Ok(accept_all(rt, document, trace)?.0)
+    Ok(accept_all(rt, document, None, trace)?.0)
+}
+
+/// Accepts what a PATCH made of the attributes of `before`. What an extension requires and `before` lacks already is not
+/// asked for: a schema that was changed must not keep a leaver from being deactivated.
+pub(super) fn accept_patched(
+    rt: &ResourceType,
+    document: Map<String, Value>,
+    before: &Attributes,
+    trace: &mut Trace,
+) -> Result<Attributes, Error> {
+    Ok(accept_all(rt, document, Some(before), trace)?.0)
 }
 
 /// The attributes that are stored, and the members that are not.
 fn accept_all(
     rt: &ResourceType,
     document: Map<String, Value>,
+    before: Option<&Attributes>,
     trace: &mut Trace,
 ) -> Result<(Attributes, Vec<Member>), Error> {
     let mut sorted = Sorted::default();
@@ -127,7 +145,7 @@ fn accept_all(
         accept_attribute(attribute, &attribute.name, &mut sorted.core, &mut map, trace)?;
     }
     for extension in &rt.extensions {
-        accept_extension(extension, &mut sorted, &mut map, trace)?;
+        accept_extension(extension, &mut sorted, before, &mut map, trace)?;
     }
     let bytes = serde_json::to_vec(&map).map_or(usize::MAX, |json| json.len());
     if bytes > MAX_RESOURCE_BYTES {
@@ -144,7 +162,7 @@ fn accept_document(rt: &ResourceType, document: Value, trace: &mut Trace) -> Res
     };
     let spelled = document.keys().find(|key| key.eq_ignore_ascii_case("schemas")).cloned();
     check_schemas(rt, spelled.and_then(|key| document.shift_remove(&key)), trace)?;
-    accept_all(rt, document, trace)
+    accept_all(rt, document, None, trace)
 }
 
 fn has_active(rt: &ResourceType) -> bool {
@@ -298,23 +316,25 @@ fn put(map: &mut Map<String, Value>, attribute: &Attribute, path: &str, value: V
 fn accept_extension(
     extension: &Extension,
     sorted: &mut Sorted,
+    before: Option<&Attributes>,
     map: &mut Map<String, Value>,
     trace: &mut Trace,
 ) -> Result<(), Error> {
     let urn = &extension.schema.id;
     let mut sent = sorted.extensions.remove(urn).unwrap_or_default();
-    if sent.is_empty() && !extension.required {
+    let before = before.map(|before| before.0.get(urn));
+    if sent.is_empty() && (!extension.required || before == Some(None)) {
         return Ok(());
     }
     let mut members = Map::new();
     for attribute in &extension.schema.attributes {
-        accept_attribute(
-            attribute,
-            &format!("{urn}:{}", attribute.name),
-            &mut sent,
-            &mut members,
-            trace,
-        )?;
+        let path = format!("{urn}:{}", attribute.name);
+        let lacked = before
+            .flatten()
+            .is_some_and(|before| before.get(&attribute.name).is_none());
+        if !lacked || sent.contains_key(&attribute.name) {
+            accept_attribute(attribute, &path, &mut sent, &mut members, trace)?;
+        }
     }
     if !members.is_empty() {
         map.insert(urn.clone(), Value::Object(members));

@@ -81,10 +81,12 @@ fn values<'v>(path: &Path, node: Node<'v>) -> impl Iterator<Item = &'v Value> {
         Some(name) => holder.and_then(|holder| holder.child(name)),
         None => path.extension().and_then(|urn| node.child(urn)),
     };
-    each(found).filter_map(move |value| match path.sub_attribute() {
+    let ends = each(found).filter_map(move |value| match path.sub_attribute() {
         Some(name) => Node::of(value).child(name),
         None => Some(value),
-    })
+    });
+    // A sub-attribute may have several values too.
+    ends.flat_map(|end| each(Some(end)))
 }
 
 /// The elements of an array, else the value itself.

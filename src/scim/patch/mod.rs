@@ -24,7 +24,7 @@ use edit::Editor;
 pub const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// What `before` becomes by the PATCH message `body`: equal to `before`, without edits of members, when the message
-/// changes nothing. Who is a member now need not be known.
+/// changes nothing. Who is a member now need not be known. What the schemas do not show of `before` stays as it is.
 ///
 /// Beyond the RFC, and noted in `trace`: keys that are paths (`name.givenName`, `emails[type eq "work"].value`,
 /// `urn:…:User:department`) in an operation without path; a filter that matches nothing makes the value it describes;
@@ -35,6 +35,7 @@ pub const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 /// `invalidValue`; or what [`attributes::accept`] refuses.
 pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Trace) -> Result<Accepted, Error> {
     let operations = message::read(body, trace)?;
+    let (stored, before) = (before, &*before.visible(rt));
     let mut editor = Editor::new(rt, before.as_map().clone(), trace);
     for operation in operations {
         editor.perform(operation)?;
@@ -42,11 +43,12 @@ pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Tr
     let (document, members) = editor.finish();
     let members = members.checked()?;
     let mut again = Trace::default();
-    let mut after = attributes::accept_edited(rt, document, &mut again)?;
+    let mut after = attributes::accept_patched(rt, document, before, &mut again)?;
     if before.as_map().contains_key("active") && attributes::keep_active(rt, before, &mut after) {
         trace.note(Quirk::ActiveKept, "active");
     }
     attributes::check_immutable(rt, before, &after)?;
+    after.keep_hidden(stored, before);
     // What was kept as it came was noted when it came.
     for note in again
         .notes()

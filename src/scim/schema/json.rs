@@ -36,7 +36,9 @@ impl Schema {
         let mut document = Map::new();
         document.insert("id".into(), self.id.clone().into());
         document.insert("name".into(), self.name.clone().into());
-        document.insert("description".into(), self.description.clone().into());
+        if !self.description.is_empty() {
+            document.insert("description".into(), self.description.clone().into());
+        }
         document.insert(
             "attributes".into(),
             self.attributes.iter().map(Attribute::document).collect(),
@@ -75,8 +77,11 @@ impl Attribute {
     fn document(&self) -> Value {
         let mut document = json!({
             "name": self.name, "type": self.kind.keyword(), "multiValued": self.multi_valued,
-            "description": self.description, "required": self.required,
         });
+        if !self.description.is_empty() {
+            document["description"] = self.description.clone().into();
+        }
+        document["required"] = self.required.into();
         if !self.canonical_values.is_empty() {
             document["canonicalValues"] = json!(self.canonical_values);
         }

@@ -1,5 +1,6 @@
 //! Schemas and resource types (RFC 7643 §6 and §7): the data that everything else in this room is driven by.
 
+pub mod check;
 mod json;
 
 use std::sync::{Arc, LazyLock};
@@ -24,6 +25,9 @@ macro_rules! keywords {
         pub enum $name { $($(#[doc = $variant_doc])+ $variant,)+ }
 
         impl $name {
+            /// All of the RFC's keywords.
+            const KEYWORDS: &[&str] = &[$($keyword,)+];
+
             /// The RFC's keyword.
             pub fn keyword(self) -> &'static str {
                 match self { $($name::$variant => $keyword,)+ }
@@ -164,7 +168,7 @@ pub struct ResourceType {
     pub extensions: Vec<Extension>,
 }
 
-/// The resource types of a tenant.
+/// The resource types of a tenant, with its extensions.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     /// In the order in which discovery lists them.
@@ -197,6 +201,18 @@ impl Catalog {
         Catalog {
             resource_types: STANDARD.to_vec(),
         }
+    }
+
+    /// These resource types with more extensions, each behind the name of its resource type. One of a type that is not
+    /// here extends nothing.
+    #[must_use]
+    pub fn extended(mut self, extensions: impl IntoIterator<Item = (String, Extension)>) -> Catalog {
+        for (name, extension) in extensions {
+            if let Some(rt) = self.resource_types.iter_mut().find(|rt| rt.name == name) {
+                Arc::make_mut(rt).extensions.push(extension);
+            }
+        }
+        self
     }
 
     /// The resource type of that name, whatever the case.
@@ -257,10 +273,15 @@ impl ResourceType {
     }
 
     /// The extension's attribute that is meant by a name without URN (Entra: `manager`), if the core has none of that
-    /// name and exactly one extension does.
+    /// name, and exactly one extension has, or the enterprise one: what it means must not change with a tenant's schemas.
     pub fn extension_of(&self, name: &str) -> Option<(&Extension, &Attribute)> {
         if self.attribute(name).is_some() {
             return None;
+        }
+        if let Some(enterprise) = self.extension(ENTERPRISE_USER_URN)
+            && let Some(attribute) = enterprise.schema.attribute(name)
+        {
+            return Some((enterprise, attribute));
         }
         let mut found = self
             .extensions
@@ -306,11 +327,14 @@ impl Attribute {
         find(&self.sub_attributes, name)
     }
 
-    /// Whether it is a reference to resources of this service, not to an address elsewhere (RFC 7643 §7,
-    /// `referenceTypes`).
+    /// Whether it is the `$ref` to the resource of this service that `value` names (RFC 7643 §2.4), which follows from it,
+    /// and not an address that a client gives (§7, `referenceTypes`).
     pub fn refers_to_resources(&self) -> bool {
         let elsewhere = |reference_type: &String| reference_type == "external" || reference_type == "uri";
-        self.kind == Type::Reference && !self.reference_types.is_empty() && !self.reference_types.iter().any(elsewhere)
+        self.kind == Type::Reference
+            && self.name == "$ref"
+            && !self.reference_types.is_empty()
+            && !self.reference_types.iter().any(elsewhere)
     }
 }
 

@@ -1,0 +1,217 @@
+//! Which attributes a tenant's identity provider sends in vain. Counted in memory and written beside the requests, at most
+//! once a minute per tenant and process: nobody waits for it and nothing depends on it. Names only, never values.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::{Error, Tenants, alias_key, replace};
+use crate::{
+    rows::{self, CONTROL, FORMAT},
+    store::{self, Change, settle},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Names remembered of a tenant: they are the client's to choose. Further ones are counted together.
+const MAX_NAMES: usize = 100;
+/// Hours that are remembered.
+const HOURS: i64 = 24;
+/// How long counts are kept together before they are written.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Tries to add to a row that other processes add to.
+const TRIES: usize = 5;
+
+/// What was not written yet, by tenant.
+#[derive(Default)]
+pub(super) struct Drops(Mutex<HashMap<String, Pending>>);
+
+#[derive(Default)]
+struct Pending {
+    counts: BTreeMap<String, u64>,
+    others: u64,
+    /// A task is about to write it.
+    is_waiting: bool,
+    /// When it was written last.
+    written: Option<Instant>,
+}
+
+/// The row of a tenant's dropped attributes.
+#[derive(Default, Serialize, Deserialize)]
+struct DroppedBody {
+    format: u32,
+    names: BTreeMap<String, Hours>,
+    /// Of names that found no room.
+    others: Hours,
+}
+
+/// How often something was dropped, by hours since 1970.
+#[derive(Default, Serialize, Deserialize)]
+struct Hours(BTreeMap<i64, u64>);
+
+/// An attribute that no schema has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// As the client spelled it, with its URN if it named one.
+    pub name: String,
+    /// How many requests had it in the last 24 hours, to the hour and within a minute.
+    pub requests: u64,
+}
+
+impl Hours {
+    fn add(&mut self, hour: i64, count: u64) {
+        *self.0.entry(hour).or_default() += count;
+    }
+
+    fn forget(&mut self, hour: i64) {
+        self.0.retain(|then, _| *then > hour - HOURS);
+    }
+
+    fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+}
+
+impl Drops {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Pending>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts; tells when to write, if nobody is waiting to do so.
+    fn add(&self, tenant: &str, names: impl Iterator<Item = String>) -> Option<Instant> {
+        let mut all = self.lock();
+        let mut names = names.peekable();
+        names.peek()?;
+        let pending = all.entry(tenant.to_owned()).or_default();
+        for name in names {
+            pending.add(name, 1);
+        }
+        if std::mem::replace(&mut pending.is_waiting, true) {
+            return None;
+        }
+        let now = Instant::now();
+        Some(pending.written.map_or(now, |written| (written + PAUSE).max(now)))
+    }
+
+    /// What is to be written now.
+    fn take(&self, tenant: &str) -> (BTreeMap<String, u64>, u64) {
+        let mut all = self.lock();
+        let pending = all.entry(tenant.to_owned()).or_default();
+        pending.is_waiting = false;
+        pending.written = Some(Instant::now());
+        (std::mem::take(&mut pending.counts), std::mem::take(&mut pending.others))
+    }
+}
+
+impl Pending {
+    fn add(&mut self, name: String, count: u64) {
+        if self.counts.len() < MAX_NAMES || self.counts.contains_key(&name) {
+            *self.counts.entry(name).or_default() += count;
+        } else {
+            self.others += count;
+        }
+    }
+}
+
+impl Tenants {
+    /// Counts attributes that a request of this tenant had in vain; they must look like attributes.
+    pub fn note_dropped(&self, tenant: &str, names: impl Iterator<Item = String>) {
+        let Some(at) = self.drops.add(tenant, names) else {
+            return;
+        };
+        let (tenants, tenant) = (self.clone(), tenant.to_owned());
+        tokio::spawn(async move {
+            sleep_until(at).await;
+            let (counts, others) = tenants.drops.take(&tenant);
+            if let Err(error) = tenants.write_dropped(&tenant, &counts, others).await {
+                tracing::debug!(%error, "what was dropped was not counted");
+            }
+        });
+    }
+
+    /// What a tenant sent in vain in the last 24 hours, the most frequent first; names that were too many are one without a
+    /// name.
+    pub async fn dropped(&self, tenant: &str, deadline: Instant) -> Result<Vec<Dropped>, Error> {
+        let key = dropped_key(tenant);
+        let row = settle::patient_get(&*self.store, CONTROL, &[&key], deadline)
+            .await?
+            .pop()
+            .flatten();
+        let body: DroppedBody = row.as_ref().map(rows::body).transpose()?.unwrap_or_default();
+        let names = body.current(self.ambient.now());
+        let mut dropped: Vec<Dropped> = names
+            .names
+            .iter()
+            .map(|(name, hours)| (name.as_str(), hours))
+            .chain([("", &names.others)])
+            .map(|(name, hours)| Dropped {
+                name: name.to_owned(),
+                requests: hours.total(),
+            })
+            .filter(|dropped| dropped.requests > 0)
+            .collect();
+        dropped.sort_by_key(|dropped| std::cmp::Reverse(dropped.requests));
+        Ok(dropped)
+    }
+
+    async fn write_dropped(&self, tenant: &str, counts: &BTreeMap<String, u64>, others: u64) -> Result<(), Error> {
+        let key = dropped_key(tenant);
+        let mut tries = 0;
+        loop {
+            let row = self.store.get(CONTROL, &[&key]).await?.pop().flatten();
+            let body: DroppedBody = row.as_ref().map(rows::body).transpose()?.unwrap_or_default();
+            let now = self.ambient.now();
+            let body = body.current(now).with(hour(now), counts, others);
+            let written = match row {
+                Some(row) => replace(key.clone(), row.etag, &body),
+                None => Change::Insert(rows::write(key.clone(), &body)),
+            };
+            // Nothing is left behind by a tenant that was removed meanwhile.
+            let changes = [Change::Touch(alias_key(tenant)), written];
+            tries += 1;
+            match self.store.commit(CONTROL, &changes).await {
+                Err(store::Error::Changed(_) | store::Error::Exists(_)) if tries < TRIES => {}
+                done => return Ok(done?),
+            }
+        }
+    }
+}
+
+impl DroppedBody {
+    fn current(mut self, now: OffsetDateTime) -> Self {
+        for hours in self.names.values_mut().chain([&mut self.others]) {
+            hours.forget(hour(now));
+        }
+        self.names.retain(|_, hours| !hours.0.is_empty());
+        self
+    }
+
+    fn with(mut self, hour: i64, counts: &BTreeMap<String, u64>, others: u64) -> Self {
+        self.format = FORMAT;
+        if others > 0 {
+            self.others.add(hour, others);
+        }
+        for (name, count) in counts {
+            if self.names.len() < MAX_NAMES || self.names.contains_key(name) {
+                self.names.entry(name.clone()).or_default().add(hour, *count);
+            } else {
+                self.others.add(hour, *count);
+            }
+        }
+        self
+    }
+}
+
+fn hour(now: OffsetDateTime) -> i64 {
+    now.unix_timestamp() / 3600
+}
+
+pub(super) fn dropped_key(tenant: &str) -> String {
+    format!("dropped~{tenant}")
+}
