@@ -6,9 +6,15 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     process::{Child, Command, Output, Stdio},
+    sync::Arc,
 };
 
-use serde_json::Value;
+use scimgate::{
+    ambient::{Ambient, System},
+    store::sqlite::SqliteStore,
+    tenants::{CLOCKS, NewExtension, Tenants},
+};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A folder with an embedded store.
@@ -99,6 +105,20 @@ impl Server {
             port: port.parse().unwrap(),
             greeting,
         }
+    }
+
+    /// What the server answers to a body that makes a user.
+    fn create(&self, tenant: &str, token: &str, body: &Value) -> String {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let body = body.to_string();
+        write!(
+            stream,
+            "POST /scim/{tenant}/Users HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: \
+             application/scim+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        std::io::read_to_string(stream).unwrap()
     }
 
     fn status(&self, tenant: &str, token: &str) -> u16 {
@@ -489,5 +509,230 @@ fn help_names_every_setting() {
     ];
     for setting in settings {
         assert!(help.contains(&format!("SCIMGATE_{setting}")), "{setting}: {help}");
+    }
+}
+
+/// The real world, but for a clock that is slow.
+#[derive(Debug)]
+struct Slow(time::Duration);
+
+impl Ambient for Slow {
+    fn now(&self) -> time::OffsetDateTime {
+        System.now() - self.0
+    }
+
+    fn new_id(&self) -> uuid::Uuid {
+        System.new_id()
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        System.secret()
+    }
+}
+
+const BADGE: &str = "urn:example:2.0:Badge";
+
+fn badge(attributes: Value) -> Value {
+    let mut document = json!({ "id": BADGE, "name": "Badge" });
+    document["attributes"] = attributes;
+    document
+}
+
+impl Desk {
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// Announces an extension of tenant acme as it was done this long ago.
+    fn announced(&self, ago: time::Duration, document: Value) -> time::OffsetDateTime {
+        let store = SqliteStore::open(&self.folder.path().join("scimgate.db")).unwrap();
+        let tenants = Tenants::new(Arc::new(store), Arc::new(Slow(ago)));
+        let new = NewExtension {
+            document,
+            ..NewExtension::default()
+        };
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let schemas = tenants.schemas("acme", deadline).await.unwrap();
+            let change = schemas.set(&new).unwrap();
+            tenants.announce(&change, "test", deadline).await.unwrap()
+        })
+    }
+}
+
+/// R-SCHEMA-04.
+#[test]
+fn an_extension_is_announced_and_listed() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let document = badge(json!([{ "name": "serial", "caseExact": true }, { "name": "level", "type": "integer" }]));
+    desk.write("badge.json", &document.to_string());
+    let dry = desk.json(&["schema", "set", "acme", "badge.json", "--dry-run"]);
+    assert_eq!((&dry["changed"], &dry["dryRun"]), (&json!(false), &json!(true)));
+    assert_eq!(desk.json(&["schema", "list", "acme"])["coming"], Value::Null);
+    let set = ["schema", "set", "acme", "badge.json", "--no-wait"];
+    let first = desk.json(&set);
+    assert_eq!(
+        (&first["urn"], &first["changed"], &first["inForce"]),
+        (&json!(BADGE), &json!(true), &json!(false))
+    );
+    assert_eq!(
+        desk.json(&set)["inForceFrom"],
+        first["inForceFrom"],
+        "the same again is the same change"
+    );
+    let listed = desk.json(&["schema", "list", "acme"]);
+    assert_eq!(
+        (&listed["extensions"], &listed["coming"]["urn"]),
+        (&json!([]), &json!(BADGE))
+    );
+    let shown: Value = serde_json::from_slice(&desk.run(&["schema", "show", "acme", BADGE]).stdout).unwrap();
+    assert_eq!(shown["attributes"][1]["type"], "integer");
+    // What is shown can be set.
+    desk.write("again.json", &shown.to_string());
+    assert_eq!(
+        desk.json(&["schema", "set", "acme", "again.json", "--no-wait"])["inForceFrom"],
+        first["inForceFrom"]
+    );
+    desk.write("other.json", &badge(json!([{ "name": "other" }])).to_string());
+    desk.fails(
+        &["schema", "set", "acme", "other.json", "--no-wait"],
+        1,
+        "another change of this tenant's schemas is announced",
+    );
+}
+
+/// Whoever was interrupted runs the command again: it returns when every instance follows, and no sooner.
+#[test]
+fn set_returns_when_every_instance_follows() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let document = badge(json!([{ "name": "serial" }]));
+    desk.write("badge.json", &document.to_string());
+    let from = desk.announced(time::Duration::seconds(94), document);
+    let set = desk.json(&["schema", "set", "acme", "badge.json"]);
+    assert!(System.now() >= from + CLOCKS);
+    assert_eq!(set["inForce"], true);
+    assert_eq!(desk.json(&["schema", "set", "acme", "badge.json"])["changed"], false);
+}
+
+#[test]
+fn data_is_not_made_invalid_by_a_slip() {
+    let desk = Desk::new();
+    let made = desk.json(&["tenant", "create", "acme"]);
+    let token = made["secretToken"].as_str().unwrap();
+    desk.announced(
+        time::Duration::minutes(10),
+        badge(json!([{ "name": "serial" }, { "name": "level" }])),
+    );
+    let server = Server::start(&desk, &[]);
+    let user = |name: &str, values: Value| json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name, "department2": "Tour", BADGE: values });
+    for (name, values) in [
+        ("a", json!({ "serial": "17", "level": "3" })),
+        ("b", json!({ "level": "4" })),
+        ("c", json!({})),
+    ] {
+        let answer = server.create("acme", token, &user(name, values));
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+    desk.fails(
+        &["schema", "remove", "acme", BADGE],
+        1,
+        "2 of 3 resources would not fit any more (urn:example:2.0:Badge:level has a value, and would be gone in 2; \
+         urn:example:2.0:Badge:serial has a value, and would be gone in 1)",
+    );
+    desk.write(
+        "badge.json",
+        &badge(json!([{ "name": "serial" }, { "name": "level", "type": "integer" }])).to_string(),
+    );
+    let dry = desk.json(&["schema", "set", "acme", "badge.json", "--dry-run"]);
+    assert_eq!(
+        (&dry["survey"]["resources"], &dry["survey"]["misfits"]),
+        (&json!(3), &json!(2))
+    );
+    let reason =
+        json!({ "attribute": format!("{BADGE}:level"), "reason": "has a value of another type", "resources": 2 });
+    assert_eq!(dry["survey"]["reasons"], json!([reason]));
+    desk.fails(&["schema", "set", "acme", "badge.json"], 1, "--despite-data");
+    desk.write(
+        "required.json",
+        &badge(json!([{ "name": "serial", "required": true }, { "name": "level" }])).to_string(),
+    );
+    desk.fails(
+        &["schema", "set", "acme", "required.json", "--allow-required"],
+        1,
+        "1 of 3 resources would not fit any more (urn:example:2.0:Badge:serial has no value, and would be required in 1)",
+    );
+    let forced = desk.json(&["schema", "set", "acme", "badge.json", "--despite-data", "--no-wait"]);
+    assert_eq!(
+        (&forced["changed"], &forced["survey"]["misfits"]),
+        (&json!(true), &json!(2))
+    );
+    let dropped = desk.json(&["schema", "list", "acme"])["dropped"].clone();
+    assert_eq!(dropped[0]["name"], "department2", "{dropped}");
+}
+
+#[test]
+fn a_schema_that_cannot_be_is_refused_at_its_position() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let part = |part: Value| badge(json!([{ "name": "a", "type": "complex", "subAttributes": [part] }])).to_string();
+    let simple = badge(json!([{ "name": "a" }])).to_string();
+    for (text, says) in [
+        ("{", "line 1, column 1"),
+        ("{\"id\": 1, \"id\": 2}", "id appears twice"),
+        (
+            &part(json!({ "name": "b", "type": "strng" })),
+            "attributes[0].subAttributes[0].type: 'strng' is none of",
+        ),
+        (
+            &part(json!({ "name": "b", "type": "complex" })),
+            "attributes[0].subAttributes[0].type: a sub-attribute cannot",
+        ),
+        (
+            &badge(json!([{ "name": "a" }, { "name": "A" }])).to_string(),
+            "attributes[1].name: 'A' is the name of attributes[0]",
+        ),
+        (
+            &badge(json!([{ "name": "a", "required": true }])).to_string(),
+            "say --allow-required",
+        ),
+        (
+            &badge(json!([{ "name": "a", "uniqueness": "server" }])).to_string(),
+            "only userName is kept unique",
+        ),
+        (
+            &simple.replace(BADGE, "urn:ietf:params:scim:schemas:core:2.0:User"),
+            "id: belongs to RFC 7643",
+        ),
+    ] {
+        desk.write("badge.json", text);
+        desk.fails(&["schema", "set", "acme", "badge.json", "--no-wait"], 1, says);
+    }
+    desk.write("badge.json", &simple);
+    for (words, says) in [
+        (
+            vec!["schema", "set", "nobody", "badge.json"],
+            "there is no tenant 'nobody'",
+        ),
+        (
+            vec!["schema", "set", "acme", "nowhere.json"],
+            "nowhere.json can't be used: No such file",
+        ),
+        (
+            vec!["schema", "set", "acme", "badge.json", "--resource-type", "Printer"],
+            "there is no resource type 'Printer'",
+        ),
+        (
+            vec!["schema", "remove", "acme", BADGE],
+            "has no extension urn:example:2.0:Badge",
+        ),
+        (
+            vec!["schema", "show", "acme", BADGE],
+            "has no extension urn:example:2.0:Badge",
+        ),
+        (vec!["schema", "list", "nobody"], "there is no tenant 'nobody'"),
+    ] {
+        desk.fails(&words, 1, says);
     }
 }

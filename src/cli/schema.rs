@@ -126,7 +126,7 @@ async fn remove(operator: &Operator, remove: &Remove) -> anyhow::Result<()> {
 }
 
 /// Carries a change to its end: looks at the data there is, announces it, and waits until it is in force. Whoever meets
-/// another operator's change waits for that one first.
+/// another operator's change waits for that one first; whoever was interrupted goes on waiting.
 async fn change(
     operator: &Operator,
     tenant: &str,
@@ -143,37 +143,44 @@ async fn change(
             change => change?,
         };
         let mut outcome = Outcome::new(&change);
-        if change.is_nothing() {
+        if outcome.unchanged {
             return Ok(outcome);
         }
-        outcome.survey = survey(operator, &change).await?;
+        if change.announced.is_none() || manner.dry_run {
+            outcome.survey = survey(operator, &change).await?;
+        }
         if manner.dry_run {
             outcome.dry_run = true;
             return Ok(outcome);
         }
-        if outcome.survey.misfits > 0 && !manner.despite_data {
-            bail!("{}", outcome.refusal());
-        }
-        let from = match operator
-            .tenants
-            .announce(&change, &operator.name, operator.deadline())
-            .await
-        {
-            Err(Error::SchemasChanged) if !manner.no_wait => continue,
-            from => from?,
+        let from = match change.announced {
+            Some(from) => from,
+            None if outcome.survey.misfits > 0 && !manner.despite_data => bail!("{}", outcome.refusal()),
+            None => {
+                let deadline = operator.deadline();
+                match operator.tenants.announce(&change, &operator.name, deadline).await {
+                    Err(Error::SchemasChanged) if !manner.no_wait => continue,
+                    from => from?,
+                }
+            }
         };
         outcome.from = Some(from);
         if !manner.no_wait {
             wait(operator, from + CLOCKS, "every instance follows").await;
             outcome.in_force = true;
-            // What was accepted by the old schemas while the new ones were announced.
-            outcome.late = survey(operator, &change)
-                .await?
-                .misfits
-                .saturating_sub(outcome.survey.misfits);
+            outcome.late = late(operator, &change, &outcome.survey).await?;
         }
         return Ok(outcome);
     }
+}
+
+/// Resources that got values by the old schemas, while the new ones were announced, that do not fit.
+async fn late(operator: &Operator, change: &SchemaChange<'_>, before: &Survey) -> anyhow::Result<usize> {
+    if change.announced.is_some() {
+        return Ok(0);
+    }
+    let after = survey(operator, change).await?;
+    Ok(after.misfits.saturating_sub(before.misfits))
 }
 
 /// Looks at all resources that the change may concern.

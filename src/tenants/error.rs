@@ -40,7 +40,7 @@ pub enum Error {
     NoResourceType(String, String),
     /// The extension with this URN extends another resource type, this one.
     ExtendsAnother(String, String),
-    /// A change of the tenant's extensions is announced, and in force at this time.
+    /// A change of the tenant's extensions is announced, and in force everywhere at this time.
     SchemasChanging(OffsetDateTime),
     /// Somebody else changed the tenant's extensions, or its name, in between.
     SchemasChanged,
@@ -88,7 +88,7 @@ impl fmt::Display for Error {
             }
             Self::SchemasChanging(from) => write!(
                 f,
-                "another change of this tenant's schemas is announced, and in force at {} UTC: try again then",
+                "another change of this tenant's schemas is announced, and in force everywhere at {} UTC: try again then",
                 from.time()
                     .format(format_description!("[hour]:[minute]:[second]"))
                     .unwrap_or_default()

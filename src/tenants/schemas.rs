@@ -75,7 +75,7 @@ pub struct Schemas {
     pub tenant: Tenant,
     /// Those in force.
     pub extensions: Vec<TenantExtension>,
-    /// A change that is not in force yet.
+    /// A change that is not in force everywhere yet.
     pub coming: Option<Coming>,
     /// All schemas in force.
     pub catalog: Catalog,
@@ -136,7 +136,7 @@ impl Catalogs {
 }
 
 impl Tenants {
-    /// A tenant's extensions.
+    /// A tenant's extensions. A change is in force here when it is by every clock.
     pub async fn schemas(&self, name: &str, deadline: Instant) -> Result<Schemas, Error> {
         let tenant = self.find(name, deadline).await?;
         let key = schemas_key(&tenant.name);
@@ -147,7 +147,7 @@ impl Tenants {
         let body = row.as_ref().map(rows::body::<SchemasBody>).transpose()?;
         let mut body = body.unwrap_or_default();
         let now = self.ambient.now();
-        if let Some(done) = body.coming.take_if(|coming| coming.from <= now) {
+        if let Some(done) = body.coming.take_if(|coming| coming.from + CLOCKS <= now) {
             apply(&mut body.extensions, &done.urn, done.extension);
         }
         Ok(Schemas {

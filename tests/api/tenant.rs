@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use scimgate::tenants::{Issued, NewTenant, Terms};
+use scimgate::tenants::{self, Issued, NewExtension, NewTenant, SchemaChange, Schemas, Terms};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -71,6 +71,45 @@ impl Tenant {
             .add_credential(&self.name, secret, terms, "test", deadline())
             .await;
         issued.unwrap_or_else(|error| panic!("a credential can't be made: {error}"))
+    }
+
+    /// The same tenant after a change of its extensions, which is in force: with a credential that no instance has looked
+    /// at before. Of several changes each has to be some minutes later: made fewer minutes ago.
+    pub(crate) async fn reschemed(
+        &self,
+        minutes_ago: i64,
+        change: impl for<'s> Fn(&'s Schemas) -> Result<SchemaChange<'s>, tenants::Error>,
+    ) -> Tenant {
+        let operator = self.world.operator(time::Duration::minutes(minutes_ago));
+        let schemas = operator.schemas(&self.name, deadline()).await;
+        let schemas = schemas.unwrap_or_else(|error| panic!("no schemas: {error}"));
+        let change = change(&schemas).unwrap_or_else(|error| panic!("no change: {error}"));
+        let announced = operator.announce(&change, "test", deadline()).await;
+        announced.unwrap_or_else(|error| panic!("not announced: {error}"));
+        Tenant {
+            world: Arc::clone(&self.world),
+            name: self.name.clone(),
+            secret: self.issue(None, &Terms::default()).await.secret,
+        }
+    }
+
+    /// The same tenant with an extension of these attributes.
+    pub(crate) async fn extended(&self, resource_type: &str, urn: &str, attributes: Value) -> Tenant {
+        let new = NewExtension {
+            document: serde_json::json!({ "id": urn, "attributes": attributes }),
+            resource_type: Some(resource_type.to_owned()),
+            ..NewExtension::default()
+        };
+        self.reschemed(60, |schemas| schemas.set(&new)).await
+    }
+
+    /// The same for users, after other changes.
+    pub(crate) async fn extended_again(&self, minutes_ago: i64, urn: &str, attributes: Value) -> Tenant {
+        let new = NewExtension {
+            document: serde_json::json!({ "id": urn, "attributes": attributes }),
+            ..NewExtension::default()
+        };
+        self.reschemed(minutes_ago, |schemas| schemas.set(&new)).await
     }
 
     /// Refuses a credential from now on.

@@ -15,9 +15,10 @@ use actix_web::{dev::ServerHandle, rt::System as ActixSystem};
 use clap::Parser;
 use functions_test_host::{Host, Mode, Options};
 use scimgate::{
-    ambient::System,
+    ambient::{Ambient, System},
     app::{self, App},
     config::Settings,
+    store::Store,
     tenants::Tenants,
 };
 use tempfile::TempDir;
@@ -115,8 +116,27 @@ pub(crate) struct World {
     pub(crate) origin: String,
     /// With `direct` the service's own, so that what is done here is in force there at once.
     pub(crate) tenants: Tenants,
+    store: Arc<dyn Store>,
     running: Running,
     _folder: TempDir,
+}
+
+/// The real world, but for a clock that is slow.
+#[derive(Debug)]
+struct Slow(time::Duration);
+
+impl Ambient for Slow {
+    fn now(&self) -> time::OffsetDateTime {
+        System.now() - self.0
+    }
+
+    fn new_id(&self) -> uuid::Uuid {
+        System.new_id()
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        System.secret()
+    }
 }
 
 /// What has to be stopped.
@@ -143,14 +163,15 @@ impl World {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut settings = setup.settings();
         settings.extend(store(kind, folder.path())?);
-        let (running, address, tenants) = match way.mode() {
+        let (running, address, tenants, store) = match way.mode() {
             None => {
                 let app = App::new(parse(&settings), Arc::new(System));
                 let (running, address) = serve(&app);
                 let store = app::open_store(&app.settings)
                     .await
                     .map_err(|error| error.to_string())?;
-                (running, address, app.start(store).tenants.clone())
+                let tenants = app.start(Arc::clone(&store)).tenants.clone();
+                (running, address, tenants, store)
             }
             Some(mode) => {
                 let host = host(mode, &settings).await?;
@@ -158,7 +179,8 @@ impl World {
                 let store = app::open_store(&parse(&settings))
                     .await
                     .map_err(|error| error.to_string())?;
-                (Running::Host(host), address, Tenants::new(store, Arc::new(System)))
+                let tenants = Tenants::new(Arc::clone(&store), Arc::new(System));
+                (Running::Host(host), address, tenants, store)
             }
         };
         let origin = match setup {
@@ -170,11 +192,17 @@ impl World {
             address,
             origin,
             tenants,
+            store,
             running,
             _folder: folder,
         };
         world.until_ready().await?;
         Ok(world)
+    }
+
+    /// An operator whose clock is slow by this much: what is announced and comes into force later is in force by now.
+    pub(crate) fn operator(&self, slow: time::Duration) -> Tenants {
+        Tenants::new(Arc::clone(&self.store), Arc::new(Slow(slow)))
     }
 
     async fn until_ready(&self) -> Result<(), String> {

@@ -25,7 +25,7 @@ pub(super) struct Outcome {
     extension: Option<TenantExtension>,
     removed: bool,
     /// Everything is as it was.
-    unchanged: bool,
+    pub(super) unchanged: bool,
     pub(super) dry_run: bool,
     pub(super) survey: Survey,
     /// When it is in force.
@@ -109,7 +109,7 @@ impl Outcome {
         if self.survey.misfits > 0 {
             let _ = write!(
                 text,
-                "\n\n{} of {} resources do not fit:\n  {}",
+                "\n\n{} of {} resources do not fit it:\n\n  {}",
                 self.survey.misfits,
                 self.survey.resources,
                 self.reasons().join("\n  ")
@@ -141,10 +141,10 @@ impl Outcome {
         let what = if self.removed { "no extension" } else { "the extension" };
         match self.from {
             _ if self.unchanged => format!("Tenant '{tenant}' has {urn} like this already; nothing changed."),
-            _ if self.dry_run => format!(
-                "Nothing was changed. Tenant '{tenant}' would have {what} {urn}; {} of {} resources would not fit any more.",
-                self.survey.misfits, self.survey.resources
-            ),
+            _ if self.dry_run && self.survey.misfits == 0 => {
+                format!("Nothing was changed. Tenant '{tenant}' would have {what} {urn}; every resource would fit.")
+            }
+            _ if self.dry_run => format!("Nothing was changed. Tenant '{tenant}' would have {what} {urn}."),
             Some(from) if !self.in_force => format!(
                 "Tenant '{tenant}' has {what} {urn} on every instance from {} UTC on.",
                 show::second(from)
@@ -179,7 +179,7 @@ pub(super) async fn list(operator: &Operator, tenant: &str, output: &show::Outpu
         let _ = write!(text, "\n\n{urn} is {what} from {} UTC on.", show::second(*from));
     }
     if !dropped.is_empty() {
-        text.push_str("\n\nAttributes without a schema, dropped from requests in the last 24 h:\n\n");
+        text.push_str("\n\nAttributes that were dropped from requests in the last 24 h, as no schema had them:\n\n");
         let rows: Vec<_> = dropped.iter().take(SHOWN).map(dropped_row).collect();
         text.push_str(&show::table(["ATTRIBUTE", "REQUESTS"], &rows));
         if dropped.len() > SHOWN {

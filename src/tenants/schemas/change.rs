@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
-use super::{Schemas, TenantExtension, apply, catalog};
+use super::{CLOCKS, Schemas, TenantExtension, apply, catalog};
 use crate::{
     scim::{
         limits::MAX_EXTENSIONS,
@@ -36,6 +37,8 @@ pub struct SchemaChange<'s> {
     pub extension: Option<TenantExtension>,
     /// All schemas then.
     pub catalog: Catalog,
+    /// When it is in force, if somebody has announced just this already.
+    pub announced: Option<OffsetDateTime>,
 }
 
 impl Schemas {
@@ -85,9 +88,11 @@ impl Schemas {
     }
 
     fn change(&self, urn: &str, extension: Option<TenantExtension>) -> Result<SchemaChange<'_>, Error> {
-        if let Some(coming) = &self.coming {
-            return Err(Error::SchemasChanging(coming.from));
-        }
+        let announced = match &self.coming {
+            Some(coming) if coming.urn == urn && coming.extension == extension => Some(coming.from),
+            Some(coming) => return Err(Error::SchemasChanging(coming.from + CLOCKS)),
+            None => None,
+        };
         let mut then = self.extensions.clone();
         apply(&mut then, urn, extension.clone());
         Ok(SchemaChange {
@@ -95,6 +100,7 @@ impl Schemas {
             urn: urn.to_owned(),
             extension,
             catalog: catalog(&then),
+            announced,
         })
     }
 

@@ -206,6 +206,11 @@ async fn two_operators_lose_nothing() {
         .unwrap();
     let late = here.announce(&read.set(&second).unwrap(), "test", soon()).await;
     assert!(matches!(late, Err(Error::SchemasChanged)), "{late:?}");
+    let again = here.schemas("acme", soon()).await.unwrap();
+    assert!(
+        again.set(&first).unwrap().announced.is_some(),
+        "the same may be waited for"
+    );
     let Err(Error::SchemasChanging(from)) = set(here, &second).await else {
         panic!("the first is not in force")
     };

@@ -17,6 +17,7 @@ mod delete;
 mod discovery;
 mod errors;
 mod etag;
+mod extensions;
 mod framing;
 mod host_modes;
 mod names;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Case> {
         discovery::cases(),
         errors::cases(),
         etag::cases(),
+        extensions::cases(),
         framing::cases(),
         host_modes::cases(),
         names::cases(),
