@@ -16,7 +16,7 @@ use crate::{
 
 mod report;
 
-use report::Outcome;
+use report::{End, Outcome};
 
 /// Bytes of a file that is read at all; the schema in it may have fewer.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -28,7 +28,7 @@ pub(super) enum Command {
     /// The document is a schema as RFC 7643 §7 has it: id (the URN), name, and attributes with their characteristics. The
     /// change is announced, and comes into force on every instance at the same moment, 90 s later; the command returns when
     /// all follow it. Until then the attributes are dropped as before. From then on they are accepted, filtered, patched,
-    /// shown and listed under /Schemas and /ResourceTypes.
+    /// shown, and told in discovery.
     Set(Set),
     /// Show a tenant's extensions, and which attributes it sent in vain in the last 24 hours
     List {
@@ -143,14 +143,14 @@ async fn change(
             change => change?,
         };
         let mut outcome = Outcome::new(&change);
-        if outcome.unchanged {
+        if change.is_nothing() {
             return Ok(outcome);
         }
         if change.announced.is_none() || manner.dry_run {
             outcome.survey = survey(operator, &change).await?;
         }
         if manner.dry_run {
-            outcome.dry_run = true;
+            outcome.end = End::DryRun;
             return Ok(outcome);
         }
         let from = match change.announced {
@@ -164,10 +164,10 @@ async fn change(
                 }
             }
         };
-        outcome.from = Some(from);
+        outcome.end = End::Announced(from);
         if !manner.no_wait {
             wait(operator, from + CLOCKS, "every instance follows").await;
-            outcome.in_force = true;
+            outcome.end = End::InForce(from);
             outcome.late = late(operator, &change, &outcome.survey).await?;
         }
         return Ok(outcome);

@@ -35,9 +35,9 @@ pub(super) fn agreed(
     made: Result<Accepted, Refused>,
     otherwise: Option<Result<Accepted, Refused>>,
 ) -> Result<Accepted, Refused> {
-    match (&made, &otherwise) {
-        (_, None) | (Err(_), Some(Err(_))) => made,
-        (Ok(made_here), Some(Ok(made_there))) if made_here == made_there => made,
+    match (made, otherwise) {
+        (Ok(made), Some(Ok(other))) if made == other => Ok(made),
+        (made, None) | (made @ Err(_), Some(Err(_))) => made,
         _ => Err(Rule::SchemasChanging.error()),
     }
 }

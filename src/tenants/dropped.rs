@@ -24,7 +24,7 @@ const MAX_NAMES: usize = 100;
 /// Hours that are remembered.
 const HOURS: i64 = 24;
 /// How long counts are kept together before they are written.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_mins(1);
 /// Tries to add to a row that other processes add to.
 const TRIES: usize = 5;
 

@@ -15,23 +15,29 @@ use crate::{
 /// Dropped attributes that a list shows to people.
 const SHOWN: usize = 20;
 
+/// How far a change came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Everything was like this already.
+    Unchanged,
+    /// It was looked at only.
+    DryRun,
+    /// It is in force everywhere from this time on.
+    Announced(OffsetDateTime),
+    /// It is in force everywhere, since this time.
+    InForce(OffsetDateTime),
+}
+
 /// What became of a change.
 pub(super) struct Outcome {
     tenant: String,
     /// Names the partition.
     tenant_id: String,
     urn: String,
-    /// What the extension is, or was before it was removed.
+    /// What the extension becomes; nothing: it is removed.
     extension: Option<TenantExtension>,
-    removed: bool,
-    /// Everything is as it was.
-    pub(super) unchanged: bool,
-    pub(super) dry_run: bool,
+    pub(super) end: End,
     pub(super) survey: Survey,
-    /// When it is in force.
-    pub(super) from: Option<OffsetDateTime>,
-    /// Every instance follows by now.
-    pub(super) in_force: bool,
     /// Resources that got values in the meantime that do not fit.
     pub(super) late: usize,
 }
@@ -43,12 +49,8 @@ impl Outcome {
             tenant_id: change.schemas.tenant.id.clone(),
             urn: change.urn.clone(),
             extension: change.extension.clone(),
-            removed: change.extension.is_none(),
-            unchanged: change.is_nothing(),
-            dry_run: false,
+            end: End::Unchanged,
             survey: Survey::default(),
-            from: None,
-            in_force: false,
             late: 0,
         }
     }
@@ -86,14 +88,18 @@ impl Outcome {
     }
 
     fn json(&self, dropped: &[Dropped]) -> Value {
+        let from = match self.end {
+            End::Announced(from) | End::InForce(from) => Some(from),
+            End::Unchanged | End::DryRun => None,
+        };
         let mut json = json!({
             "tenant": self.tenant,
             "urn": self.urn,
-            "changed": self.from.is_some(),
-            "removed": self.removed,
-            "dryRun": self.dry_run,
-            "inForceFrom": self.from.map(show::exact),
-            "inForce": self.in_force,
+            "changed": from.is_some(),
+            "removed": self.extension.is_none(),
+            "dryRun": self.end == End::DryRun,
+            "inForceFrom": from.map(show::exact),
+            "inForce": matches!(self.end, End::InForce(_)),
             "survey": describe(&self.survey),
             "misfitsSince": self.late,
             "dropped": dropped.iter().map(describe_dropped).collect::<Vec<_>>(),
@@ -122,7 +128,7 @@ impl Outcome {
                 self.late
             );
         }
-        if self.dry_run || self.removed || self.unchanged {
+        if self.extension.is_none() || matches!(self.end, End::Unchanged | End::DryRun) {
             return text;
         }
         text.push('\n');
@@ -138,18 +144,21 @@ impl Outcome {
 
     fn headline(&self) -> String {
         let Self { tenant, urn, .. } = self;
-        let what = if self.removed { "no extension" } else { "the extension" };
-        match self.from {
-            _ if self.unchanged => format!("Tenant '{tenant}' has {urn} like this already; nothing changed."),
-            _ if self.dry_run && self.survey.misfits == 0 => {
+        let what = match self.extension {
+            Some(_) => "the extension",
+            None => "no extension",
+        };
+        match self.end {
+            End::Unchanged => format!("Tenant '{tenant}' has {urn} like this already; nothing changed."),
+            End::DryRun if self.survey.misfits == 0 => {
                 format!("Nothing was changed. Tenant '{tenant}' would have {what} {urn}; every resource would fit.")
             }
-            _ if self.dry_run => format!("Nothing was changed. Tenant '{tenant}' would have {what} {urn}."),
-            Some(from) if !self.in_force => format!(
+            End::DryRun => format!("Nothing was changed. Tenant '{tenant}' would have {what} {urn}."),
+            End::Announced(from) => format!(
                 "Tenant '{tenant}' has {what} {urn} on every instance from {} UTC on.",
                 show::second(from)
             ),
-            _ => format!("Tenant '{tenant}' has {what} {urn} on every instance."),
+            End::InForce(_) => format!("Tenant '{tenant}' has {what} {urn} on every instance."),
         }
     }
 

@@ -126,16 +126,15 @@ impl World {
             };
             let ambient: Arc<dyn Ambient> = Arc::new(clock);
             let tenants = Tenants::new(Arc::clone(&store), Arc::clone(&ambient));
-            let secret = match processes.first() {
-                Some(first) => first.secret.clone(),
-                None => {
-                    let new = NewTenant {
-                        name: "acme".to_owned(),
-                        ..NewTenant::default()
-                    };
-                    let made = tenants.create(&new, None, &Terms::default(), "test", soon()).await;
-                    made.unwrap().1.secret
-                }
+            let secret = if let Some(first) = processes.first() {
+                first.secret.clone()
+            } else {
+                let new = NewTenant {
+                    name: "acme".to_owned(),
+                    ..NewTenant::default()
+                };
+                let made = tenants.create(&new, None, &Terms::default(), "test", soon()).await;
+                made.unwrap().1.secret
             };
             processes.push(Process {
                 store: Arc::clone(&store),

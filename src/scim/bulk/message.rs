@@ -205,12 +205,12 @@ impl Order {
             Some(_) => return Err(malformed(number, "a text as version")),
         };
         if version.is_some() && method == Method::Post {
-            trace.note(Quirk::UnknownAttribute, "Operations.version");
+            trace.note(Quirk::UnknownMember, "Operations.version");
         }
         let data = match (method, data) {
             (Method::Delete, given) => {
                 if given.is_some() {
-                    trace.note(Quirk::UnknownAttribute, "Operations.data");
+                    trace.note(Quirk::UnknownMember, "Operations.data");
                 }
                 Value::Null
             }

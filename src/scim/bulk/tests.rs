@@ -460,10 +460,10 @@ mod messages {
             .map(|note| format!("{} {}", note.quirk.name(), note.path))
             .collect();
         let expected = [
-            "unknown-attribute color",
+            "unknown-member color",
             "number-string failOnErrors",
-            "unknown-attribute Operations.color",
-            "unknown-attribute Operations.data",
+            "unknown-member Operations.color",
+            "unknown-member Operations.data",
         ];
         assert_eq!(notes, expected);
     }

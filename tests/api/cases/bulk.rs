@@ -549,7 +549,7 @@ async fn what_was_rewritten_is_noted(t: &Tenant) {
     assert_eq!(statuses(&answer), ["201", "201"]);
     let notes = answer.header("scimgate-normalized").unwrap_or_default();
     for note in [
-        "unknown-attribute Operations.color",
+        "unknown-member Operations.color",
         "boolean-string active",
         "unknown-attribute shoeSize",
         "single-for-array emails",

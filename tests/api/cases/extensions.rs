@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use scimgate::tenants::NewExtension;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -63,7 +63,8 @@ async fn extended(t: &Tenant) -> Tenant {
 
 /// A user with these values of the extension.
 fn holder(name: &str, values: Value) -> Value {
-    let mut user = user_with(name, json!({ BADGE: values }));
+    let extension = Map::from_iter([(BADGE.to_owned(), values)]);
+    let mut user = user_with(name, Value::Object(extension));
     user["schemas"] = json!([USER_URN, BADGE]);
     user
 }
@@ -73,7 +74,9 @@ fn path(name: &str) -> String {
 }
 
 fn one(op: &str, path: &str, value: Value) -> Value {
-    patch_op(json!([{ "op": op, "path": path, "value": value }]))
+    let mut operation = json!({ "op": op, "path": path });
+    operation["value"] = value;
+    patch_op(Value::Array(vec![operation]))
 }
 
 /// R-SCHEMA-04, R-DISC-02, R-DISC-03, R-GEN-05 (RFC 7643 §2.2: defaults are told), E-TEST-02 (Entra: no nulls).

@@ -48,7 +48,7 @@ impl<'d> Place<'d> {
             return Err(Fault::at(position, "expected an object"));
         };
         let place = Place { members, position };
-        for member in members.keys().filter(|member| !known.contains(&member.as_str())) {
+        if let Some(member) = members.keys().find(|member| !known.contains(&member.as_str())) {
             let meant = known.iter().find(|name| name.eq_ignore_ascii_case(member));
             let reason = match meant {
                 Some(name) => format!("is spelled {name}"),
