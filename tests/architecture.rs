@@ -17,18 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rows", &["store"]),
     ("config", &["http::{BasePath, is_host}"]),
     ("totals", &["rows", "store"]),
-    (
-        "tenants",
-        &[
-            "ambient",
-            "rows",
-            "scim::{limits, schema}",
-            "scim::limits",
-            "scim::schema",
-            "store",
-            "totals",
-        ],
-    ),
+    ("tenants", &["ambient", "rows", "scim", "store", "totals"]),
     ("directory", &["ambient", "rows", "scim", "store", "tenants", "totals"]),
     (
         "http",
@@ -42,10 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "tenants",
         ],
     ),
-    (
-        "app",
-        &["ambient", "config", "directory", "http", "scim", "store", "tenants"],
-    ),
+    ("app", &["ambient", "config", "directory", "http", "store", "tenants"]),
     (
         "cli",
         &[
