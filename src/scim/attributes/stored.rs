@@ -31,7 +31,7 @@ pub enum Misfit {
 }
 
 impl Misfit {
-    /// For people: what stands behind "N resources: <attribute>".
+    /// For people: what stands behind the name of the attribute.
     pub fn reason(self) -> &'static str {
         match self {
             Misfit::Removed => "has a value, and would be gone",
