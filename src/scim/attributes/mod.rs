@@ -37,6 +37,9 @@ const CORE_PREFIX: &str = "urn:ietf:params:scim:schemas:core:2.0:";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attributes(Map<String, Value>);
 
+/// Every user has it, so it is required; but who leaves it out leaves it as it was, and a new user is active.
+pub(super) const ACTIVE: &str = "active";
+
 impl Attributes {
     /// The attributes by canonical name; never null, `[]` or `{}`.
     pub fn as_map(&self) -> &Map<String, Value> {
@@ -62,7 +65,7 @@ pub struct Accepted {
 pub fn accept(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Accepted, Error> {
     let (mut attributes, sent) = accept_document(rt, document, trace)?;
     if has_active(rt) {
-        attributes.0.entry("active").or_insert(Value::Bool(true));
+        attributes.0.entry(ACTIVE).or_insert(Value::Bool(true));
     }
     let mut members = Edits::default();
     members.add(sent);
@@ -95,10 +98,10 @@ pub fn replace(rt: &ResourceType, before: &Attributes, document: Value, trace: &
 /// Gives `active` the value it had where a change left it out; true if it did. There is no third state: someone who was
 /// neither active nor inactive would be let in by whoever asks "is it false?".
 pub(super) fn keep_active(rt: &ResourceType, before: &Attributes, after: &mut Attributes) -> bool {
-    let keeps = has_active(rt) && !after.0.contains_key("active");
+    let keeps = has_active(rt) && !after.0.contains_key(ACTIVE);
     if keeps {
-        let active = before.0.get("active").cloned().unwrap_or(Value::Bool(true));
-        after.0.insert("active".into(), active);
+        let active = before.0.get(ACTIVE).cloned().unwrap_or(Value::Bool(true));
+        after.0.insert(ACTIVE.into(), active);
     }
     keeps
 }
@@ -167,7 +170,7 @@ fn accept_document(rt: &ResourceType, document: Value, trace: &mut Trace) -> Res
 
 fn has_active(rt: &ResourceType) -> bool {
     rt.schema
-        .attribute("active")
+        .attribute(ACTIVE)
         .is_some_and(|attribute| attribute.kind == Type::Boolean)
 }
 

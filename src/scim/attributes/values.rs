@@ -10,7 +10,7 @@ use super::super::limits::{MAX_EMAILS, MAX_STRING_BYTES, MAX_VALUES};
 use super::super::normalize::{Quirk, Trace};
 use super::super::resource::parse_date_time;
 use super::super::schema::{Attribute, Mutability, Type, Uniqueness};
-use super::{is_unassigned, put};
+use super::{ACTIVE, is_unassigned, put};
 
 /// Moves an attribute from what was `sent` to what is `accepted`.
 pub(super) fn accept_attribute(
@@ -29,7 +29,7 @@ pub(super) fn accept_attribute(
     };
     match value {
         Some(value) => _ = accepted.insert(attribute.name.clone(), value),
-        None if attribute.required => return Err(Rule::RequiredMissing.at(path)),
+        None if attribute.required && path != ACTIVE => return Err(Rule::RequiredMissing.at(path)),
         None => {}
     }
     Ok(())

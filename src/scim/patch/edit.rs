@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::super::attributes::ACTIVE;
 use super::super::error::{Error, Rule};
 use super::super::filter::Filter;
 use super::super::members::Edits;
@@ -230,6 +231,7 @@ impl<'a> Editor<'a> {
             target.remove(path.filter(), held, listed, trace)
         })?;
         if definition.required
+            && path.name() != ACTIVE
             && self
                 .holder(path)
                 .is_none_or(|holder| !holder.contains_key(&definition.name))

@@ -44,8 +44,8 @@ pub fn apply(rt: &ResourceType, before: &Attributes, body: Value, trace: &mut Tr
     let members = members.checked()?;
     let mut again = Trace::default();
     let mut after = attributes::accept_patched(rt, document, before, &mut again)?;
-    if before.as_map().contains_key("active") && attributes::keep_active(rt, before, &mut after) {
-        trace.note(Quirk::ActiveKept, "active");
+    if before.as_map().contains_key(attributes::ACTIVE) && attributes::keep_active(rt, before, &mut after) {
+        trace.note(Quirk::ActiveKept, attributes::ACTIVE);
     }
     attributes::check_immutable(rt, before, &after)?;
     after.keep_hidden(stored, before);

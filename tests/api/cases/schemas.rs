@@ -18,7 +18,8 @@ cases![
     what_is_read_only_is_ignored,
 ];
 
-/// RFC 7643 §8.7.1: each attribute with its type and what is not the default of §2.2. `password` is not supported.
+/// RFC 7643 §8.7.1: each attribute with its type and what is not the default of §2.2. `password` is not supported,
+/// and `active` is required, as every user has it.
 const USER: &str = "\
     userName string required server
     name complex: formatted familyName givenName middleName honorificPrefix honorificSuffix
@@ -30,7 +31,7 @@ const USER: &str = "\
     preferredLanguage string
     locale string
     timezone string
-    active boolean
+    active boolean required
     emails complex multiValued: value display type primary/boolean
     phoneNumbers complex multiValued: value display type primary/boolean
     ims complex multiValued: value display type primary/boolean
