@@ -24,7 +24,7 @@ mod pattern;
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -97,6 +97,20 @@ struct Expect {
     body: Option<Value>,
     absent: Vec<String>,
     detail_contains: Vec<String>,
+}
+
+/// The folders of conversations, one an identity provider.
+pub(crate) fn providers() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/idp");
+    let entries = folder
+        .read_dir()
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut folders: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    folders
 }
 
 /// Every conversation of a folder, by file name.
@@ -247,15 +261,28 @@ fn breaches(answer: &Answer, document: &Value, base: &str, found: &mut Vec<Strin
         }
     }
     let listed = document["Resources"].as_array().into_iter().flatten();
-    for user in listed
-        .chain([document])
-        .filter(|resource| resource["meta"]["resourceType"] == "User")
-    {
-        let (id, location) = (user["id"].as_str().unwrap_or_default(), &user["meta"]["location"]);
-        if id.is_empty() || location != &Value::String(format!("{base}/Users/{id}")) {
-            found.push(format!(
-                "meta.location {base}/Users/<id>, came {location} with id `{id}`"
-            ));
+    for resource in listed.chain([document]) {
+        misplaced(resource, base, found);
+    }
+}
+
+/// A resource's location is its own, and a reference to a member or a group is the location of what it names.
+fn misplaced(resource: &Value, base: &str, found: &mut Vec<String>) {
+    let mut check = |what: &str, kind: &str, id: &Value, location: &Value| {
+        let id = id.as_str().unwrap_or_default();
+        if id.is_empty() || location != &Value::String(format!("{base}/{kind}s/{id}")) {
+            found.push(format!("{what} {base}/{kind}s/<id>, came {location} with id `{id}`"));
+        }
+    };
+    if let Some(kind @ ("User" | "Group")) = resource["meta"]["resourceType"].as_str() {
+        check("meta.location", kind, &resource["id"], &resource["meta"]["location"]);
+    }
+    for (attribute, kind) in [("members", None), ("groups", Some("Group"))] {
+        for element in resource[attribute].as_array().into_iter().flatten() {
+            let kind = kind.or(element["type"].as_str()).unwrap_or_default();
+            if let Some(location) = element.get("$ref") {
+                check(attribute, kind, &element["value"], location);
+            }
         }
     }
 }
@@ -351,7 +378,6 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::path::PathBuf;
 
     use super::*;
 
@@ -516,6 +542,21 @@ mod tests {
         };
         check(r#"{"status": 200}"#, user("https://scim.example.com/scim/acme"), "");
         check(r#"{"status": 200}"#, user("http://localhost"), "meta.location");
+        let group = |reference: &str| {
+            let members = format!(r#"[{{"value": "7", "type": "User", "$ref": "{reference}"}}]"#);
+            scim(200, &format!(r#"{{"members": {members}}}"#))
+        };
+        let (right, wrong) = ("acme/Users/7", "acme/Groups/7");
+        check(
+            r#"{"status": 200}"#,
+            group(&format!("https://scim.example.com/scim/{right}")),
+            "",
+        );
+        check(
+            r#"{"status": 200}"#,
+            group(&format!("https://scim.example.com/scim/{wrong}")),
+            "members",
+        );
     }
 
     #[tokio::test]
@@ -556,30 +597,26 @@ mod tests {
         assert!(done.unwrap_err().contains("/id: a text to save as `id`"));
     }
 
-    fn entra() -> Vec<Conversation> {
-        let conversations = conversations(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/idp/entra"));
-        assert!(!conversations.is_empty());
-        conversations
+    fn all() -> impl Iterator<Item = Conversation> {
+        providers().into_iter().flat_map(|folder| conversations(&folder))
     }
 
     #[test]
     fn every_documented_behaviour_of_entra_is_covered() {
-        let ids = (1..=2)
-            .map(|n| format!("E-TEST-{n:02}"))
-            .chain((1..=18).map(|n| format!("E-USER-{n:02}")));
-        let conversations = entra();
-        let covered = |id: &String| {
-            conversations
-                .iter()
-                .any(|conversation| conversation.covers.contains(id))
-        };
-        assert_eq!(ids.filter(|id| !covered(id)).collect::<Vec<_>>(), Vec::<String>::new());
+        let ids = [("E-TEST", 2), ("E-USER", 18), ("E-GROUP", 7)]
+            .into_iter()
+            .flat_map(|(kind, last)| (1..=last).map(move |number| format!("{kind}-{number:02}")));
+        let covered: std::collections::BTreeSet<_> = all().flat_map(|conversation| conversation.covers).collect();
+        assert_eq!(
+            ids.filter(|id| !covered.contains(id)).collect::<Vec<_>>(),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn every_conversation_ends_by_looking_at_what_it_did() {
         let blind = |conversation: &Conversation| conversation.steps.last().is_none_or(|step| step.method != "GET");
-        let files = entra().into_iter().filter(blind).map(|conversation| conversation.file);
+        let files = all().filter(blind).map(|conversation| conversation.file);
         assert_eq!(files.collect::<Vec<_>>(), Vec::<String>::new());
     }
 }

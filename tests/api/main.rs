@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, OnceLock},
 };
@@ -64,7 +63,7 @@ fn trials(runtime: &Arc<Runtime>, worlds: &Arc<Worlds>) -> Vec<Trial> {
         left_out_is_sound,
     )];
     trials.extend(no_store::trials(runtime));
-    let conversations: Vec<_> = providers()
+    let conversations: Vec<_> = idp::providers()
         .iter()
         .flat_map(|folder| conversation::all(folder))
         .map(Arc::new)
@@ -116,20 +115,6 @@ fn skipped(kind: Kind) -> Option<&'static str> {
     (kind == Kind::Tables && world::azurite().is_none()).then_some(NO_AZURITE)
 }
 
-/// The folders of conversations, one an identity provider.
-fn providers() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/idp");
-    let entries = folder
-        .read_dir()
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut folders: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.is_dir())
-        .collect();
-    folders.sort();
-    folders
-}
-
 /// Says what did not run, and how much there is.
 fn report() {
     for case in &cases::all() {
@@ -148,7 +133,10 @@ fn report() {
         let cases = cases::all().iter().filter(|case| case.runs_in(way)).count();
         println!("{way}: {cases} cases");
     }
-    let conversations: usize = providers().iter().map(|folder| conversation::all(folder).len()).sum();
+    let conversations: usize = idp::providers()
+        .iter()
+        .map(|folder| conversation::all(folder).len())
+        .sum();
     let worlds = worlds_of_the_matrix()
         .filter(|(kind, _)| skipped(*kind).is_none())
         .count();

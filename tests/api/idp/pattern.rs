@@ -4,6 +4,7 @@ use serde_json::Value;
 
 /// What an expected value may say instead of naming the value:
 /// - `$contains`: each of these matches an element of the array, or is part of the string
+/// - `$in_any_order`: the array has these elements and no other, in any order
 /// - `$each`: the array is not empty and every element matches this
 /// - `$count`: the array has this many elements
 /// - `$min`: the number is at least this
@@ -11,8 +12,9 @@ use serde_json::Value;
 /// - `$not`: the value is there and does not match this
 /// - `$starts_with`: the string starts with this
 /// - `$type`: `string` (not empty), `number`, `boolean`, `array` or `object`
-const OPERATORS: [&str; 8] = [
+const OPERATORS: [&str; 9] = [
     "$contains",
+    "$in_any_order",
     "$each",
     "$count",
     "$min",
@@ -78,6 +80,14 @@ fn apply(operator: &str, argument: &Value, value: &Value, at: &str, found: &mut 
         ("$contains", Value::String(text)) => arguments
             .iter()
             .all(|part| part.as_str().is_some_and(|part| text.contains(part))),
+        ("$in_any_order", Value::Array(elements)) => {
+            let mut left: Vec<_> = elements.iter().collect();
+            let takes_one = |wanted: &Value| {
+                let place = left.iter().position(|element| matches(wanted, element));
+                place.map(|place| left.swap_remove(place)).is_some()
+            };
+            arguments.iter().all(takes_one) && arguments.len() == elements.len()
+        }
         ("$each", Value::Array(elements)) if !elements.is_empty() => {
             for (index, element) in elements.iter().enumerate() {
                 compare(argument, element, &format!("{at}/{index}"), found);
@@ -170,6 +180,13 @@ mod tests {
             r#""nickname2""#,
             r#": $contains ["nick","you"], came "nickname2""#,
         );
+        check(r#"{"$in_any_order": [{"a": 1}, 2]}"#, r#"[2, {"a": 1, "b": 2}]"#, "");
+        check(
+            r#"{"$in_any_order": [1, 1]}"#,
+            "[1, 2]",
+            ": $in_any_order [1,1], came [1,2]",
+        );
+        check(r#"{"$in_any_order": [1]}"#, "[1, 1]", ": $in_any_order [1], came [1,1]");
         check(r#"{"$each": {"a": 1}}"#, r#"[{"a": 1}, {"a": 2}]"#, "/1/a: 1, came 2");
         check(r#"{"$each": {"a": 1}}"#, "[]", r#": $each {"a":1}, came []"#);
         check(r#"{"$count": 2}"#, "[1, 2]", "");
