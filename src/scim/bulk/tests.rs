@@ -387,6 +387,9 @@ mod messages {
         ] {
             check_answer(&operation, Rule::BulkOperation, says);
         }
+        let data = json!({ "displayName": "a", "Members": [{ "value": "1" }, { "value": "bulkId:a" }] });
+        let own = json!({ "method": "POST", "path": "/Groups", "bulkId": "a", "data": data });
+        check_answer(&own, Rule::OwnMember, "The group a ");
         for (method, path, says) in [
             ("POST", "/Users/1", "POST: use PUT"),
             ("PUT", "/Users", "PUT: use POST"),
