@@ -1,7 +1,8 @@
 //! Many writes in one request (RFC 7644 §3.7), one after another, each as if it had come by itself.
 //!
-//! Whatever happens, what was done is reported as done: once something may have been written there is no answer but 200 with a status
-//! for each operation. Those that time or storage left undone say 503 there, and `Retry-After` says when to send them again.
+//! Whatever happens, what was done is reported as done: once something may have been written there is no answer but 200
+//! with a status for each operation. Those that time or storage left undone say 503 there, and `Retry-After` says when
+//! to send them again.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -32,8 +33,8 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Of the time there is for a request, the part after which no further write is begun: a tenth is kept back, so that what
-/// is under way then can end, and a half of that for the answer.
+/// Of the time there is for a request, the part after which no further write is begun: a tenth is kept back, so that
+/// what is under way then can end, and a half of that for the answer.
 const RESERVE: u32 = 10;
 
 /// What whoever writes and whoever answers both look at.

@@ -145,8 +145,8 @@ impl Call<'_> {
     }
 }
 
-/// The entity tags of a condition (RFC 9110 §13.1), in any number of lines; compared weakly, as ours are all weak. What cannot be
-/// read is no tag of ours, but a condition all the same.
+/// The entity tags of a condition (RFC 9110 §13.1), in any number of lines; compared weakly, as ours are all weak. What
+/// cannot be read is no tag of ours, but a condition all the same.
 pub(super) fn condition<'l>(lines: impl IntoIterator<Item = &'l str>) -> Precondition {
     let tags: Vec<&str> = lines
         .into_iter()

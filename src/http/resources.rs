@@ -72,8 +72,8 @@ pub(super) async fn query(visit: &mut Visit, endpoint: Option<&str>) -> Result<A
     Ok(visit.told(Answer::ok(list)))
 }
 
-/// POST, PUT, PATCH and DELETE (RFC 7644 §3.3, §3.5, §3.6). A PATCH is always answered 200 with the resource, which every
-/// client takes.
+/// POST, PUT, PATCH and DELETE (RFC 7644 §3.3, §3.5, §3.6). A PATCH is always answered 200 with the resource, which
+/// every client takes.
 pub(super) async fn write(mut visit: Visit, endpoint: &str, write: Write) -> Result<Answer, Failure> {
     let of = visit.resource_type(endpoint)?;
     let selection = match write {

@@ -1,5 +1,5 @@
-//! Bulk requests to a service whose store fails as told: what was done is reported as done, and what was not can be sent
-//! again.
+//! Bulk requests to a service whose store fails as told: what was done is reported as done, and what was not can be
+//! sent again.
 
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
@@ -106,7 +106,8 @@ fn an_outage_midway_leaves_what_was_done_and_reports_it() {
     });
 }
 
-/// R-BULK-01: a write that hangs. The answer comes in time; what is under way goes on to its end, and nothing is begun after it.
+/// R-BULK-01: a write that hangs. The answer comes in time; what is under way goes on to its end, and nothing is begun
+/// after it.
 #[test]
 fn when_time_runs_out_midway_the_rest_is_503_each() {
     actix_web::rt::System::new().block_on(async {

@@ -65,12 +65,12 @@ pub struct Task {
 }
 
 impl Job {
-    /// Reads a `BulkRequest`. What is wrong with one operation is that operation's own failure, and known before anything
-    /// is written.
+    /// Reads a `BulkRequest`. What is wrong with one operation is that operation's own failure, and known before
+    /// anything is written.
     ///
     /// # Errors
-    /// `invalidSyntax` or `invalidValue` when the message as a whole is none, or two operations have the same bulkId; 413 beyond
-    /// [`MAX_BULK_OPERATIONS`](super::limits::MAX_BULK_OPERATIONS).
+    /// `invalidSyntax` or `invalidValue` when the message as a whole is none, or two operations have the same bulkId;
+    /// 413 beyond [`MAX_BULK_OPERATIONS`](super::limits::MAX_BULK_OPERATIONS).
     pub fn read(catalog: &Catalog, body: Value) -> Result<Job, Error> {
         let mut trace = Trace::default();
         let request = message::read(catalog, body, &mut trace)?;
@@ -153,8 +153,8 @@ impl Job {
         })
     }
 
-    /// The `BulkResponse`, in the order of the request (RFC 7644 §3.7.3). Operations that were never begun, as there were as
-    /// many errors as the client accepts, are not in it. `body` makes the error message.
+    /// The `BulkResponse`, in the order of the request (RFC 7644 §3.7.3). Operations that were never begun, as there
+    /// were as many errors as the client accepts, are not in it. `body` makes the error message.
     pub fn response(&self, base_url: &str, body: impl Fn(&Error) -> Value) -> Value {
         let all = 0..self.outcomes.len();
         let operations: Vec<Value> = all

@@ -20,9 +20,9 @@ pub(super) enum Part {
 
 /// The order of operations of which each needs some others, in the order of `needs`.
 ///
-/// It is the request's own order, except that what an operation needs comes right before it. So a create may move
-/// ahead of other operations; no operation is put off, which could turn it around with another one on the same resource
-/// (RFC 7644 §3.7: the client's intent is preserved). In a circle the last operation that is reached goes without the first,
+/// It is the request's own order, except that what an operation needs comes right before it. So a create may move ahead
+/// of other operations; no operation is put off, which could turn it around with another one on the same resource (RFC
+/// 7644 §3.7: the client's intent is preserved). In a circle the last operation that is reached goes without the first,
 /// and is completed as soon as all it lacks is there (§3.7.1).
 pub(super) fn plan(needs: &[Vec<usize>]) -> Vec<Step> {
     let mut planner = Planner {

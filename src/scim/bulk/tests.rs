@@ -39,7 +39,8 @@ fn post(bulk_id: &str, manager: &str) -> Value {
     json!({ "method": "POST", "path": "/Users", "bulkId": bulk_id, "data": data })
 }
 
-/// A store in which everything succeeds but what `refuse` refuses; the id of a new user is its name. All that was written.
+/// A store in which everything succeeds but what `refuse` refuses; the id of a new user is its name. All that was
+/// written.
 fn run(job: &mut Job, refuse: impl Fn(&Write) -> Option<Rule>) -> Vec<Write> {
     let mut writes = Vec::new();
     while let Some(task) = job.next_task() {
@@ -706,8 +707,9 @@ fn any_job() -> impl Strategy<Value = (Vec<Value>, Option<usize>, Vec<bool>)> {
 }
 
 proptest! {
-    /// Whatever refers to what and whatever fails: nothing is written with an open reference, each operation is answered once
-    /// and in the request's order, and what was not begun is left out only when the client asked for that.
+    /// Whatever refers to what and whatever fails: nothing is written with an open reference, each operation is
+    /// answered once and in the request's order, and what was not begun is left out only when the client asked for
+    /// that.
     #[test]
     fn every_operation_is_answered_once((operations, fail_on_errors, failures) in any_job()) {
         let mut body = request(operations.clone().into());
