@@ -69,6 +69,7 @@ impl Process {
             ambient: Arc::clone(&self.ambient),
             access,
             deadline: soon(),
+            shared: Arc::default(),
         };
         (directory, Arc::clone(catalog.resource_type("User").unwrap()))
     }
