@@ -33,11 +33,17 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::store::{Row, Write};
+
+mod bodies;
+
+pub use bodies::{
+    EdgeBody, EventBody, GateBody, IndexBody, JournalBody, MarkBody, MembersBody, ResourceBody, Stamp, SumBaseBody,
+    SumBody, TraceBody,
+};
 
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -237,187 +243,6 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}{}", self.stamp, HEXLOWER.encode(&self.random))
     }
-}
-
-/// The small part of a resource row: what changes with every change of the resource or of its memberships.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    /// The row's format.
-    pub format: u32,
-    /// The operation that wrote last; the resource's version.
-    pub version: String,
-    /// That operation's stamp, for the hybrid clock.
-    pub stamp: u64,
-    /// `meta.lastModified`.
-    #[serde(with = "time::serde::rfc3339")]
-    pub modified: OffsetDateTime,
-}
-
-/// The body of a resource row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ResourceBody {
-    /// The row's format.
-    pub format: u32,
-    /// The resource's id, which the key may only hint at.
-    pub id: String,
-    /// `meta.created`.
-    #[serde(with = "time::serde::rfc3339")]
-    pub created: OffsetDateTime,
-    /// The attributes as they were accepted.
-    pub attributes: Map<String, Value>,
-    /// What a later version wrote beside them.
-    #[serde(flatten)]
-    pub unknown: Map<String, Value>,
-}
-
-/// The body of an index row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IndexBody {
-    /// The row's format.
-    pub format: u32,
-    /// Whose value it is.
-    pub id: String,
-    /// The value as it was given; the key holds only its keyed hash.
-    pub value: String,
-}
-
-/// The body of both rows of a membership.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EdgeBody {
-    /// The row's format.
-    pub format: u32,
-    /// The group.
-    pub group: String,
-    /// Its member.
-    pub member: String,
-    /// The member's resource type: `User` or `Group`.
-    #[serde(rename = "type")]
-    pub resource_type: String,
-}
-
-/// The body of a group's gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GateBody {
-    /// The row's format.
-    pub format: u32,
-    /// The operation that is being spread; none while the gate is open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operation: Option<String>,
-}
-
-/// A change of a group's memberships; in the event row itself when it is small, else in parts behind it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MembersBody {
-    /// The row's format.
-    pub format: u32,
-    /// Who is not named in `users` and `groups` is no member any more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub whole: bool,
-    /// Users that become members, or if `whole` stay members.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub users: Vec<String>,
-    /// Groups that do.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
-    /// Who leaves; empty if `whole`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub leave: Vec<String>,
-}
-
-/// What is decided and not spread over a group's edges yet: which operation's event parts say it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalBody {
-    /// The row's format.
-    pub format: u32,
-    /// The operation that decided it.
-    pub operation: String,
-    /// The group.
-    pub group: String,
-    /// How many parts there are.
-    pub parts: usize,
-}
-
-/// The body of a row that says what happened a moment ago.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TraceBody {
-    /// The row's format.
-    pub format: u32,
-    /// What it happened to: an operation, or the id of a deleted resource.
-    pub id: String,
-    /// When.
-    #[serde(with = "time::serde::rfc3339")]
-    pub time: OffsetDateTime,
-    /// The deleted resource's type.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub resource_type: String,
-}
-
-/// The body of a row that counts one change of a total.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SumBody {
-    /// The row's format.
-    pub format: u32,
-    /// Resources more, or fewer.
-    pub n: i64,
-}
-
-/// The body of a total's base and of its seal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SumBaseBody {
-    /// The row's format.
-    pub format: u32,
-    /// What the folded rows add up to; 0 in a seal.
-    #[serde(default)]
-    pub n: i64,
-    /// How many rows were ever folded; the same in base and seal.
-    pub changes: u64,
-}
-
-/// The body of a mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MarkBody {
-    /// The row's format.
-    pub format: u32,
-    /// How many resources there are up to `key`.
-    pub position: usize,
-    /// The last of them.
-    pub key: String,
-    /// How many changes of the total that was true after; none if it was never quite true.
-    pub changes: Option<u64>,
-    /// When it was written.
-    #[serde(with = "time::serde::rfc3339")]
-    pub time: OffsetDateTime,
-}
-
-/// The body of an event row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventBody {
-    /// The row's format.
-    pub format: u32,
-    /// What was done: `create`, `replace`, `patch`, `delete`; for operators `tenant-create` and the like.
-    pub kind: String,
-    /// The resource type, or `Tenant`, `Token` or `Schema`.
-    pub resource_type: String,
-    /// The resource's id; a schema's URN.
-    pub id: String,
-    /// The credential that did it, or the operator.
-    pub actor: String,
-    /// Which attributes changed; paths only, no values.
-    pub paths: Vec<String>,
-    /// The memberships that changed with it, if they are few.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub members: Option<MembersBody>,
-    /// How many parts behind this row hold the memberships that changed with it.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub parts: usize,
-    /// When.
-    #[serde(with = "time::serde::rfc3339")]
-    pub time: OffsetDateTime,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 /// Why a row could not be read.

@@ -180,7 +180,7 @@ impl Stored {
 
 impl Stored {
     /// The members of a group that has many, and the name of the attribute: [`Self::document`] holds a placeholder for
-    /// them, to be written as a [`LongDocument`].
+    /// them, to be written as a [`LongDocument`](crate::scim::members::LongDocument).
     pub fn many_members(&self) -> Option<(&'static str, &[Member])> {
         self.links.as_ref()?.many_members()
     }
