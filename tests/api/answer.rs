@@ -59,7 +59,7 @@ impl Asked {
 
     /// A method that the endpoint takes, whatever was asked for.
     fn method_there(&self) -> &'static str {
-        if self.plain_path().ends_with(".search") {
+        if self.plain_path().ends_with(".search") || self.plain_path().ends_with("/Bulk") {
             "POST"
         } else {
             "GET"
