@@ -1,7 +1,7 @@
 //! Tenants, their credentials and their extension schemas: rows of the control partition. `authenticate` turns a credential into an [`Access`],
 //! without which no other room can reach a tenant's resources.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use hkdf::Hkdf;
@@ -14,13 +14,13 @@ use crate::{
     ambient::Ambient,
     rows::{self, CONTROL, EventBody, FORMAT, FormatError, Operation},
     store::{self, Change, ETag, Row, Store, settle},
-    totals,
 };
 
 mod authenticate;
 mod credentials;
 mod dropped;
 mod error;
+mod listed;
 mod removal;
 mod schemas;
 #[cfg(test)]
@@ -30,6 +30,7 @@ pub use authenticate::{Access, CACHED, Refusal};
 pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms};
 pub use dropped::Dropped;
 pub use error::Error;
+pub use listed::Listed;
 pub use removal::{Progress, Removal};
 pub use schemas::{CLOCKS, Catalogs, Coming, NewExtension, SchemaChange, Schemas, TenantExtension};
 
@@ -128,18 +129,6 @@ impl TenantBody {
     }
 }
 
-/// What `tenant list` shows of a tenant.
-pub struct Listed {
-    /// The tenant.
-    pub tenant: Tenant,
-    /// When a request with a valid credential last came, to the minute.
-    pub last_request: Option<OffsetDateTime>,
-    /// When the first of its valid credentials expires.
-    pub next_expiry: Option<OffsetDateTime>,
-    /// It is being removed.
-    pub deleting: bool,
-}
-
 /// All tenants of a store.
 #[derive(Clone)]
 pub struct Tenants {
@@ -224,50 +213,6 @@ impl Tenants {
         Ok(body.tenant(&row.key)?)
     }
 
-    /// All tenants, by name.
-    pub async fn list(&self, deadline: Instant) -> Result<Vec<Listed>, Error> {
-        let mut expiries: HashMap<String, OffsetDateTime> = HashMap::new();
-        let now = self.ambient.now();
-        for (tenant, credential) in self.all_credentials(deadline).await? {
-            if credential.is_valid(now)
-                && let Some(expires) = credential.expires
-            {
-                expiries
-                    .entry(tenant)
-                    .and_modify(|first| *first = expires.min(*first))
-                    .or_insert(expires);
-            }
-        }
-        let mut seen = HashMap::new();
-        for row in self.rows("seen~", deadline).await? {
-            let body: SeenBody = rows::body(&row)?;
-            seen.insert(row.key["seen~".len()..].to_owned(), body.time);
-        }
-        let mut tenants = Vec::new();
-        for row in self.rows("tenant~", deadline).await? {
-            let body: TenantBody = rows::body(&row)?;
-            tenants.push(Listed {
-                last_request: seen.remove(&body.id),
-                next_expiry: expiries.remove(&body.id),
-                deleting: body.deleting.is_some(),
-                tenant: body.tenant(&row.key)?,
-            });
-        }
-        Ok(tenants)
-    }
-
-    /// All tenants that are not being removed.
-    pub async fn all(&self, deadline: Instant) -> Result<Vec<Tenant>, Error> {
-        let mut tenants = Vec::new();
-        for row in self.rows("tenant~", deadline).await? {
-            let body: TenantBody = rows::body(&row)?;
-            if body.deleting.is_none() {
-                tenants.push(body.tenant(&row.key)?);
-            }
-        }
-        Ok(tenants)
-    }
-
     /// Gives a tenant another name. Its old Tenant URL stops working within 60 s; ids and tokens stay.
     pub async fn rename(&self, name: &str, to: &str, by: &str, deadline: Instant) -> Result<Tenant, Error> {
         let (name, to) = (parse_name(name)?, parse_name(to)?);
@@ -307,11 +252,6 @@ impl Tenants {
         let (from, until) = rows::range("tenant~");
         let page = settle::patient_scan(&*self.store, CONTROL, (&from, &until), 1, deadline).await?;
         Ok(page.rows.is_empty())
-    }
-
-    /// How many users a tenant has.
-    pub async fn count_users(&self, tenant: &str, deadline: Instant) -> Result<u64, Error> {
-        Ok(totals::tally(&*self.store, tenant, "u", deadline).await?.total)
     }
 
     async fn row(&self, name: &str, deadline: Instant) -> Result<(Row, TenantBody), Error> {
