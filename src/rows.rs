@@ -39,11 +39,13 @@ use time::OffsetDateTime;
 use crate::store::{Row, Write};
 
 mod bodies;
+mod key;
 
 pub use bodies::{
     EdgeBody, EventBody, GateBody, IndexBody, JournalBody, MarkBody, MembersBody, ResourceBody, Stamp, SumBaseBody,
     SumBody, TraceBody,
 };
+pub use key::{Key, gate_keys, tombstone_key};
 
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;

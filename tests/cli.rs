@@ -736,3 +736,61 @@ fn a_schema_that_cannot_be_is_refused_at_its_position() {
         desk.fails(&words, 1, says);
     }
 }
+
+/// A store is looked at and mended beside a running server; what is told has no personal data in it.
+#[tokio::test]
+async fn a_damaged_tenant_is_found_and_mended_beside_a_running_server() {
+    use scimgate::store::{Change, Store, sqlite::SqliteStore};
+
+    let desk = Desk::new();
+    let server = Server::start(&desk, &[]);
+    let line = server.greeting.split("Try it:").nth(1).unwrap().trim();
+    assert!(
+        Command::new("sh")
+            .arg("-c")
+            .arg(line)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let sound = desk.json(&["check", "demo"]);
+    assert_eq!((&sound["sound"], &sound["users"]), (&true.into(), &1.into()));
+    let said = text(&desk.run(&["check", "DEMO"]).stdout);
+    assert!(said.contains("Tenant 'demo' is sound ("), "{said}");
+
+    let partition = desk.json(&["tenant", "show", "demo"])["partition"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let store = SqliteStore::open(&desk.folder.path().join("scimgate.db")).unwrap();
+    let rows = store.scan(&partition, "n~", "n~~", 10).await.unwrap().rows;
+    let key = rows[0].key.clone();
+    store
+        .commit(&partition, &[Change::Delete(key.clone(), None)])
+        .await
+        .unwrap();
+
+    for (words, code) in [(&["check", "demo"][..], 1), (&["repair", "demo", "--dry-run"], 1)] {
+        let said = desk.run(words);
+        assert_eq!(said.status.code(), Some(code));
+        let said = text(&said.stdout);
+        for part in ["not sound", "index-missing", &key, "writes the index row"] {
+            assert!(said.contains(part), "{words:?}: {part}: {said}");
+        }
+        assert_eq!(said.contains(&format!("insert {key}")), words.len() == 3, "{said}");
+        assert!(!said.contains("bjensen"), "{said}");
+    }
+    let found = desk.run(&["check", "demo", "--json"]);
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(found["findings"][0]["kind"], "index-missing");
+    assert_eq!(found["findings"][0]["examples"][0]["key"], key.as_str());
+
+    let mended = desk.json(&["repair", "demo"]);
+    assert_eq!(mended["mended"][0]["kind"], "index-missing");
+    assert_eq!(mended["sound"], true);
+    assert_eq!(desk.json(&["check", "demo"])["sound"], true);
+    assert_eq!(store.scan(&partition, "n~", "n~~", 10).await.unwrap().rows[0].key, key);
+    desk.fails(&["check", "nobody"], 1, "there is no tenant 'nobody'");
+    desk.fails(&["repair", "nobody"], 1, "there is no tenant 'nobody'");
+}

@@ -14,6 +14,7 @@ use crate::{
     tenants::Tenants,
 };
 
+mod check;
 mod schema;
 mod serve;
 mod show;
@@ -43,6 +44,18 @@ enum Command {
     /// Set, show and remove a tenant's own attributes: extension schemas
     #[command(subcommand)]
     Schema(schema::Command),
+    /// Look whether a tenant's rows fit together, also while it is in use; changes nothing
+    ///
+    /// Every row is read: each membership must stand on both sides, what it links must be there, every value must have its
+    /// index row, and so on. What seems wrong is looked at again until it is certain. The exit code is 0 when everything is
+    /// sound, 1 when something is not, or when the check could not be finished.
+    Check(check::Check),
+    /// Mend what 'check' finds, also while the tenant is in use
+    ///
+    /// Changes of memberships that are still pending are finished; what anybody writes meanwhile is never undone, and every
+    /// change is written down as an event. What a person must decide is left and shown, for example two users of one
+    /// userName. The exit code is 0 when everything is sound in the end, else 1; with --dry-run as for 'check'.
+    Repair(check::Repair),
 }
 
 impl Cli {
@@ -78,6 +91,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Schema(command) => schema::run(&Operator::new(settings, false).await?, command)
             .await
             .map(|()| 0),
+        Command::Check(check) => check::check(&Operator::new(settings, false).await?, &check).await,
+        Command::Repair(repair) => check::repair(&Operator::new(settings, false).await?, &repair).await,
     }
 }
 

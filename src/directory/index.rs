@@ -100,7 +100,17 @@ pub(super) fn kind(of: &ResourceType) -> &'static str {
     }
 }
 
+/// The index whose rows' keys begin with this letter.
+pub(super) fn of_letter(letter: &str) -> Option<&'static Index> {
+    INDEXES.iter().find(|index| index.prefix == letter)
+}
+
 impl Index {
+    /// Whose values it has.
+    pub(super) fn resource_type(&self) -> &'static str {
+        self.resource_type
+    }
+
     /// The key of a unique value's row, or what the keys of a value's rows begin with.
     pub(super) fn key(&self, tenant: &Tenant, value: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(&tenant.index_key).expect("HMAC takes keys of any length");

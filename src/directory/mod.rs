@@ -4,7 +4,7 @@
 //! looked up), `edges` (memberships as they are read), `members`, `memberships` and `journal` (and as they are written),
 //! `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its pages
 //! begin), `sift` (what a filter matches), `sorted`, `page`, `cursor`, and `shared` (between requests); last `handover` and
-//! `survey` (schemas that change).
+//! `survey` (schemas that change), and `check` (whether the rows fit together).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -30,6 +30,7 @@ use crate::{
     totals,
 };
 
+pub mod check;
 mod cursor;
 mod edges;
 mod edit;

@@ -286,4 +286,4 @@ fn unavailable(error: azure_data_tables::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,28 +18,35 @@ use crate::store::conformance;
 const EMULATOR: &str = "AccountName=devstoreaccount1;\
     AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// Runs when `AZURITE_CONNECTION_STRING` is set, or `AZURITE_TABLE_ENDPOINT` for Azurite's own account. The table
-/// stays; every case has partitions of its own.
+/// Runs on Azurite, if there is one. The table stays; every case has partitions of its own.
 #[tokio::test]
+async fn conforms_on_azurite() {
+    if let Some(store) = azurite().await {
+        conformance::run(&store).await;
+    }
+}
+
+/// A table for tests that keep to partitions of their own, when `AZURITE_CONNECTION_STRING` is set, or
+/// `AZURITE_TABLE_ENDPOINT` for Azurite's own account.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests have no configuration but the environment"
 )]
-async fn conforms_on_azurite() {
+pub(crate) async fn azurite() -> Option<TablesStore> {
     let connection_string = std::env::var("AZURITE_CONNECTION_STRING").ok().or_else(|| {
         let endpoint = std::env::var("AZURITE_TABLE_ENDPOINT").ok()?;
         Some(format!("{EMULATOR};TableEndpoint={endpoint}"))
     });
     let Some(connection_string) = connection_string else {
         println!("skipped: neither AZURITE_CONNECTION_STRING nor AZURITE_TABLE_ENDPOINT is set");
-        return;
+        return None;
     };
     // Another test in this process finds the provider installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let transport = reqwest::Client::builder().no_proxy().build().unwrap();
     let store = open(&connection_string, Arc::new(transport), "conformance");
     store.create_table().await.unwrap();
-    conformance::run(&store).await;
+    Some(store)
 }
 
 fn open(connection_string: &str, transport: Arc<dyn HttpClient>, table: &str) -> TablesStore {

@@ -1,0 +1,297 @@
+//! What is wrong with rows that belong together, and the changes that mend it. Every change is guarded by the rows that it
+//! rests on: if one of them is written in between, nothing is mended.
+
+use super::{
+    Damage,
+    look::Look,
+    row::{Case, Held, Resource, Rules, letter},
+};
+use crate::{
+    directory::{
+        edges::{Edge, body, resource_key},
+        journal::gate,
+    },
+    rows::{self, FORMAT, IndexBody},
+    scim::members::Kind,
+    store::{Change, ETag, Row},
+};
+
+mod gates;
+
+pub(super) use gates::is_closed_for;
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) damage: Damage,
+    /// The row that is to blame, or missing.
+    pub(super) key: String,
+    /// The resources concerned.
+    pub(super) ids: Vec<String>,
+    /// The rows that it was told from, as they were.
+    seen: Vec<ETag>,
+    pub(super) mend: Option<Mend>,
+}
+
+/// How something is mended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Mend {
+    /// The resource that it is a change of, for its event.
+    pub(super) of: &'static str,
+    pub(super) id: String,
+    /// The attribute that is mended.
+    pub(super) path: &'static str,
+    /// Who was shown as a member of the group and is not any more; the group changes with it.
+    pub(super) leaves: Option<Leaves>,
+    pub(super) changes: Vec<Change>,
+}
+
+/// A member that leaves a group that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Leaves {
+    pub(super) member: String,
+    /// The group's newest stamp.
+    pub(super) stamp: u64,
+}
+
+impl Found {
+    fn new<'r>(damage: Damage, key: &str, ids: &[&str], seen: impl IntoIterator<Item = Option<&'r Row>>) -> Self {
+        Self {
+            damage,
+            key: key.to_owned(),
+            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            seen: seen.into_iter().flatten().map(|row| row.etag.clone()).collect(),
+            mend: None,
+        }
+    }
+
+    fn mended(mut self, of: &'static str, id: &str, path: &'static str, changes: Vec<Change>) -> Self {
+        self.mend = Some(Mend {
+            of,
+            id: id.to_owned(),
+            path,
+            leaves: None,
+            changes,
+        });
+        self
+    }
+}
+
+/// What is wrong, if anything is. Depends on nothing but the rows that it asks for.
+pub(super) fn judge(case: &Case, look: &Look, rules: &Rules) -> Option<Found> {
+    match case {
+        Case::Row(key) => alone(key, look),
+        Case::Gate(group) => gates::gate_of(group, look),
+        Case::Edge { group, member } => edge(group, member, look),
+        Case::Value { kind, id, key } => value(kind, id, key, look, rules),
+        Case::Indexed { kind, id, key } => indexed(kind, id, key, look, rules),
+        Case::Journal(operation) => gates::journal(operation, look),
+        Case::EdgesLeft(id) => edges_left(id, look),
+        Case::TombstonePart { tombstone, key } => tombstone_part(tombstone, key, look),
+        Case::EventPart { operation, part } => event_part(operation, *part, look),
+    }
+}
+
+fn alone(key: &str, look: &Look) -> Option<Found> {
+    let row = look.row(key)?;
+    let damage = Held::read(row).err()?;
+    Some(Found::new(damage, key, &[], [Some(row)]))
+}
+
+fn edge(group: &str, member: &str, look: &Look) -> Option<Found> {
+    let (forward_key, reverse_key) = (rows::member_key(group, member), rows::membership_key(member, group));
+    let (forward, reverse) = (look.row(&forward_key), look.row(&reverse_key));
+    let owner = look.row(&resource_key(group, Kind::Group));
+    let is_there = |kind| look.row(&resource_key(member, kind)).is_some();
+    let (user, nested) = (is_there(Kind::User), is_there(Kind::Group));
+    let is_hidden = |id: &str| look.row(&rows::edges_left_key(id)).is_some();
+    let (group_hidden, member_hidden) = (is_hidden(group), is_hidden(member));
+
+    let rows = [forward, reverse];
+    let held = rows.map(|row| row.map(Held::read));
+    if held.iter().any(|held| matches!(held, Some(Err(Damage::Newer)))) {
+        return None;
+    }
+    let [forward_edge, reverse_edge] = held.map(|held| match held {
+        Some(Ok(Held::Edge { edge, .. })) => Some(edge),
+        _ => None,
+    });
+    let found = |damage, key: &str| Found::new(damage, key, &[group, member], rows);
+    let mended = |found: Found, changes| found.mended("Group", group, "members", changes);
+    let (Some(forward), known) = (forward, forward_edge.as_ref().or(reverse_edge.as_ref())) else {
+        // The group decides: whoever adds or removes a member looks there.
+        let reverse = reverse?;
+        let change = Change::Delete(reverse_key.clone(), Some(reverse.etag.clone()));
+        return Some(mended(found(Damage::ForwardMissing, &reverse_key), vec![change]));
+    };
+    // Two rows that both make no sense say nothing of each other.
+    let known = known?;
+    let kind = match known.kind {
+        Kind::User if !user && nested => Kind::Group,
+        Kind::Group if !nested && user => Kind::User,
+        kind => kind,
+    };
+    let member_there = user || nested;
+    let nobody = !member_there && (!member_hidden || reverse.is_none());
+    if nobody || (owner.is_none() && !group_hidden) {
+        let rows = rows.into_iter().flatten();
+        let ends = rows.map(|row| Change::Delete(row.key.clone(), Some(row.etag.clone())));
+        let mut found = mended(found(Damage::EndMissing, &forward_key), ends.collect());
+        if let (Some(mend), Some(Ok(Held::Resource(_, owner)))) = (&mut found.mend, owner.map(Held::read)) {
+            let member = member.to_owned();
+            let stamp = owner.stamp.stamp;
+            mend.leaves = Some(Leaves { member, stamp });
+        }
+        return Some(found);
+    }
+    let right = Edge { kind, ..known.clone() };
+    if [&forward_edge, &reverse_edge]
+        .into_iter()
+        .all(|edge| edge.as_ref() == Some(&right))
+        || !member_there
+    {
+        return None;
+    }
+    let write = |key: &str| rows::write(key.to_owned(), &body(&right));
+    let changes = vec![
+        // Written also if it is right already: it must be as it was seen.
+        Change::Replace(write(&forward_key), forward.etag.clone()),
+        match reverse {
+            Some(reverse) => Change::Replace(write(&reverse_key), reverse.etag.clone()),
+            None => Change::Insert(write(&reverse_key)),
+        },
+        Change::Touch(resource_key(member, kind)),
+    ];
+    let (damage, key) = match reverse {
+        None => (Damage::ReverseMissing, &reverse_key),
+        Some(_) => (Damage::EdgeDiffers, &forward_key),
+    };
+    Some(mended(found(damage, key), changes))
+}
+
+/// A resource's row, if it can be read.
+fn resource<'l>(kind: &str, id: &str, look: &'l Look) -> Option<(&'l Row, Kind, Resource)> {
+    let row = look.row(&rows::resource_key(kind, id))?;
+    match Held::read(row) {
+        Ok(Held::Resource(kind, resource)) if resource.id == id => Some((row, kind, resource)),
+        _ => None,
+    }
+}
+
+/// Changes nothing of the resource, and only succeeds if nobody has.
+fn unchanged(row: &Row) -> Change {
+    Change::Stamp(row.key.clone(), row.stamp.clone(), Some(row.etag.clone()))
+}
+
+fn value(kind: &'static str, id: &str, key: &str, look: &Look, rules: &Rules) -> Option<Found> {
+    let index_row = look.row(key);
+    let (row, of, claimant) = resource(kind, id, look)?;
+    let entry = rules.entries(of, &claimant).remove(key)?;
+    let body = IndexBody {
+        format: FORMAT,
+        id: id.to_owned(),
+        value: entry.value,
+    };
+    let write = rows::write(key.to_owned(), &body);
+    let seen = [Some(row), index_row];
+    let path = entry.index.attribute();
+    let (damage, change) = match index_row.map(|row| (row, Held::read(row))) {
+        None => (Damage::IndexMissing, Change::Insert(write)),
+        Some((_, Err(Damage::Newer))) => return None,
+        Some((_, Ok(Held::Index(_, held)))) if held == body => return None,
+        Some((index_row, held)) => {
+            if let Ok(Held::Index(_, held)) = held
+                && let Some((holder_row, of, holder)) = resource(kind, &held.id, look)
+                && held.id != id
+                && rules.entries(of, &holder).contains_key(key)
+            {
+                let seen = seen.into_iter().chain([Some(holder_row)]);
+                return Some(Found::new(Damage::UniqueTwice, key, &[&held.id, id], seen));
+            }
+            (Damage::IndexWrong, Change::Replace(write, index_row.etag.clone()))
+        }
+    };
+    let changes = vec![unchanged(row), change];
+    Some(Found::new(damage, key, &[id], seen).mended(of.keyword(), id, path, changes))
+}
+
+fn indexed(kind: &'static str, id: &str, key: &str, look: &Look, rules: &Rules) -> Option<Found> {
+    let owner = look.row(&rows::resource_key(kind, id));
+    let row = look.row(key)?;
+    let Ok(Held::Index(index, body)) = Held::read(row) else {
+        return None;
+    };
+    if body.id != id {
+        return None;
+    }
+    if owner.is_some() {
+        let (_, of, resource) = resource(kind, id, look)?;
+        if rules.entries(of, &resource).contains_key(key) {
+            return None;
+        }
+    }
+    let change = Change::Delete(key.to_owned(), Some(row.etag.clone()));
+    let found = Found::new(Damage::IndexOrphan, key, &[id], [Some(row), owner]);
+    Some(found.mended(index.resource_type(), id, index.attribute(), vec![change]))
+}
+
+fn edges_left(id: &str, look: &Look) -> Option<Found> {
+    let key = rows::edges_left_key(id);
+    let row = look.row(&key);
+    let tombstone = look.row(&rows::gone_key(id));
+    let [user, group] = [Kind::User, Kind::Group].map(|kind| look.row(&resource_key(id, kind)));
+    let row = row?;
+    let Ok(Held::EdgesLeft(body)) = Held::read(row) else {
+        return None;
+    };
+    let there = if letter(&body.resource_type) == "g" {
+        group
+    } else {
+        user
+    };
+    let mut changes = vec![Change::Delete(key.clone(), Some(row.etag.clone()))];
+    let damage = match (there, tombstone) {
+        (Some(there), _) => {
+            changes.push(Change::Touch(there.key.clone()));
+            Damage::HidesExisting
+        }
+        (None, None) => Damage::HidesUnknown,
+        (None, Some(_)) => return None,
+    };
+    let of = if letter(&body.resource_type) == "g" {
+        "Group"
+    } else {
+        "User"
+    };
+    let path = if of == "Group" { "members" } else { "groups" };
+    Some(Found::new(damage, &key, &[id], [Some(row)]).mended(of, id, path, changes))
+}
+
+fn tombstone_part(tombstone: &str, key: &str, look: &Look) -> Option<Found> {
+    let (part, tombstone) = (look.row(key), look.row(tombstone));
+    let part = part?;
+    if tombstone.is_some() || Held::read(part).is_err() {
+        return None;
+    }
+    let change = Change::Delete(key.to_owned(), Some(part.etag.clone()));
+    let id = key.split('~').nth(1).unwrap_or_default();
+    let found = Found::new(Damage::TombstonePart, key, &[], [Some(part)]);
+    Some(found.mended("Group", id, "members", vec![change]))
+}
+
+fn event_part(operation: &str, part: usize, look: &Look) -> Option<Found> {
+    let event = look.row(&format!("o~{operation}"));
+    let key = rows::event_part_key(operation, part);
+    let row = look.row(&key);
+    let parts = match event.map(Held::read) {
+        Some(Ok(Held::Event { parts, .. })) => parts,
+        Some(_) => return None,
+        None => 0,
+    };
+    let damage = match row {
+        None if part < parts => Damage::EventPartMissing,
+        Some(_) if part >= parts => Damage::EventPartOrphan,
+        _ => return None,
+    };
+    Some(Found::new(damage, &key, &[], [event, row]))
+}
