@@ -7,15 +7,13 @@ use super::{
     row::{Case, Held, Resource, Rules, letter},
 };
 use crate::{
-    directory::{
-        edges::{Edge, body, resource_key},
-        journal::gate,
-    },
+    directory::edges::resource_key,
     rows::{self, FORMAT, IndexBody},
     scim::members::Kind,
     store::{Change, ETag, Row},
 };
 
+mod edges;
 mod gates;
 
 pub(super) use gates::is_closed_for;
@@ -82,7 +80,7 @@ pub(super) fn judge(case: &Case, look: &Look, rules: &Rules) -> Option<Found> {
     match case {
         Case::Row(key) => alone(key, look),
         Case::Gate(group) => gates::gate_of(group, look),
-        Case::Edge { group, member } => edge(group, member, look),
+        Case::Edge { group, member } => edges::edge(group, member, look),
         Case::Value { kind, id, key } => value(kind, id, key, look, rules),
         Case::Indexed { kind, id, key } => indexed(kind, id, key, look, rules),
         Case::Journal(operation) => gates::journal(operation, look),
@@ -98,77 +96,6 @@ fn alone(key: &str, look: &Look) -> Option<Found> {
     Some(Found::new(damage, key, &[], [Some(row)]))
 }
 
-fn edge(group: &str, member: &str, look: &Look) -> Option<Found> {
-    let (forward_key, reverse_key) = (rows::member_key(group, member), rows::membership_key(member, group));
-    let (forward, reverse) = (look.row(&forward_key), look.row(&reverse_key));
-    let owner = look.row(&resource_key(group, Kind::Group));
-    let is_there = |kind| look.row(&resource_key(member, kind)).is_some();
-    let (user, nested) = (is_there(Kind::User), is_there(Kind::Group));
-    let is_hidden = |id: &str| look.row(&rows::edges_left_key(id)).is_some();
-    let (group_hidden, member_hidden) = (is_hidden(group), is_hidden(member));
-
-    let rows = [forward, reverse];
-    let held = rows.map(|row| row.map(Held::read));
-    if held.iter().any(|held| matches!(held, Some(Err(Damage::Newer)))) {
-        return None;
-    }
-    let [forward_edge, reverse_edge] = held.map(|held| match held {
-        Some(Ok(Held::Edge { edge, .. })) => Some(edge),
-        _ => None,
-    });
-    let found = |damage, key: &str| Found::new(damage, key, &[group, member], rows);
-    let mended = |found: Found, changes| found.mended("Group", group, "members", changes);
-    let (Some(forward), known) = (forward, forward_edge.as_ref().or(reverse_edge.as_ref())) else {
-        // The group decides: whoever adds or removes a member looks there.
-        let reverse = reverse?;
-        let change = Change::Delete(reverse_key.clone(), Some(reverse.etag.clone()));
-        return Some(mended(found(Damage::ForwardMissing, &reverse_key), vec![change]));
-    };
-    // Two rows that both make no sense say nothing of each other.
-    let known = known?;
-    let kind = match known.kind {
-        Kind::User if !user && nested => Kind::Group,
-        Kind::Group if !nested && user => Kind::User,
-        kind => kind,
-    };
-    let member_there = user || nested;
-    let nobody = !member_there && (!member_hidden || reverse.is_none());
-    if nobody || (owner.is_none() && !group_hidden) {
-        let rows = rows.into_iter().flatten();
-        let ends = rows.map(|row| Change::Delete(row.key.clone(), Some(row.etag.clone())));
-        let mut found = mended(found(Damage::EndMissing, &forward_key), ends.collect());
-        if let (Some(mend), Some(Ok(Held::Resource(_, owner)))) = (&mut found.mend, owner.map(Held::read)) {
-            let member = member.to_owned();
-            let stamp = owner.stamp.stamp;
-            mend.leaves = Some(Leaves { member, stamp });
-        }
-        return Some(found);
-    }
-    let right = Edge { kind, ..known.clone() };
-    if [&forward_edge, &reverse_edge]
-        .into_iter()
-        .all(|edge| edge.as_ref() == Some(&right))
-        || !member_there
-    {
-        return None;
-    }
-    let write = |key: &str| rows::write(key.to_owned(), &body(&right));
-    let changes = vec![
-        // Written also if it is right already: it must be as it was seen.
-        Change::Replace(write(&forward_key), forward.etag.clone()),
-        match reverse {
-            Some(reverse) => Change::Replace(write(&reverse_key), reverse.etag.clone()),
-            None => Change::Insert(write(&reverse_key)),
-        },
-        Change::Touch(resource_key(member, kind)),
-    ];
-    let (damage, key) = match reverse {
-        None => (Damage::ReverseMissing, &reverse_key),
-        Some(_) => (Damage::EdgeDiffers, &forward_key),
-    };
-    Some(mended(found(damage, key), changes))
-}
-
 /// A resource's row, if it can be read.
 fn resource<'l>(kind: &str, id: &str, look: &'l Look) -> Option<(&'l Row, Kind, Resource)> {
     let row = look.row(&rows::resource_key(kind, id))?;
@@ -176,6 +103,10 @@ fn resource<'l>(kind: &str, id: &str, look: &'l Look) -> Option<(&'l Row, Kind, 
         Ok(Held::Resource(kind, resource)) if resource.id == id => Some((row, kind, resource)),
         _ => None,
     }
+}
+
+fn deleted(row: &Row) -> Change {
+    Change::Delete(row.key.clone(), Some(row.etag.clone()))
 }
 
 /// Changes nothing of the resource, and only succeeds if nobody has.
@@ -230,7 +161,7 @@ fn indexed(kind: &'static str, id: &str, key: &str, look: &Look, rules: &Rules) 
             return None;
         }
     }
-    let change = Change::Delete(key.to_owned(), Some(row.etag.clone()));
+    let change = deleted(row);
     let found = Found::new(Damage::IndexOrphan, key, &[id], [Some(row), owner]);
     Some(found.mended(index.resource_type(), id, index.attribute(), vec![change]))
 }
@@ -244,27 +175,18 @@ fn edges_left(id: &str, look: &Look) -> Option<Found> {
     let Ok(Held::EdgesLeft(body)) = Held::read(row) else {
         return None;
     };
-    let there = if letter(&body.resource_type) == "g" {
-        group
-    } else {
-        user
+    let (of, path, there) = match letter(&body.resource_type) {
+        "g" => (Kind::Group, "members", group),
+        _ => (Kind::User, "groups", user),
     };
-    let mut changes = vec![Change::Delete(key.clone(), Some(row.etag.clone()))];
     let damage = match (there, tombstone) {
-        (Some(there), _) => {
-            changes.push(Change::Touch(there.key.clone()));
-            Damage::HidesExisting
-        }
+        (Some(_), _) => Damage::HidesExisting,
         (None, None) => Damage::HidesUnknown,
         (None, Some(_)) => return None,
     };
-    let of = if letter(&body.resource_type) == "g" {
-        "Group"
-    } else {
-        "User"
-    };
-    let path = if of == "Group" { "members" } else { "groups" };
-    Some(Found::new(damage, &key, &[id], [Some(row)]).mended(of, id, path, changes))
+    let mut changes = vec![deleted(row)];
+    changes.extend(there.map(|there| Change::Touch(there.key.clone())));
+    Some(Found::new(damage, &key, &[id], [Some(row)]).mended(of.keyword(), id, path, changes))
 }
 
 fn tombstone_part(tombstone: &str, key: &str, look: &Look) -> Option<Found> {
@@ -273,10 +195,10 @@ fn tombstone_part(tombstone: &str, key: &str, look: &Look) -> Option<Found> {
     if tombstone.is_some() || Held::read(part).is_err() {
         return None;
     }
-    let change = Change::Delete(key.to_owned(), Some(part.etag.clone()));
+    // Nothing tells whose it was, but what its key says.
     let id = key.split('~').nth(1).unwrap_or_default();
     let found = Found::new(Damage::TombstonePart, key, &[], [Some(part)]);
-    Some(found.mended("Group", id, "members", vec![change]))
+    Some(found.mended(Kind::Group.keyword(), id, "members", vec![deleted(part)]))
 }
 
 fn event_part(operation: &str, part: usize, look: &Look) -> Option<Found> {

@@ -104,7 +104,9 @@ mod tests {
 
     fn doubts(marks: &[Mark]) -> Doubts {
         let mut ledger = Ledger::new();
-        marks.iter().for_each(|mark| ledger.enter(*mark));
+        for mark in marks {
+            ledger.enter(*mark);
+        }
         ledger.close()
     }
 

@@ -18,7 +18,9 @@ impl Inspection {
     pub(super) async fn mend(&self, found: &[Found], report: &mut Report) -> Result<(), Error> {
         for bundle in bundles(found) {
             if self.commit(&bundle).await? {
-                bundle.iter().for_each(|(found, _)| report.mended(found.damage));
+                for (found, _) in bundle {
+                    report.mended(found.damage);
+                }
                 continue;
             }
             // Somebody wrote one of the rows; the others can be mended all the same.

@@ -134,7 +134,9 @@ impl Inspection {
             if cases.len() >= CASES_AT_ONCE || step.is_empty() {
                 looked_at += cases.len();
                 let found = self.certain(std::mem::take(&mut cases)).await?;
-                found.iter().for_each(|found| report.add(found, self.examples));
+                for found in &found {
+                    report.add(found, self.examples);
+                }
                 if mends {
                     self.mend(&found, report).await?;
                 }

@@ -42,7 +42,7 @@ impl World {
     /// An empty tenant.
     async fn new(store: Arc<dyn Store>) -> Self {
         let ambient = Arc::new(System);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let tenants = Tenants::new(Arc::clone(&store), ambient.clone());
         let new = NewTenant {
             // Azurite keeps those of earlier runs.
@@ -79,7 +79,9 @@ impl World {
             users.push(world.user(name).await);
         }
         let nested = world.group("nested", &users[2..3]).await;
-        let group = world.group("group", &[&users[..2], &[nested.clone()]].concat()).await;
+        let group = world
+            .group("group", &[&users[..2], std::slice::from_ref(&nested)].concat())
+            .await;
         let deleted = world.group("deleted", &users[2..]).await;
         world.delete(&world.groups, &deleted).await;
         world.delete(&world.users, &users[3]).await;

@@ -1,7 +1,8 @@
 //! Gates, and the changes of memberships that close them.
 
-use super::{Damage, Found, Held, Look, gate};
+use super::{Damage, Found, Held, Look, deleted};
 use crate::{
+    directory::journal::gate,
     rows::{self, JournalBody},
     scim::members::Kind,
     store::{Change, Row},
@@ -39,10 +40,6 @@ pub(in super::super) fn is_closed_for(gate: &Row, journal: &JournalBody) -> bool
     gates.is_some_and(|gates| gates.operation.as_ref() == Some(&journal.operation))
 }
 
-fn delete(row: &Row) -> Change {
-    Change::Delete(row.key.clone(), Some(row.etag.clone()))
-}
-
 /// `part`: what stands for the group's id, which its gate does not hold.
 pub(super) fn gate_of(part: &str, look: &Look) -> Option<Found> {
     let [group_key, open_key, closed_key] = rows::gate_keys(part);
@@ -66,19 +63,18 @@ pub(super) fn gate_of(part: &str, look: &Look) -> Option<Found> {
         Change::Insert(write)
     };
     match (group, open, closed) {
-        (None, None, None) => None,
+        (None, None, None) | (Some(_), Some(_), None) => None,
         (None, ..) => {
-            let changes = open.into_iter().chain(closed).map(delete).collect();
+            let changes = open.into_iter().chain(closed).map(deleted).collect();
             let key = if open.is_some() { &open_key } else { &closed_key };
             found(Damage::GateOrphan, key, changes)
         }
-        (Some(_), Some(_), None) => None,
         (Some(_), Some(open), Some(closed)) => {
-            let change = delete(if pending { open } else { closed });
+            let change = deleted(if pending { open } else { closed });
             found(Damage::GateDouble, &closed_key, vec![change])
         }
         (Some(_), None, Some(_)) if pending => None,
-        (Some(_), None, Some(closed)) => found(Damage::GateStuck, &closed_key, vec![delete(closed), opened()]),
+        (Some(_), None, Some(closed)) => found(Damage::GateStuck, &closed_key, vec![deleted(closed), opened()]),
         (Some(_), None, None) if look.journals_of(part).next().is_some() => None,
         (Some(group), None, None) => {
             let changes = vec![opened(), Change::Touch(group.key.clone())];
@@ -113,12 +109,12 @@ pub(super) fn journal(operation: &str, look: &Look) -> Option<Found> {
         let found = Found::new(damage, &key, &[&body.group], [Some(row), group, open, closed]);
         Some(found.mended(Kind::Group.keyword(), &body.group, "members", changes))
     };
-    let dropped = std::iter::once(row).chain(ours).map(delete);
+    let dropped = std::iter::once(row).chain(ours).map(deleted);
     if group.is_none() {
         return found(Damage::JournalOrphan, dropped.collect());
     }
-    let is_whole = |part: &Option<&Row>| part.is_some_and(|part| Held::read(part).is_ok());
-    if body.parts == 0 || !parts.iter().all(is_whole) {
+    let is_whole = |part: Option<&Row>| part.is_some_and(|part| Held::read(part).is_ok());
+    if body.parts == 0 || !parts.iter().copied().all(is_whole) {
         let reopened = (ours.is_some() && gates.open.is_none()).then(|| Change::Insert(gate(&body.group, None)));
         return found(Damage::JournalLost, dropped.chain(reopened).collect());
     }
@@ -137,6 +133,6 @@ pub(super) fn journal(operation: &str, look: &Look) -> Option<Found> {
             None => Change::Insert(closing),
         },
     ];
-    changes.extend(gates.open.map(delete));
+    changes.extend(gates.open.map(deleted));
     found(Damage::JournalUngated, changes)
 }
