@@ -12,7 +12,7 @@ use crate::{
         Directory,
         check::{Damage, Example, Findings, Inspection, Progress, Report},
     },
-    tenants::Access,
+    tenants::{Access, Catalogs},
 };
 
 /// Examples of each kind of damage that a check shows.
@@ -66,8 +66,10 @@ async fn run(operator: &Operator, tenant: &str, deed: Deed, output: &show::Outpu
         access: Arc::new(Access {
             tenant,
             credential: operator.name.clone(),
+            catalogs: Catalogs::standard(),
         }),
         deadline: Instant::now(),
+        shared: Arc::default(),
     };
     let inspection = Inspection::new(directory, operator.settings.deadline(), MORE_EXAMPLES, |progress| {
         show::progress(&match progress {

@@ -29,6 +29,12 @@ pub enum Key<'k> {
     Tombstone(&'k str),
     /// A part of it.
     TombstonePart(&'k str),
+    /// A total's base or seal: the letter of the resource type.
+    SumEnd(&'k str),
+    /// A change of a total.
+    Sum,
+    /// Where a page of a resource type begins.
+    Mark(&'k str),
 }
 
 impl<'k> Key<'k> {
@@ -49,6 +55,9 @@ impl<'k> Key<'k> {
             ["pend", "gone", _] => Self::EdgesLeft,
             ["gone", id] => Self::Tombstone(id),
             ["gone", id, _] | ["gone", id, "members", _] => Self::TombstonePart(id),
+            ["sum", kind @ ("u" | "g"), ".base" | "seal"] => Self::SumEnd(kind),
+            ["sum", "u" | "g", _] => Self::Sum,
+            ["mark", kind @ ("u" | "g"), _] => Self::Mark(kind),
             _ => return None,
         })
     }
@@ -99,6 +108,14 @@ mod tests {
             ] {
                 assert_eq!(Key::parse(&key), Some(parsed), "{key}");
             }
+        }
+        for (key, parsed) in [
+            (sum_base_key("u"), Key::SumEnd("u")),
+            (sum_seal_key("g"), Key::SumEnd("g")),
+            (sum_key("g", &operation), Key::Sum),
+            (mark_key("u", 7), Key::Mark("u")),
+        ] {
+            assert_eq!(Key::parse(&key), Some(parsed), "{key}");
         }
         for key in ["", "u", "u~a~b", "z~a", "n~a~b", "pend~a", "gone~a~members~0~1"] {
             assert_eq!(Key::parse(key), None, "{key}");

@@ -47,6 +47,10 @@ pub enum Damage {
     IndexOrphan,
     /// Two resources have a value that only one may have.
     UniqueTwice,
+    /// The two ends of a total disagree.
+    TotalTorn,
+    /// A total is not the number of resources.
+    TotalWrong,
     /// An event has fewer parts than it says.
     EventPartMissing,
     /// A part of an event that has no such part.
@@ -216,6 +220,18 @@ pub static DAMAGES: &[Entry] = &[
         "unique-twice",
         "two resources have a value that only one may have: rename or delete one of them",
         "",
+    ),
+    entry(
+        Damage::TotalTorn,
+        "total-torn",
+        "the two ends of a total disagree: lists are answered 503",
+        "writes both anew",
+    ),
+    entry(
+        Damage::TotalWrong,
+        "total-wrong",
+        "totalResults is not the number of resources",
+        "puts it right, at a moment when nobody makes or deletes any",
     ),
     entry(
         Damage::EventPartMissing,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     directory::edges::resource_key,
-    rows::{self, FORMAT, IndexBody},
+    rows::{self, FORMAT, IndexBody, SumBaseBody},
     scim::members::Kind,
     store::{Change, ETag, Row},
 };
@@ -17,6 +17,9 @@ mod edges;
 mod gates;
 
 pub(super) use gates::is_closed_for;
+
+/// The resource type of events that are about no resource.
+pub(super) const TENANT: &str = "Tenant";
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +56,12 @@ pub(super) struct Leaves {
 }
 
 impl Found {
-    fn new<'r>(damage: Damage, key: &str, ids: &[&str], seen: impl IntoIterator<Item = Option<&'r Row>>) -> Self {
+    pub(super) fn new<'r>(
+        damage: Damage,
+        key: &str,
+        ids: &[&str],
+        seen: impl IntoIterator<Item = Option<&'r Row>>,
+    ) -> Self {
         Self {
             damage,
             key: key.to_owned(),
@@ -63,7 +71,7 @@ impl Found {
         }
     }
 
-    fn mended(mut self, of: &'static str, id: &str, path: &'static str, changes: Vec<Change>) -> Self {
+    pub(super) fn mended(mut self, of: &'static str, id: &str, path: &'static str, changes: Vec<Change>) -> Self {
         self.mend = Some(Mend {
             of,
             id: id.to_owned(),
@@ -86,6 +94,7 @@ pub(super) fn judge(case: &Case, look: &Look, rules: &Rules) -> Option<Found> {
         Case::Journal(operation) => gates::journal(operation, look),
         Case::EdgesLeft(id) => edges_left(id, look),
         Case::TombstonePart { tombstone, key } => tombstone_part(tombstone, key, look),
+        Case::SumEnds(kind) => sum_ends(kind, look, rules),
         Case::EventPart { operation, part } => event_part(operation, *part, look),
     }
 }
@@ -199,6 +208,35 @@ fn tombstone_part(tombstone: &str, key: &str, look: &Look) -> Option<Found> {
     let id = key.split('~').nth(1).unwrap_or_default();
     let found = Found::new(Damage::TombstonePart, key, &[], [Some(part)]);
     Some(found.mended(Kind::Group.keyword(), id, "members", vec![deleted(part)]))
+}
+
+/// The base decides: whoever folds counts from there.
+fn sum_ends(kind: &'static str, look: &Look, rules: &Rules) -> Option<Found> {
+    let keys = [rows::sum_base_key(kind), rows::sum_seal_key(kind)];
+    let [base, seal] = [look.row(&keys[0]), look.row(&keys[1])];
+    let held = [base, seal].map(|row| row.map(Held::read));
+    let [base_body, seal_body] = held.map(|held| match held {
+        None => Some(None),
+        Some(Ok(Held::SumEnd(_, body))) => Some(Some(body)),
+        Some(_) => None,
+    });
+    let (base_body, seal_body) = (base_body?, seal_body?);
+    let changes = |body: &Option<SumBaseBody>| body.as_ref().map(|body| body.changes);
+    if changes(&base_body) == changes(&seal_body) {
+        return None;
+    }
+    let known = base_body.or(seal_body)?;
+    let write = |key: &String, n, row: Option<&Row>| {
+        let body = SumBaseBody { n, ..known.clone() };
+        let write = rows::write(key.clone(), &body);
+        match row {
+            Some(row) => Change::Replace(write, row.etag.clone()),
+            None => Change::Insert(write),
+        }
+    };
+    let changes = vec![write(&keys[0], known.n, base), write(&keys[1], 0, seal)];
+    let found = Found::new(Damage::TotalTorn, &keys[0], &[], [base, seal]);
+    Some(found.mended(TENANT, &rules.tenant.id, "", changes))
 }
 
 fn event_part(operation: &str, part: usize, look: &Look) -> Option<Found> {

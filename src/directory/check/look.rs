@@ -22,7 +22,7 @@ use crate::{
 /// Looks one after the other that must all find the same.
 const LOOKS: usize = 3;
 /// The pause before they are repeated.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// How often they are repeated at most. What every one of so many looks found is believed although somebody writes the
 /// rows all the time.
 const ROUNDS: usize = 6;
@@ -74,6 +74,9 @@ impl Inspection {
         let mut open: Vec<Case> = cases.into_iter().collect();
         let mut certain = Vec::new();
         for round in 0..ROUNDS {
+            if open.is_empty() {
+                break;
+            }
             if round > 0 {
                 sleep(PAUSE).await;
             }
@@ -98,9 +101,6 @@ impl Inspection {
                 } else {
                     open.push(case);
                 }
-            }
-            if open.is_empty() {
-                break;
             }
         }
         Ok(certain)

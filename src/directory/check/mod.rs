@@ -3,16 +3,17 @@
 //! Every commit leaves the rows sound, so there is nothing to find unless something else wrote them, lost some, or a
 //! version had a bug. Reading order: this file (two passes over all rows), `damage` (what can be wrong), `row` (what one
 //! row says of others), `ledger` (which rows that leaves in doubt), `judge` (what is wrong with rows that belong together,
-//! and what mends it: the only place that knows), `look` (certainty in spite of others who write), `mend`, `report`.
+//! and what mends it: the only place that knows), `look` (certainty in spite of others who write), `total` (which is no
+//! matter of single rows), `mend`, `report`.
 //!
 //! The first pass brings most rows into no doubt and costs no more than reading them once. The second finds the others
-//! again, to be looked at one by one. On a store that nobody writes and where nothing is wrong there is no second pass.
+//! again, to be looked at one by one. Where nobody writes and nothing is wrong, there is none.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Directory, Error, query::Stride};
+use super::{Directory, Error, sift::SCAN_STEP};
 use crate::{
     rows,
     scim::schema::Catalog,
@@ -28,15 +29,14 @@ mod report;
 mod row;
 #[cfg(test)]
 mod tests;
+mod total;
 
 pub use damage::{DAMAGES, Damage, Entry};
 pub use report::{Example, Findings, Report};
 
-use ledger::{Doubts, Ledger};
-use row::Rules;
+use ledger::{Doubts, Ledger, Mark};
+use row::{Case, Rules};
 
-/// Rows fetched at a time.
-const STEP: usize = 1_000;
 /// Doubts looked at together.
 const CASES_AT_ONCE: usize = 500;
 /// Passes of one repair. What one pass mends may show what is wrong behind it; no more than three follow one another.
@@ -118,10 +118,43 @@ impl Inspection {
     }
 
     async fn pass(&self, report: &mut Report, mends: bool) -> Result<(), Error> {
-        let doubts = self.first_pass(report).await?;
+        let (users, groups) = (self.before_count("u").await?, self.before_count("g").await?);
+        let (doubts, cases) = self.first_pass(report).await?;
+        self.total("u", users, report.users, (&mut *report, mends)).await?;
+        self.total("g", groups, report.groups, (&mut *report, mends)).await?;
         if doubts.is_empty() {
-            return Ok(());
+            self.settle(cases, (report, mends)).await
+        } else {
+            self.second_pass(&doubts, (report, mends)).await
         }
+    }
+
+    /// Reads all rows. What is to be looked at in any case comes back at once, if it is not too much.
+    async fn first_pass(&self, report: &mut Report) -> Result<(Doubts, BTreeSet<Case>), Error> {
+        let mut ledger = Ledger::new();
+        let mut cases = BTreeSet::new();
+        let mut scan = self.scan(ALL);
+        loop {
+            let rows = scan.step().await?;
+            if rows.is_empty() {
+                return Ok((ledger.close(), cases));
+            }
+            for row in &rows {
+                report.count(row);
+                for (mark, case) in row::marks(row, &self.rules) {
+                    if mark == Mark::Doubted && cases.len() < CASES_AT_ONCE {
+                        cases.insert(case);
+                    } else {
+                        ledger.enter(mark);
+                    }
+                }
+            }
+            (self.progress)(Progress::Read(report.rows));
+        }
+    }
+
+    /// Finds the rows again that are in doubt.
+    async fn second_pass(&self, doubts: &Doubts, (report, mends): (&mut Report, bool)) -> Result<(), Error> {
         let (mut rows, mut looked_at) = (0, 0);
         let mut scan = self.scan(ALL);
         let mut cases = BTreeSet::new();
@@ -133,13 +166,7 @@ impl Inspection {
             }
             if cases.len() >= CASES_AT_ONCE || step.is_empty() {
                 looked_at += cases.len();
-                let found = self.certain(std::mem::take(&mut cases)).await?;
-                for found in &found {
-                    report.add(found, self.examples);
-                }
-                if mends {
-                    self.mend(&found, report).await?;
-                }
+                self.settle(std::mem::take(&mut cases), (&mut *report, mends)).await?;
             }
             rows += step.len();
             (self.progress)(Progress::LookedAgain(rows, looked_at));
@@ -149,22 +176,13 @@ impl Inspection {
         }
     }
 
-    async fn first_pass(&self, report: &mut Report) -> Result<Doubts, Error> {
-        let mut ledger = Ledger::new();
-        let mut scan = self.scan(ALL);
-        loop {
-            let rows = scan.step().await?;
-            if rows.is_empty() {
-                return Ok(ledger.close());
-            }
-            for row in &rows {
-                report.count(row);
-                for (mark, _) in row::marks(row, &self.rules) {
-                    ledger.enter(mark);
-                }
-            }
-            (self.progress)(Progress::Read(report.rows));
+    /// Reports what is wrong with these, and mends it if it is to be mended.
+    async fn settle(&self, cases: BTreeSet<Case>, (report, mends): (&mut Report, bool)) -> Result<(), Error> {
+        let found = self.certain(cases).await?;
+        for found in &found {
+            report.add(found, self.examples);
         }
+        if mends { self.mend(&found, report).await } else { Ok(()) }
     }
 
     /// Finishes every change of memberships for which a gate is closed, and tells how many. What is pending and lacks its
@@ -205,7 +223,6 @@ impl Inspection {
             inspection: self,
             next: Some(from),
             until,
-            stride: Stride::of(STEP),
         }
     }
 }
@@ -215,7 +232,6 @@ struct Scan<'i> {
     inspection: &'i Inspection,
     next: Option<String>,
     until: String,
-    stride: Stride,
 }
 
 impl Scan<'_> {
@@ -229,11 +245,10 @@ impl Scan<'_> {
             &*directory.store,
             &directory.access.tenant.id,
             (&from, &self.until),
-            self.stride.rows,
+            SCAN_STEP,
             directory.deadline,
         )
         .await?;
-        self.stride.learn(&page.rows);
         let last = page.rows.last().filter(|_| page.more);
         self.next = last.map(|row| rows::behind(&row.key));
         Ok(page.rows)

@@ -13,8 +13,8 @@ use crate::{
         index::{self, Entry, Index},
     },
     rows::{
-        self, EdgeBody, EventBody, FormatError, GateBody, IndexBody, JournalBody, Key, MembersBody, Operation,
-        ResourceBody, Stamp, TraceBody,
+        self, EdgeBody, EventBody, FormatError, GateBody, IndexBody, JournalBody, Key, MarkBody, MembersBody,
+        Operation, ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody,
     },
     scim::{attributes::Attributes, members::Kind, schema::ResourceType},
     store::Row,
@@ -67,6 +67,10 @@ pub(super) enum Held {
     Tombstone,
     /// Of the tombstone with this key.
     TombstonePart(String),
+    /// Of a total; the letter of the resource type.
+    SumEnd(&'static str, SumBaseBody),
+    Sum,
+    Mark,
 }
 
 /// A resource, as far as its rows matter.
@@ -103,6 +107,8 @@ pub(super) enum Case {
     EdgesLeft(String),
     /// A part of a tombstone.
     TombstonePart { tombstone: String, key: String },
+    /// The ends of a total; the letter of the resource type.
+    SumEnds(&'static str),
     /// A part of an event.
     EventPart { operation: String, part: usize },
 }
@@ -158,6 +164,18 @@ impl Held {
                 let _: Stamp = rows::stamp(row)?;
                 (Self::Tombstone, rows::gone_key(&body.id))
             }
+            Key::SumEnd(kind) => {
+                let kind = if kind == "g" { "g" } else { "u" };
+                (Self::SumEnd(kind, rows::body(row)?), row.key.clone())
+            }
+            Key::Sum => {
+                let _: SumBody = rows::body(row)?;
+                (Self::Sum, row.key.clone())
+            }
+            Key::Mark(kind) => {
+                let body: MarkBody = rows::body(row)?;
+                (Self::Mark, rows::mark_key(kind, body.position))
+            }
             Key::TombstonePart(part) => {
                 let _: MembersBody = rows::body(row)?;
                 (Self::TombstonePart(rows::tombstone_key(part)), row.key.clone())
@@ -206,7 +224,16 @@ impl Held {
                 };
                 vec![(Mark::Needs(hash(tombstone)), case)]
             }
-            Self::Gate { .. } | Self::Spread | Self::Tombstone => Vec::new(),
+            Self::SumEnd(kind, body) => {
+                let changes = hash(&("changes", kind, body.changes));
+                let mark = if row.key == rows::sum_base_key(kind) {
+                    Mark::Claims(changes)
+                } else {
+                    Mark::Is(changes)
+                };
+                vec![(mark, Case::SumEnds(kind))]
+            }
+            Self::Gate { .. } | Self::Spread | Self::Tombstone | Self::Sum | Self::Mark => Vec::new(),
         }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{row::Case, *};
+use super::*;
 use crate::{
     ambient::System,
     directory::{Precondition, Shown, edges, index, journal},
@@ -60,6 +60,7 @@ impl World {
             ambient,
             access: access.unwrap(),
             deadline,
+            shared: Arc::default(),
         };
         let catalog = Catalog::standard();
         let of = |name| Arc::clone(catalog.resource_type(name).unwrap());
@@ -86,6 +87,8 @@ impl World {
         world.delete(&world.groups, &deleted).await;
         world.delete(&world.users, &users[3]).await;
         world.commit(event_of(1, "nobody", 2)).await;
+        // Totals may just be folded.
+        world.directory.shared.idle().await;
         let [a, b, c, _] = users.try_into().unwrap();
         let ids = Ids { a, b, c, group, nested };
         (world, ids)

@@ -1,6 +1,7 @@
 //! Damage as data.
 
 use super::*;
+use crate::rows::{MarkBody, SumBaseBody};
 
 /// What is written to a sound tenant.
 type Plant = for<'w> fn(&'w World, &'w Ids) -> BoxFuture<'w, Vec<Change>>;
@@ -178,13 +179,18 @@ static MEMBERSHIPS: &[Planted] = &[
                     .collect()
             })
         },
-        &[(D::EndMissing, 1)],
+        &[(D::EndMissing, 1), (D::TotalWrong, 1)],
         Sound,
     ),
     planted(
         "a group that is member and has one is lost, but not its values and gate",
         |_, ids| Box::pin(async { vec![delete(rows::resource_key("g", &ids.nested))] }),
-        &[(D::EndMissing, 2), (D::IndexOrphan, 3), (D::GateOrphan, 1)],
+        &[
+            (D::EndMissing, 2),
+            (D::IndexOrphan, 3),
+            (D::GateOrphan, 1),
+            (D::TotalWrong, 1),
+        ],
         Sound,
     ),
     planted(
@@ -499,7 +505,94 @@ static ROWS: &[Planted] = &[
                     stamp: row.stamp,
                     body: row.body,
                 };
-                vec![gate("other", None), Change::Insert(write)]
+                vec![gate("other", None), Change::Insert(write), counted("g")]
+            })
+        },
+        &[(D::Misplaced, 1)],
+        Left::Damage,
+    ),
+];
+
+/// The row that says that there is one more.
+fn counted(kind: &str) -> Change {
+    crate::totals::count(kind, &operation(2), 1)
+}
+
+/// The rows of the users' total, folded by now.
+async fn folded(world: &World) -> (Row, Row) {
+    let partition = &world.directory.access.tenant.id;
+    crate::totals::fold_all(&*world.store, partition, "u").await.unwrap();
+    let [base, seal] = [rows::sum_base_key("u"), rows::sum_seal_key("u")];
+    (world.row(&base).await, world.row(&seal).await)
+}
+
+/// A row of a total that says something else.
+fn sum(row: &Row, edit: impl FnOnce(&mut SumBaseBody)) -> Change {
+    let mut body: SumBaseBody = rows::body(row).unwrap();
+    edit(&mut body);
+    Change::Upsert(write(row.key.clone(), &body))
+}
+
+static TOTALS: &[Planted] = &[
+    planted(
+        "a user is counted twice",
+        |_, _| Box::pin(async { vec![counted("u")] }),
+        &[(D::TotalWrong, 1)],
+        Sound,
+    ),
+    planted(
+        "all rows of both totals are lost",
+        |world, _| {
+            Box::pin(async {
+                let keys = world.rows().await.into_keys();
+                keys.filter(|key| key.starts_with("sum~")).map(delete).collect()
+            })
+        },
+        &[(D::TotalWrong, 2)],
+        Sound,
+    ),
+    planted(
+        "the base is less than nothing",
+        |world, _| Box::pin(async { vec![sum(&folded(world).await.0, |base| base.n = -7)] }),
+        &[(D::TotalWrong, 1)],
+        Sound,
+    ),
+    planted(
+        "the seal is lost",
+        |world, _| Box::pin(async { vec![delete(folded(world).await.1.key)] }),
+        &[(D::TotalTorn, 1)],
+        Sound,
+    ),
+    planted(
+        "the seal is another",
+        |world, _| Box::pin(async { vec![sum(&folded(world).await.1, |seal| seal.changes += 1)] }),
+        &[(D::TotalTorn, 1)],
+        Sound,
+    ),
+    planted(
+        "the base is lost",
+        |world, _| Box::pin(async { vec![delete(folded(world).await.0.key)] }),
+        &[(D::TotalTorn, 1)],
+        Sound,
+    ),
+    planted(
+        "a row of a total makes no sense",
+        |world, _| Box::pin(async { vec![overwrite(folded(world).await.0.key, Vec::new(), "7")] }),
+        &[(D::Unreadable, 1)],
+        Left::Damage,
+    ),
+    planted(
+        "a mark of another place",
+        |_, _| {
+            Box::pin(async {
+                let body = MarkBody {
+                    format: FORMAT,
+                    position: 7,
+                    key: "u~a".to_owned(),
+                    changes: None,
+                    time: OffsetDateTime::UNIX_EPOCH,
+                };
+                vec![Change::Insert(write(rows::mark_key("u", 8), &body))]
             })
         },
         &[(D::Misplaced, 1)],
@@ -508,7 +601,7 @@ static ROWS: &[Planted] = &[
 ];
 
 fn all() -> impl Iterator<Item = &'static Planted> {
-    [MEMBERSHIPS, GATES, VALUES, ROWS].into_iter().flatten()
+    [MEMBERSHIPS, GATES, VALUES, ROWS, TOTALS].into_iter().flatten()
 }
 
 fn counts(findings: &BTreeMap<Damage, Findings>) -> Vec<(Damage, usize)> {
@@ -546,6 +639,13 @@ async fn check(planted: &Planted, store: Arc<dyn Store>) {
     assert_eq!(counts(&report.findings), expected, "{name}, repaired");
     let after = world.inspection.check().await.unwrap();
     assert_eq!(counts(&after.findings), expected, "{name}, after");
+    if expected.is_empty() {
+        let partition = &world.directory.access.tenant.id;
+        for (kind, total) in [("u", after.users), ("g", after.groups)] {
+            let tally = crate::totals::tally(&*world.store, partition, kind, world.directory().deadline).await;
+            assert_eq!(tally.unwrap().total, total as u64, "{name}");
+        }
+    }
     match left {
         AsBefore => assert_eq!(bodies(world.rows().await), bodies(before), "{name}"),
         Left::Damage => assert_eq!(world.rows().await, damaged, "{name}"),
