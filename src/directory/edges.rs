@@ -12,7 +12,7 @@ use crate::{
     store::{self, MAX_GET_KEYS, Row, settle},
 };
 
-/// Rows fetched at a time.
+/// Rows fetched at a time: what Table Storage returns at most, and at one moment.
 const STEP: usize = 1_000;
 
 /// One membership.
@@ -262,11 +262,11 @@ impl Directory {
         let mut scanned = Scanned::default();
         let mut from = range.from.clone();
         loop {
-            let step = STEP.min(limit.saturating_add(1) - scanned.edges.len());
+            // One more for the gate, and one that tells that there are more.
+            let step = STEP.min(limit.saturating_add(2) - scanned.edges.len());
             let partition = &self.access.tenant.id;
             let bounds = (from.as_str(), range.until.as_str());
-            // One more for the gate.
-            let page = settle::patient_scan(&*self.store, partition, bounds, step + 1, self.deadline).await?;
+            let page = settle::patient_scan(&*self.store, partition, bounds, step, self.deadline).await?;
             scanned.pages += 1;
             for row in &page.rows {
                 match edge(row)? {

@@ -1,6 +1,6 @@
 //! Create, replace, patch and delete: read, decide, write, and once more when somebody else came in between.
 
-use futures::future::{try_join, try_join3};
+use futures::future::try_join;
 use tokio::time::Instant;
 
 use super::{
@@ -56,10 +56,15 @@ impl Directory {
         accepted: &Accepted,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
+        let mut guessed = self.likely_turn(of, id, accepted);
         loop {
             let mut memberships = Memberships::Untouched;
+            let is_guess = guessed.is_some();
             if of.members().is_some() {
-                memberships = Memberships::Turn(self.turn(id, &accepted.members, Neighbours::new(), trace).await?);
+                memberships = Memberships::Turn(match guessed.take() {
+                    Some(guessed) => guessed,
+                    None => self.turn(id, &accepted.members, Neighbours::new(), trace).await?,
+                });
             }
             let draft = Draft {
                 of,
@@ -70,6 +75,7 @@ impl Directory {
                 memberships,
             };
             match self.write(&draft).await {
+                Err(Error::Store(store::Error::Missing(_))) if is_guess => {}
                 Err(error) if self.worth_another_try(&error) => pause().await,
                 Err(error) => return Err(error),
                 Ok(written) => return self.answer(&draft, written, shown, Some(Edges::default())).await,
@@ -133,8 +139,14 @@ impl Directory {
         loop {
             let keys = [rows::resource_key(index::kind(of), id), rows::closed_gate_key(id)];
             let range = Side::Groups.of(id);
-            let (mut found, memberships, pending) =
-                try_join3(self.rows(&keys), self.standing(&range), self.pending()).await?;
+            let memberships = try_join(self.standing(&range), self.pending());
+            let (mut found, (memberships, pending)) = if of.members().is_some() {
+                // A membership made meanwhile is hidden, as the group is gone, and ended later.
+                try_join(self.rows(&keys), memberships).await?
+            } else {
+                // A membership made meanwhile touches the user: it is among those read afterwards, or fails the commit.
+                (self.rows(&keys).await?, memberships.await?)
+            };
             let (gate, resource) = (found.pop().flatten(), found.remove(0));
             let before = resource.ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
             let before = Stored::read(&before)?;

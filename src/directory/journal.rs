@@ -15,7 +15,7 @@ use super::{
 use crate::{
     rows::{self, FORMAT, GateBody, JournalBody, MembersBody, TraceBody},
     scim::members::Kind,
-    store::{self, Change, MAX_CHANGES},
+    store::{self, Change, MAX_CHANGES, settle::Tries},
 };
 
 /// Edges written in one commit: three changes each, and one that tells that the journal is still there.
@@ -199,13 +199,14 @@ impl Directory {
     async fn spread_chunk(&self, journal: &Journal, steps: &[Step]) -> Result<(), Error> {
         let pointer = rows::journal_key(&journal.operation);
         let mut left = steps.to_vec();
+        let mut tries = Tries::until(self.deadline)?;
         while !left.is_empty() {
             let mut changes = vec![Change::Touch(pointer.clone())];
             changes.extend(left.iter().flat_map(|step| journal.changes(step)));
             match self.store.commit(&self.access.tenant.id, &changes).await {
                 Ok(()) => return Ok(()),
                 Err(store::Error::Missing(key)) if key == pointer => return Ok(()),
-                Err(error) => self.wait_out(error).await?,
+                Err(error) => self.wait_out(&mut tries, error).await?,
             }
             left = self.left_of(journal, steps).await?;
         }
@@ -248,21 +249,29 @@ impl Directory {
             Change::Delete(rows::closed_gate_key(&journal.group), None),
             Change::Insert(gate(&journal.group, None)),
         ];
+        let mut tries = Tries::until(self.deadline)?;
         loop {
             match self.store.commit(&self.access.tenant.id, &changes).await {
                 Ok(()) => return Ok(()),
                 Err(store::Error::Missing(key)) if key == pointer => return Ok(()),
-                Err(error) => self.wait_out(error).await?,
+                Err(error) => self.wait_out(&mut tries, error).await?,
             }
         }
     }
 
-    /// Before another look at the rows; gives the error back when there is no time for one, or when it would not help.
-    async fn wait_out(&self, error: store::Error) -> Result<(), Error> {
-        if matches!(error, store::Error::TooLarge(_)) || Instant::now() >= self.deadline {
-            return Err(error.into());
+    /// Before another look at the rows: soon if somebody was faster, later and later if the store is ill. Gives the error
+    /// back when there is no time for another look, or when it would not help.
+    pub(super) async fn wait_out(&self, tries: &mut Tries, error: store::Error) -> Result<(), Error> {
+        match error {
+            store::Error::Exists(_) | store::Error::Missing(_) | store::Error::Changed(_) => {
+                if Instant::now() >= self.deadline {
+                    return Err(error.into());
+                }
+                pause().await;
+                Ok(())
+            }
+            store::Error::TooLarge(_) => Err(error.into()),
+            _ => Ok(tries.pause_after(error).await?),
         }
-        pause().await;
-        Ok(())
     }
 }

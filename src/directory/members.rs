@@ -5,17 +5,20 @@ use std::collections::HashMap;
 use super::{
     Directory, Error,
     edges::{Edge, Side, resource_key},
-    memberships::Turn,
+    index,
+    memberships::{MAX_AT_ONCE, Turn},
 };
 use crate::{
     rows::{self, EdgeBody},
     scim::{
+        attributes::Accepted,
         error::Rule,
         limits::MAX_MEMBERS,
         members::{Change, Edits, Kind, Member, Plan},
         normalize::{Quirk, Trace},
+        schema::ResourceType,
     },
-    store::Row,
+    store::{MAX_CHANGES, Row},
 };
 
 /// What is known of one who may be, or become, a member of a group.
@@ -61,6 +64,24 @@ pub(super) fn read(ids: &[String], found: &[Option<Row>]) -> Result<Neighbours, 
 }
 
 impl Directory {
+    /// The members of a group that is made, as long as they fit into its commit: each taken for what the client says, or
+    /// for a user, as most are. The commit finds out who is not, or is not there at all.
+    pub(super) fn likely_turn(&self, of: &ResourceType, id: &str, accepted: &Accepted) -> Option<Turn> {
+        let Plan::Named(Change { add, .. }) = accepted.members.plan() else {
+            return None;
+        };
+        let values = index::entries(of, &self.access.tenant, id, &accepted.attributes).len();
+        // The event, the group, its gate, its part of the total; three changes a member.
+        let fits = add.len() <= MAX_AT_ONCE && 4 + values + 3 * add.len() <= MAX_CHANGES;
+        let joins = add
+            .into_iter()
+            .map(|member| (member.id, member.kind.unwrap_or(Kind::User)));
+        fits.then(|| Turn {
+            joins: joins.collect(),
+            ..Turn::default()
+        })
+    }
+
     /// What the edits change for a group; `neighbours` may know some of those they name already.
     pub(super) async fn turn(
         &self,

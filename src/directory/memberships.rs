@@ -192,7 +192,7 @@ impl Removal {
             .iter()
             .flat_map(|edge| self.leaves(edge, operation))
             .collect();
-        let fits = others + changes.len() + edges.len() < MAX_CHANGES;
+        let fits = others + changes.len() + edges.len() + usize::from(is_group) <= MAX_CHANGES;
         if fits {
             changes.extend(edges);
         }

@@ -6,9 +6,13 @@
 //! begin), `sift` (what a filter matches), `sorted`, `page`, `cursor`, and `shared` (between requests); last `handover` and
 //! `survey` (schemas that change), and `check` (whether the rows fit together).
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt, future::try_join, stream};
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{Either, select},
+    stream,
+};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
@@ -267,12 +271,25 @@ impl Directory {
 
     /// The resource with this id (RFC 7644 §3.4.1).
     pub async fn read(&self, of: &ResourceType, id: &str, shown: Shown) -> Result<Stored, Error> {
-        let (mut found, links) = try_join(self.read_all(of, &[id]), self.links(of, id, shown)).await?;
+        let mut links = Box::pin(self.links(of, id, shown));
+        let (mut found, known) = match select(pin!(self.read_all(of, &[id])), links.as_mut()).await {
+            Either::Left((found, _)) => (found?, None),
+            Either::Right((known, found)) => (found.await?, Some(known?)),
+        };
         let mut stored = found
             .pop()
             .flatten()
             .ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
-        stored.links = links;
+        stored.links = match known {
+            // Read beside the version, members may be older than it, and a client would keep them as those of this version.
+            _ if of.members().is_some() && self.is_recent(stored.envelope.last_modified) => {
+                // Half-way it may hold what the next one waits for.
+                drop(links);
+                self.links(of, id, shown).await?
+            }
+            Some(known) => known,
+            None => links.await?,
+        };
         Ok(stored)
     }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     rows::{self, FORMAT, Operation, Stamp, TraceBody},
-    store::{self, Change, MAX_CHANGES},
+    store::{self, Change, MAX_CHANGES, settle::Tries},
 };
 
 /// Kept free of a request's time for its answer.
@@ -61,6 +61,11 @@ impl Directory {
     /// The edges in a range as they stand, whatever is decided beside them.
     pub(super) async fn standing(&self, range: &super::edges::Range) -> Result<Vec<Edge>, Error> {
         Ok(self.scan_edges(range, usize::MAX).await?.edges)
+    }
+
+    /// Whether a request may be under way still that began before this.
+    pub(super) fn is_recent(&self, time: OffsetDateTime) -> bool {
+        time + REMEMBERED > self.ambient.now()
     }
 
     /// Finishes what this tenant's requests left behind. Returns how much was left.
@@ -161,10 +166,13 @@ impl Directory {
     /// Commits as long as the resource is deleted: what an earlier try sent, and lands late, must find nothing to do.
     async fn while_gone(&self, gone: &TraceBody, mut changes: Vec<Change>) -> Result<(), Error> {
         changes.push(Change::Touch(rows::edges_left_key(&gone.id)));
-        match self.store.commit(&self.access.tenant.id, &changes).await {
-            // Somebody else is at it, or was: the next round looks again.
-            Ok(()) | Err(store::Error::Missing(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+        let mut tries = Tries::until(self.deadline)?;
+        loop {
+            match self.store.commit(&self.access.tenant.id, &changes).await {
+                // Somebody else is at it, or was: the next round looks again.
+                Ok(()) | Err(store::Error::Missing(_)) => return Ok(()),
+                Err(error) => self.wait_out(&mut tries, error).await?,
+            }
         }
     }
 

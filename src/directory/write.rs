@@ -81,8 +81,9 @@ impl Directory {
             let kind = index::kind(draft.of);
             let counted = draft.kind.counts();
             changes.extend(counted.map(|n| totals::count(kind, &operation, n)));
-            // The event and the resource itself are still to come.
-            let memberships = draft.memberships.changes(draft, &operation, changes.len() + 2);
+            // The event and the resource itself are still to come, and the tombstone of one that goes.
+            let others = changes.len() + if draft.after.is_some() { 2 } else { 3 };
+            let memberships = draft.memberships.changes(draft, &operation, others);
             let (mut all, stored) = resource_changes(draft, &operation, memberships.guarded);
             all.insert(
                 0,

@@ -106,14 +106,15 @@ fn may_heal(error: &Error) -> bool {
 }
 
 /// The pauses between the tries of one call: ever longer, and at random, so that callers who met don't meet again.
-struct Tries {
+pub(crate) struct Tries {
     deadline: Instant,
     longest: Duration,
     lost: Option<Error>,
 }
 
 impl Tries {
-    fn until(deadline: Instant) -> Result<Self, Error> {
+    /// Fails when there is no time for a first try.
+    pub(crate) fn until(deadline: Instant) -> Result<Self, Error> {
         if Instant::now() >= deadline {
             return Err(Error::Unavailable("no time was left for a first try".into()));
         }
@@ -125,7 +126,7 @@ impl Tries {
     }
 
     /// Waits for the next try, or gives back what the caller is to know when there is no time for one.
-    async fn pause_after(&mut self, error: Error) -> Result<(), Error> {
+    pub(crate) async fn pause_after(&mut self, error: Error) -> Result<(), Error> {
         let asked = match error {
             Error::Busy(Some(after)) => after,
             _ => Duration::ZERO,
