@@ -327,7 +327,7 @@ async fn operations_cost_the_round_trips_of_the_table() {
     assert_eq!(world.cost(replace).await, 2, "replace");
     assert_eq!(
         world.cost(directory.delete(of, id, &Precondition::None)).await,
-        2,
+        3,
         "delete"
     );
 }
