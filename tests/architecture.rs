@@ -111,7 +111,7 @@ fn source(folder: &Path, file: &Path) -> Source {
 
 /// Files and folders that are compiled for tests only.
 fn is_test(path: &Path) -> bool {
-    path.iter().any(|part| part == "tests.rs" || part == "conformance")
+    path.iter().any(|part| part == "tests.rs" || part == "tests" || part == "conformance")
         || path.components().any(|part| part.as_os_str() == "bin")
 }
 

@@ -128,7 +128,7 @@ pub fn parse(rt: &ResourceType, text: &str, trace: &mut Trace) -> Result<Filter,
 /// only another one has is an attribute without value (§3.4.2.2).
 ///
 /// # Errors
-/// As [`parse`]; an attribute is unknown when none of the types has it.
+/// As [`parse()`]; an attribute is unknown when none of the types has it.
 pub fn parse_first_of(types: &[&ResourceType], text: &str, trace: &mut Trace) -> Result<Filter, Error> {
     Parser::new(text, trace).filter(Scope::FirstOf(types))
 }
