@@ -80,9 +80,10 @@ fn sources() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
+            let below = path.strip_prefix(root).unwrap();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(below) {
                 sources.push(source(root, &path));
             }
         }
@@ -109,10 +110,11 @@ fn source(folder: &Path, file: &Path) -> Source {
     Source { path, room, lines }
 }
 
-/// Files and folders that are compiled for tests only.
+/// Files and folders below a `src` that are compiled for tests only.
 fn is_test(path: &Path) -> bool {
-    path.iter().any(|part| part == "tests.rs" || part == "tests" || part == "conformance")
-        || path.components().any(|part| part.as_os_str() == "bin")
+    let tests = ["tests.rs", "tests", "conformance", "bin"];
+    let below = path.iter().skip_while(|part| *part != "src");
+    below.into_iter().any(|part| tests.iter().any(|name| part == *name))
 }
 
 fn room_allows(room: &str, named: &str) -> bool {
