@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with a panic")]
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    process::{Child, Command, Output, Stdio},
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, ChildStdout, Command, Output, Stdio},
     sync::Arc,
 };
 
@@ -74,6 +74,8 @@ struct Server {
     child: Child,
     greeting: String,
     port: u16,
+    /// What it prints behind its greeting.
+    log: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -104,33 +106,33 @@ impl Server {
             child,
             port: port.parse().unwrap(),
             greeting,
+            log: lines,
         }
     }
 
     /// What the server answers to a body that makes a user.
     fn create(&self, tenant: &str, token: &str, body: &Value) -> String {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let body = body.to_string();
-        write!(
-            stream,
-            "POST /scim/{tenant}/Users HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: \
-             application/scim+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        std::io::read_to_string(stream).unwrap()
+        self.ask(&format!("POST /scim/{tenant}/Users"), token, &body.to_string())
     }
 
     fn status(&self, tenant: &str, token: &str) -> u16 {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let answer = self.ask(&format!("GET /scim/{tenant}/Users"), token, "");
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The answer as it came: head and body.
+    fn ask(&self, method_and_target: &str, token: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let length = body.len();
         write!(
             stream,
-            "GET /scim/{tenant}/Users HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            "{method_and_target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+             Content-Type: application/scim+json\r\nContent-Length: {length}\r\n\r\n{body}"
         )
         .unwrap();
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).unwrap();
-        line.split(' ').nth(1).unwrap().parse().unwrap()
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 }
 
@@ -179,6 +181,7 @@ fn a_bootstrap_tenant_takes_the_place_of_demo() {
     assert_eq!(tenants[0]["name"], "acme");
 }
 
+/// E-AUTH-02.
 #[test]
 fn tokens_are_rotated_while_the_server_runs() {
     let desk = Desk::new();
@@ -436,6 +439,51 @@ fn an_empty_setting_is_none() {
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
         assert!(text(&output.stdout).contains("acme"), "{name}");
     }
+}
+
+/// R-GEN-17 (RFC 7644 §7.5.2); design §6: what is not printed to a terminal is JSON, with one record for each note and no
+/// personal data.
+#[test]
+fn a_log_tells_what_was_normalized_and_no_names() {
+    let desk = Desk::new();
+    let created = desk.json(&["tenant", "create", "acme"]);
+    let secret = created["secretToken"].as_str().unwrap();
+    let mut server = Server::start(&desk, &[]);
+    let user = r#"{"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "bjensen@example.com",
+        "active": "False", "badge, colour": "red"}"#;
+    let answer = server.ask("POST /scim/acme/Users", secret, user);
+    let notes = "scimgate-normalized: unknown-attribute badge%2C%20colour, boolean-string active\r\n";
+    assert!(answer.contains(notes), "{answer}");
+    server.ask(
+        "GET /scim/acme/Users?filter=userName+eq+%22bjensen@example.com%22",
+        secret,
+        "",
+    );
+
+    let mut log = Vec::<Value>::new();
+    while log.iter().filter(|line| line["target"] == "scimgate::request").count() < 2 {
+        let mut line = String::new();
+        assert!(server.log.read_line(&mut line).unwrap() > 0, "the server ended");
+        assert!(!line.contains("bjensen") && !line.contains("red\""), "{line}");
+        // The greeting goes on for a line that is for people.
+        if line.starts_with('{') {
+            log.push(serde_json::from_str(&line).unwrap());
+        }
+    }
+    log.retain(|line| line["target"] == "scimgate::normalized");
+    let field = |name: &str| {
+        log.iter()
+            .map(|record| record[name].as_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(field("quirk"), ["unknown-attribute", "boolean-string"]);
+    assert_eq!(field("path"), ["badge, colour", "active"]);
+    assert_eq!(field("tenant"), ["acme", "acme"]);
+    let references = field("reference");
+    assert!(
+        references[0].starts_with("Reference ") && references[0] == references[1],
+        "{references:?}"
+    );
 }
 
 /// What the operator could not be shown must not stay valid unnoticed.

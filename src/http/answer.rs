@@ -1,6 +1,6 @@
 //! What goes out. Every failure becomes a SCIM error here, and nowhere else.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -15,7 +15,12 @@ use actix_web::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{call::Failure, console::RefusedBy, reference::Reference};
+use super::{
+    call::Failure,
+    console::RefusedBy,
+    normalized::{self, NORMALIZED},
+    reference::Reference,
+};
 use crate::{
     app::App,
     directory,
@@ -32,12 +37,6 @@ const SCIM_JSON: &str = "application/scim+json";
 /// After how long to come back when nothing better is known.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 
-/// What was rewritten or ignored in the request: `unknown-attribute nickname2, boolean-string active`.
-pub(super) const NORMALIZED: HeaderName = HeaderName::from_static("scimgate-normalized");
-
-/// Longest value of [`NORMALIZED`]; what is beyond it is counted.
-const MAX_NORMALIZED_BYTES: usize = 1_000;
-
 /// A success.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -45,15 +44,16 @@ pub(super) struct Answer {
     headers: Vec<(HeaderName, String)>,
     /// JSON.
     body: Option<Vec<u8>>,
+    /// What was done to the request.
+    trace: Trace,
 }
 
 impl Answer {
     /// 200 with a body.
     pub(super) fn ok(body: impl Serialize) -> Self {
         Self {
-            status: StatusCode::OK,
-            headers: Vec::new(),
             body: Some(serde_json::to_vec(&body).expect("answers are plain JSON with string keys")),
+            ..Self::empty(StatusCode::OK)
         }
     }
 
@@ -66,20 +66,12 @@ impl Answer {
 
     /// 204.
     pub(super) fn done() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            headers: Vec::new(),
-            body: None,
-        }
+        Self::empty(StatusCode::NO_CONTENT)
     }
 
     /// 304: the client has this version.
     pub(super) fn not_modified() -> Self {
-        Self {
-            status: StatusCode::NOT_MODIFIED,
-            headers: Vec::new(),
-            body: None,
-        }
+        Self::empty(StatusCode::NOT_MODIFIED)
     }
 
     /// 204 with the methods that the endpoint takes.
@@ -96,17 +88,30 @@ impl Answer {
     /// What was done to the request.
     #[must_use]
     pub(super) fn normalized(self, trace: &Trace) -> Self {
-        if trace.notes().is_empty() {
-            self
-        } else {
-            self.with(NORMALIZED, spell(trace))
+        Self {
+            trace: trace.clone(),
+            ..self
         }
+    }
+
+    /// What [`Self::normalized`] was told.
+    pub(super) fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// When to come back with what could not be done now.
     #[must_use]
     pub(super) fn retry_after(self, asked: Option<Duration>) -> Self {
         self.with(RETRY_AFTER, seconds(asked))
+    }
+
+    fn empty(status: StatusCode) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: None,
+            trace: Trace::default(),
+        }
     }
 
     fn with(mut self, name: HeaderName, value: String) -> Self {
@@ -117,7 +122,8 @@ impl Answer {
     /// The HTTP response.
     pub(super) fn respond(self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
-        for (name, value) in self.headers {
+        let notes = (!self.trace.notes().is_empty()).then(|| (NORMALIZED, normalized::spell(&self.trace)));
+        for (name, value) in self.headers.into_iter().chain(notes) {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 response.insert_header((name, value));
             } else {
@@ -218,24 +224,4 @@ fn challenge(rule: Rule) -> &'static str {
         Rule::NoCredential => "Bearer realm=\"scim\"",
         _ => "Bearer realm=\"scim\", error=\"invalid_token\"",
     }
-}
-
-fn spell(trace: &Trace) -> String {
-    let mut text = String::new();
-    let mut left_out = trace.dropped();
-    for note in trace.notes() {
-        let next = format!("{} {}", note.quirk.name(), note.path);
-        if text.len() + next.len() > MAX_NORMALIZED_BYTES {
-            left_out += 1;
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(", ");
-        }
-        text.push_str(&next);
-    }
-    if left_out > 0 {
-        let _ = write!(text, ", and {left_out} more");
-    }
-    text
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, body::MessageBody};
 
-use super::{answer::NORMALIZED, reference::Reference};
+use super::{normalized::NORMALIZED, reference::Reference};
 use crate::app::App;
 
 /// Which rule refused a request; travels with the response.

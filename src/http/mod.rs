@@ -1,7 +1,10 @@
 //! HTTP: the only importer of actix-web.
 //!
 //! Reading order: this file (every route on one screen), `address` (what a URL means), `call` (one request), `auth`,
-//! `resources`, `bulk` and `discovery` (the endpoints), `answer` (what goes out), `edge` (what every answer keeps to).
+//! `resources`, `bulk` and `discovery` (the endpoints), `answer` and `normalized` (what goes out), `edge` (what every
+//! answer keeps to).
+
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
 use tokio::time::{Instant, timeout_at};
@@ -21,6 +24,7 @@ mod console;
 mod discovery;
 pub mod edge;
 mod health;
+mod normalized;
 mod reference;
 mod resources;
 #[cfg(test)]
@@ -32,6 +36,7 @@ use address::{Address, Endpoint};
 use answer::Answer;
 use body::Body;
 use call::{Call, Failure};
+use reference::Reference;
 
 /// Every request comes in here.
 pub(crate) async fn entry(app: &App, request: &HttpRequest, payload: Payload) -> HttpResponse {
@@ -77,7 +82,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         return Err(Rule::TenantUrlBrowsed.error().into());
     }
     let access = auth::authenticate(call).await?;
-    let mut visit = call.visit(access)?;
+    let mut visit = call.visit(Arc::clone(&access))?;
     if let E::Resources(name) | E::Resource(name, _) | E::Search(Some(name)) = &endpoint {
         visit.resource_type(name)?;
     }
@@ -87,7 +92,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         request: call.request,
         payload,
     };
-    match (endpoint, call.request.method().as_str()) {
+    let answer = match (endpoint, call.request.method().as_str()) {
         (E::ServiceProviderConfig, "GET" | "HEAD") => discovery::service_provider_config(&visit),
         (E::ResourceTypes, "GET" | "HEAD") => discovery::resource_types(&visit),
         (E::ResourceType(name), "GET" | "HEAD") => discovery::resource_type(&visit, &name),
@@ -115,7 +120,9 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         (E::Unknown, _) => Err(Rule::UnknownEndpoint.error().into()),
         (_, "OPTIONS") => Ok(Answer::options(allowed)),
         (_, method) => Err(Failure::method(method, allowed)),
-    }
+    }?;
+    normalized::record(answer.trace(), &access.tenant, Reference::of(call.request));
+    Ok(answer)
 }
 
 /// The methods of an endpoint, as `Allow` spells them (RFC 9110 §10.2.1).
