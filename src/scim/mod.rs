@@ -23,6 +23,7 @@ pub mod normalize;
 pub mod patch;
 pub mod path;
 pub mod projection;
+mod quirks;
 pub mod resource;
 mod rules;
 pub mod schema;

@@ -1,6 +1,10 @@
 //! What was rewritten or left out of a request, so that nothing is accepted silently.
 
+use std::fmt::Write;
+
 use super::path::is_well_formed;
+
+pub use super::quirks::{Client, Entry, Example, QUIRKS, Quirk, Request};
 
 /// The notes of one request; goes into telemetry and the `scimgate-normalized` header.
 #[derive(Clone, Debug, Default)]
@@ -66,104 +70,134 @@ impl Trace {
     }
 }
 
-macro_rules! quirks {
-    ($($(#[doc = $doc:literal])+ $variant:ident $name:literal;)+) => {
-        /// A tolerance that was applied.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Quirk { $($(#[doc = $doc])+ $variant,)+ }
+impl Quirk {
+    /// This quirk's row of the table.
+    pub fn entry(self) -> &'static Entry {
+        &QUIRKS[self as usize]
+    }
 
-        impl Quirk {
-            /// Every quirk.
-            pub const ALL: &[Quirk] = &[$(Quirk::$variant,)+];
+    /// The stable kebab-case name, for headers and telemetry.
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+}
 
-            /// The stable kebab-case name, for headers and telemetry.
-            pub fn name(self) -> &'static str {
-                match self { $(Quirk::$variant => $name,)+ }
-            }
+/// The whole table for people: who sends what, and what becomes of it. `docs/dialects.md` is this text.
+pub fn markdown() -> String {
+    let mut text = MARKDOWN_HEAD.to_owned();
+    for client in Client::ALL {
+        let met = QUIRKS.iter().filter(|entry| entry.clients.contains(client));
+        let met: Vec<_> = met.map(|entry| format!("`{}`", entry.name)).collect();
+        let met = if met.is_empty() {
+            "none known".to_owned()
+        } else {
+            met.join(", ")
+        };
+        _ = writeln!(text, "| {} | {met} |", client.name());
+    }
+    text.push_str(MARKDOWN_EXAMPLES);
+    for entry in QUIRKS {
+        let Entry {
+            name, meaning, example, ..
+        } = entry;
+        let sent = match example.request {
+            Request::CreateUser => "POST /Users",
+            Request::CreateGroup => "POST /Groups",
+            Request::PatchUser => "PATCH /Users/{id}, an operation",
+            Request::PatchGroup => "PATCH /Groups/{id}, an operation",
+            Request::FindUsers => "GET /Users, the filter",
+            Request::Bulk => "POST /Bulk",
+        };
+        for part in [
+            format!("\n### {name}\n\n{meaning}\n\n"),
+            format!("```\n{sent}\n{}\n```\n\n", example.sent),
+            format!("Noted as `{name} {}`.\n", example.noted),
+        ] {
+            text.push_str(&part);
         }
-    };
+    }
+    text
 }
 
-quirks! {
-    /// An attribute the schema does not have was left out.
-    UnknownAttribute "unknown-attribute";
-    /// A member that messages of its kind do not have was left out.
-    UnknownMember "unknown-member";
-    /// A boolean came as `"True"` or `"false"` (Entra without the `aadOptscim062020` flag).
-    BooleanString "boolean-string";
-    /// A number came as a string (Entra's mappings have no numbers).
-    NumberString "number-string";
-    /// A member's `type` was not what the member is, and was put right; its id decides.
-    MemberType "member-type";
-    /// A number or a boolean came where the schema has a string; its text was kept.
-    TextFromLiteral "text-from-literal";
-    /// An empty string cleared the attribute (Entra's validators, `""` for every optional attribute).
-    EmptyStringCleared "empty-string-cleared";
-    /// `active` was cleared or removed and keeps its value, as it has no third state (Entra's validators clear everything).
-    ActiveKept "active-kept";
-    /// A value with nothing but a `type` or `primary` was left out (what remains when Entra clears `emails[…].value`).
-    EmptyValueDropped "empty-value-dropped";
-    /// A `replace` whose filter matched nothing made the value it describes (Entra; RFC 7644 says `noTarget`).
-    CreatedOnMiss "created-on-miss";
-    /// A key such as `name.givenName` in an operation without path (Entra with the flag).
-    DottedKey "dotted-key";
-    /// A key such as `emails[type eq "work"].value` in an operation without path (Entra with the flag).
-    FilteredKey "filtered-key";
-    /// A key qualified by its schema's URN (Entra's custom mappings; legal for extensions in paths only).
-    QualifiedKey "qualified-key";
-    /// An extension's attribute named without its URN (Entra: `manager`).
-    UnqualifiedKey "unqualified-key";
-    /// `manager` came as the plain id (Entra).
-    ManagerString "manager-string";
-    /// A plain string came in place of an object and became its `value` (Entra, for roles and members).
-    PlainValue "plain-value";
-    /// One value came without its array.
-    SingleForArray "single-for-array";
-    /// An array of one came for an attribute with one value (Entra, for `manager`).
-    ArrayForSingle "array-for-single";
-    /// A `remove` listed the values to remove in `value` instead of in the path's filter (Entra without the flag).
-    RemoveWithValue "remove-with-value";
-    /// The enterprise extension's URN without its last colon (older Entra).
-    TypoUrn "typo-urn";
-    /// A schema URN of Entra's own in `schemas` was left out (ADSCIM).
-    ForeignSchema "foreign-schema";
-    /// `schemas` did not name the core schema.
-    CoreSchemaMissing "core-schema-missing";
-    /// The same (type, value) came twice and was joined (RFC 7643 §2.4).
-    DuplicateValue "duplicate-value";
-    /// `primary` was taken from the earlier value because a later one got it (RFC 7644 §3.5.2).
-    PrimaryMoved "primary-moved";
-    /// A value that is no base64 was kept as it came (Microsoft's validator, `x509Certificates`).
-    NotBase64 "not-base64";
-    /// A value that is no absolute URI was kept as it came (Microsoft's validator, `profileUrl`).
-    NotUri "not-uri";
-    /// A `$ref` came without `value`; its last segment was taken for it.
-    ValueFromReference "value-from-reference";
-    /// A filter compared a boolean or a number with a quoted value (Entra: `roles[primary eq "True"]`).
-    QuotedLiteral "quoted-literal";
-    /// A filter's text value came without quotation marks (authentik, Entra's documentation).
-    UnquotedString "unquoted-string";
-    /// The service's own attribute in an operation was left out (Okta sends `id` inside a group's `value`).
-    ReadOnlyIgnored "read-only-ignored";
-}
+const MARKDOWN_HEAD: &str = "\
+# Dialects
+
+<!-- Generated from src/scim/quirks.rs. -->
+
+Identity providers do not all speak SCIM as RFC 7643 and 7644 have it. What can only be meant in one way is taken so, for
+everybody and without a setting, and is noted; what is ambiguous is refused ([errors.md](errors.md)). This page names every
+note there is. Each is proven by a test that sends the example and reads the note.
+
+A note is a name and a path, never a value. An operator sees it
+
+- in the header `scimgate-normalized` of the answer: `unknown-attribute badgeColour, boolean-string active`. Of a path's
+  characters, all but letters, digits and ``!#$&'*+-.:[]^_`|~`` are percent-encoded, so that commas and spaces are only
+  between notes and paths. What finds no room (32 notes, 1,000 bytes) is counted: `and 3 more`;
+- in a terminal, behind a `|` at the end of the request's line;
+- outside of a terminal, as a line of JSON for each note, with `target` `scimgate::normalized`, `quirk`, `path`, `tenant` and
+  the `reference` of the request.
+
+## By client
+
+| client | what it is known to send |
+|---|---|
+";
+
+const MARKDOWN_EXAMPLES: &str = "
+Conversations with each of them are recorded or rebuilt in `tests/idp`, with their sources; a test fails when one of them meets
+a quirk that is not in its row. Whoever else sends one is understood in the same way.
+
+## By name
+
+An example shows the part that matters. `{id}` is the id of the resource, `{user}` that of a user. A user that is changed has one
+e-mail address, of type `work` and primary; a group that is changed has one member, `{user}`.
+";
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use super::{Quirk, Trace};
+    use super::{Client, QUIRKS, Quirk, Request, Trace, markdown};
 
     #[test]
-    fn names_are_kebab_case_and_unique() {
-        let mut seen = HashSet::new();
-        for quirk in Quirk::ALL {
-            assert!(
-                quirk
-                    .name()
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    fn the_table_is_sound() {
+        let mut names = HashSet::new();
+        for (index, entry) in QUIRKS.iter().enumerate() {
+            let name = entry.name;
+            assert_eq!(entry.quirk as usize, index, "{name}");
+            assert!(names.insert(name), "{name} stands twice");
+            let is_kebab = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            assert!(name.bytes().all(is_kebab), "{name}");
+            assert!(entry.meaning.ends_with(['.', ')']), "{name}");
+            let example = &entry.example;
+            let is_json = serde_json::from_str::<serde_json::Value>(example.sent).is_ok_and(|value| value.is_object());
+            assert_eq!(
+                is_json,
+                example.request != Request::FindUsers,
+                "{name}: {}",
+                example.sent
             );
-            assert!(seen.insert(quirk.name()), "{}", quirk.name());
+        }
+    }
+
+    #[test]
+    fn people_find_every_quirk_and_every_client_in_the_document() {
+        let page = markdown();
+        for entry in QUIRKS {
+            let note = format!("Noted as `{} {}`.", entry.name, entry.example.noted);
+            assert!(
+                page.contains(&format!("\n### {}\n", entry.name)) && page.contains(entry.meaning),
+                "{}",
+                entry.name
+            );
+            assert!(
+                page.contains(entry.example.sent) && page.contains(&note),
+                "{}",
+                entry.name
+            );
+        }
+        for client in Client::ALL {
+            assert!(page.contains(&format!("\n| {} | ", client.name())), "{client:?}");
         }
     }
 

@@ -14,6 +14,7 @@ mod create;
 mod credentials;
 mod cursor;
 mod delete;
+mod dialects;
 mod discovery;
 mod errors;
 mod etag;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<Case> {
         credentials::cases(),
         cursor::cases(),
         delete::cases(),
+        dialects::cases(),
         discovery::cases(),
         errors::cases(),
         etag::cases(),
