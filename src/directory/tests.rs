@@ -420,7 +420,7 @@ async fn rows_are_fetched_by_key_as_many_as_there_is_room_for() {
     }
 }
 
-/// RFC 7644, table 9: tooMany.
+/// R-FILTER-09; RFC 7644, table 9: tooMany.
 #[tokio::test]
 async fn a_filter_that_is_too_much_work_is_refused() {
     const {

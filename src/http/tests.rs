@@ -190,7 +190,8 @@ async fn check_done(world: &World, method: &str, kind: &str, context: &str) {
     assert_eq!(found.body["totalResults"], u8::from(method != "DELETE"), "{context}");
 }
 
-/// The fault table: each mutating route × each fault, at its first commit, its first read, and both.
+/// E-NET-03: the fault table: each mutating route × each fault, at its first commit, its first read, and
+/// both.
 #[test]
 fn one_fault_is_healed_and_nobody_sees_it() {
     actix_web::rt::System::new().block_on(async {
@@ -216,8 +217,8 @@ fn one_fault_is_healed_and_nobody_sees_it() {
     });
 }
 
-/// As long as it lasts, an outage is 503 with `Retry-After`, never a 409 or 412; afterwards the change took place once or
-/// not at all, and the client's next try settles it.
+/// E-LIFE-05: as long as it lasts, an outage is 503 with `Retry-After`, never a 409 or 412; afterwards the change
+/// took place once or not at all, and the client's next try settles it.
 #[test]
 fn an_outage_is_503_and_leaves_all_or_nothing() {
     actix_web::rt::System::new().block_on(async {

@@ -140,6 +140,7 @@ mod tests {
         }
     }
 
+    /// R-DISC-01.
     #[test]
     fn the_configuration_has_what_the_rfc_requires() {
         let config = service_provider_config(BASE);

@@ -213,7 +213,7 @@ mod tests {
         assert!(ListQuery::knows("SORTBY") && !ListQuery::knows("aadOptscim062020"));
     }
 
-    /// RFC 7644 §3.4.2.4.
+    /// R-PAGE-01; RFC 7644 §3.4.2.4.
     #[test]
     fn numbers_out_of_range_are_brought_into_it() {
         let start = |text, start_index| {

@@ -372,6 +372,7 @@ mod tests {
         );
     }
 
+    /// R-GEN-03, R-PATCH-02.
     #[test]
     fn names_get_their_canonical_spelling() {
         check("USERNAME", "userName", &[]);
@@ -386,6 +387,7 @@ mod tests {
         check("groups.$REF", "groups.$ref", &[]);
     }
 
+    /// R-FILTER-04.
     #[test]
     fn a_urn_is_one_of_the_types_schemas() {
         // URNs hold ':' and '.' themselves.
@@ -409,6 +411,7 @@ mod tests {
         );
     }
 
+    /// R-PATCH-02.
     #[test]
     fn what_is_malformed_differs_from_what_is_unknown() {
         for unknown in [

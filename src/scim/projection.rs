@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(projected(bjensen(), Some(" "), Some("")), bjensen());
     }
 
-    /// RFC 7644 §3.4.2.5.
+    /// R-PROJ-01; RFC 7644 §3.4.2.5.
     #[test]
     fn attributes_name_what_is_returned() {
         check_only("userName", json!({ "userName": "bjensen" }));
@@ -331,7 +331,7 @@ mod tests {
         check_only("manager.value", manager);
     }
 
-    /// RFC 7644 §3.4.2.5: no effect on what is always returned.
+    /// R-PROJ-01; RFC 7644 §3.4.2.5: no effect on what is always returned.
     #[test]
     fn excluded_attributes_name_what_is_not() {
         check_without("groups", &["/groups"]);
@@ -352,7 +352,7 @@ mod tests {
         );
     }
 
-    /// RFC 7643 §7, `returned`.
+    /// R-PROJ-01, R-GEN-16; RFC 7643 §7, `returned`.
     #[test]
     fn an_attribute_is_returned_as_its_schema_says() {
         #[track_caller]
@@ -401,7 +401,7 @@ mod tests {
         );
     }
 
-    /// So that what is costly to read is read only when it is shown.
+    /// R-PROJ-02: so that what is costly to read is read only when it is shown.
     #[test]
     fn a_selection_tells_what_must_be_read() {
         #[track_caller]

@@ -174,7 +174,7 @@ mod tests {
         Value::Object(document(rt, &envelope, &attributes, "https://example.com/scim/demo"))
     }
 
-    /// RFC 7643 §3.1 and §8.3; the order is the one of every answer.
+    /// R-GEN-10; RFC 7643 §3.1 and §8.3; the order is the one of every answer.
     #[test]
     fn a_document_is_complete_and_in_order() {
         let user = bjensen(json!({

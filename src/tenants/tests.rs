@@ -98,7 +98,7 @@ async fn outcome(tenants: &Tenants, name: Option<&str>, secret: &str) -> &'stati
     }
 }
 
-/// The three that must not be told apart are one answer already here.
+/// R-GEN-19: the three that must not be told apart are one answer already here.
 #[tokio::test]
 async fn wrong_tokens_other_tenants_and_unknown_tenants_look_alike() {
     let world = World::new();
@@ -136,6 +136,7 @@ async fn an_expiry_is_in_force_to_the_second_although_the_credential_is_remember
     );
 }
 
+/// R-GEN-18.
 #[tokio::test]
 async fn a_token_is_valid_for_a_year_unless_told() {
     let world = World::new();
@@ -203,6 +204,7 @@ async fn operators_at_once_do_not_get_in_each_others_way() {
     assert_eq!(world.tenants.credentials("acme", soon()).await.unwrap().len(), 5);
 }
 
+/// R-GEN-18.
 #[tokio::test]
 async fn no_secret_is_stored() {
     let world = World::new();

@@ -3,7 +3,7 @@
 //! A file of `tests/idp/<provider>/` is one conversation, held in order against a tenant:
 //!
 //! ```json
-//! {"covers": ["E-USER-04"], "title": "…", "source": "…", "steps": [
+//! {"covers": ["E-…"], "title": "…", "source": "…", "steps": [
 //!   {"name": "create", "method": "POST", "path": "/Users", "headers": {}, "body": {} or "raw": "sent as it stands",
 //!    "expect": {"status": 201, "headers": {}, "body": {}, "absent": ["/manager"], "detail_contains": ["userName"]},
 //!    "save": {"id": "/id", "etag": "header:etag"}}]}
@@ -69,7 +69,7 @@ impl Answer {
 /// One file.
 pub(crate) struct Conversation {
     pub(crate) file: String,
-    /// Ids of the requirements it speaks for, as in the reference (`E-USER-04`).
+    /// Ids of the requirements it speaks for, as in docs/conformance.md.
     covers: Vec<String>,
     title: String,
     steps: Vec<Step>,

@@ -4,6 +4,10 @@
 
 use std::{fs, path::Path};
 
+mod conformance;
+mod named;
+mod requirements;
+
 /// That a page is what the code says; writes it when asked to.
 #[track_caller]
 fn check(page: &str, generated: &str) {
@@ -26,4 +30,10 @@ fn the_page_of_errors_is_the_table_in_code() {
 #[test]
 fn the_page_of_dialects_is_the_table_in_code() {
     check("dialects.md", &scimgate::scim::normalize::markdown());
+}
+
+#[test]
+fn the_page_of_conformance_names_the_tests_there_are() {
+    let found = named::read(Path::new(env!("CARGO_MANIFEST_DIR")));
+    check("conformance.md", &conformance::markdown(&found));
 }

@@ -89,6 +89,7 @@ fn check_refused(fields: Value, rule: Rule, detail: &str) {
     assert_eq!((error.rule(), error.detail().as_str()), (rule, detail));
 }
 
+/// R-GEN-03.
 #[test]
 fn names_get_their_canonical_spelling() {
     check(
@@ -98,7 +99,7 @@ fn names_get_their_canonical_spelling() {
     );
 }
 
-/// RFC 7643 §2.5.
+/// R-GEN-04; RFC 7643 §2.5.
 #[test]
 fn null_and_empty_are_unassigned() {
     let nothing =
@@ -112,7 +113,7 @@ fn null_and_empty_are_unassigned() {
     check(json!({ "isSoftDeleted": null }), json!({}), &[]);
 }
 
-/// Microsoft's validators send `""` for every optional attribute.
+/// E-USER-15: Microsoft's validators send `""` for every optional attribute.
 #[test]
 fn the_empty_string_clears() {
     check(json!({ "title": "" }), json!({}), &[Quirk::EmptyStringCleared]);
@@ -139,7 +140,7 @@ fn the_empty_string_clears() {
     );
 }
 
-/// Entra without its flag, and Microsoft's validator.
+/// R-GEN-06: Entra without its flag, and Microsoft's validator.
 #[test]
 fn values_get_their_schemas_type() {
     use Quirk::{BooleanString, NumberString, TextFromLiteral};
@@ -188,6 +189,7 @@ fn values_get_their_schemas_type() {
     }
 }
 
+/// R-GEN-06.
 #[test]
 fn a_value_of_another_type_is_refused() {
     let wrong = |path: &str, expected: &str| format!("{path} has a value of the wrong type: expected {expected}.");
@@ -241,7 +243,7 @@ fn a_value_of_another_type_is_refused() {
     }
 }
 
-/// RFC 7644 §3.3: what the client cannot set is ignored, without a word.
+/// R-GEN-10, R-GEN-13; RFC 7644 §3.3: what the client cannot set is ignored, without a word.
 #[test]
 fn what_only_the_service_sets_is_dropped() {
     check(
@@ -287,7 +289,7 @@ fn what_the_schema_lacks_is_dropped_and_noted() {
     );
 }
 
-/// RFC 7644 §3.10 has them in paths; Entra's custom mappings send them as keys.
+/// E-USER-14; RFC 7644 §3.10 has them in paths; Entra's custom mappings send them as keys.
 #[test]
 fn keys_are_known_with_and_without_their_urn() {
     let nick = json!({ "nickName": "Babs" });
@@ -350,7 +352,7 @@ fn one_attribute_under_two_spellings_is_refused() {
     );
 }
 
-/// Entra's forms of `manager`.
+/// E-USER-11: Entra's forms of `manager`.
 #[test]
 fn a_manager_is_known_in_every_form() {
     let stored = json!({ ENTERPRISE: { "manager": { "value": "26118915" } } });
@@ -399,7 +401,7 @@ fn one_value_and_an_array_of_one_are_the_same() {
     );
 }
 
-/// Entra's `SingleAppRoleAssignment` sends an object as a string; it is the role's value.
+/// E-USER-13: Entra's `SingleAppRoleAssignment` sends an object as a string; it is the role's value.
 #[test]
 fn a_role_in_a_string_stays_a_string() {
     let role = json!({ "roles": [{ "value": "{\"id\":\"06b07648\",\"value\":\"25\"}" }] });
@@ -411,7 +413,7 @@ fn a_role_in_a_string_stays_a_string() {
     );
 }
 
-/// Microsoft's validator sends made-up text for certificates and addresses of profiles.
+/// E-USER-09: Microsoft's validator sends made-up text for certificates and addresses of profiles.
 #[test]
 fn binaries_and_references_are_kept_as_they_come() {
     let certificate = |value: &str| json!({ "x509Certificates": [{ "value": value }] });
@@ -437,7 +439,7 @@ fn binaries_and_references_are_kept_as_they_come() {
     );
 }
 
-/// RFC 7643 §2.4.
+/// R-GEN-07; RFC 7643 §2.4.
 #[test]
 fn the_same_type_and_value_is_one_value() {
     check(
@@ -466,7 +468,7 @@ fn the_same_type_and_value_is_one_value() {
     );
 }
 
-/// RFC 7643 §2.4.
+/// R-GEN-07; RFC 7643 §2.4.
 #[test]
 fn one_value_is_primary_at_most() {
     let emails =
@@ -543,7 +545,7 @@ fn control_characters_are_refused_but_line_breaks_in_addresses() {
     );
 }
 
-/// RFC 7643 §3.
+/// R-GEN-08; RFC 7643 §3.
 #[test]
 fn schemas_name_this_type_and_its_extensions() {
     #[track_caller]
@@ -586,8 +588,8 @@ fn stored(fields: Value) -> Attributes {
     accept(&user(), with_required(fields), &mut Trace::default()).unwrap()
 }
 
-/// RFC 7644 §3.5.1: what is left out is cleared. Okta's PUT leaves out `active`, which must neither bring a leaver back
-/// nor lock anyone out.
+/// R-PUT-01, R-PUT-02; RFC 7644 §3.5.1: what is left out is cleared. Okta's PUT leaves out `active`, which must
+/// neither bring a leaver back nor lock anyone out.
 #[test]
 fn a_replace_clears_all_but_active_and_what_is_immutable() {
     #[track_caller]
@@ -644,7 +646,7 @@ fn a_create_without_active_is_active_and_an_edit_is_left_alone() {
     assert!(!edited.as_map().contains_key("active"));
 }
 
-/// RFC 7643 §7.
+/// R-PATCH-10; RFC 7643 §7.
 #[test]
 fn what_is_immutable_is_set_once() {
     #[track_caller]

@@ -92,6 +92,7 @@ fn check_noted(filter: &str, quirk: Quirk, path: &str) {
     assert_eq!(notes, [(quirk, path)], "{filter}");
 }
 
+/// R-FILTER-01.
 #[test]
 fn every_operator_compares_text() {
     // RFC 7644 §3.4.2.2, table 3.
@@ -111,6 +112,7 @@ fn every_operator_compares_text() {
     check("title pr", false);
 }
 
+/// R-FILTER-02.
 #[test]
 fn case_counts_only_where_the_schema_says_so() {
     // RFC 7643 §2.2, caseExact; userName folds completely, not only ASCII.
@@ -162,6 +164,7 @@ fn conditions_are_counted_wherever_they_stand() {
     check_terms(r#"emails[type eq "work"].value ne "x""#, 2);
 }
 
+/// R-GEN-03, R-FILTER-04.
 #[test]
 fn names_urns_and_keywords_are_read_in_any_case() {
     check(r#"USERNAME Eq "bjensen@example.com" AND ACTIVE eq true"#, true);
@@ -170,6 +173,7 @@ fn names_urns_and_keywords_are_read_in_any_case() {
     check("Not (Active EQ False) oR title PR", true);
 }
 
+/// R-FILTER-01.
 #[test]
 fn and_binds_closer_than_or_and_not_closest() {
     check("active eq true or title pr and nickName pr", true);
@@ -180,9 +184,9 @@ fn and_binds_closer_than_or_and_not_closest() {
     check("not (not (active eq true))", true);
 }
 
+/// R-FILTER-05.
 #[test]
 fn brackets_mean_one_and_the_same_value() {
-    // R-FILTER-05.
     check(r#"emails[type eq "work" and value co "@example.com"]"#, true);
     check(r#"emails[type eq "home" and value co "@example.com"]"#, false);
     check(r#"emails.type eq "home" and emails.value co "@example.com""#, true);
@@ -194,6 +198,7 @@ fn brackets_mean_one_and_the_same_value() {
     check(r#"urn:example:2.0:Extra:tags[value eq "green"]"#, false);
 }
 
+/// R-FILTER-05, E-USER-03.
 #[test]
 fn a_sub_attribute_behind_brackets_is_entras_way_to_match() {
     check(r#"emails[type eq "work"].value eq "bjensen@example.com""#, true);
@@ -206,6 +211,7 @@ fn a_sub_attribute_behind_brackets_is_entras_way_to_match() {
     check(r#"emails[type eq "other"] pr"#, false);
 }
 
+/// R-FILTER-06.
 #[test]
 fn an_attribute_with_parts_is_compared_by_its_value() {
     check(r#"emails co "jensen.org""#, true);
@@ -232,6 +238,7 @@ fn of_several_values_one_is_enough_but_ne_means_none() {
     check(r#"urn:example:2.0:Extra:tags eq "BLUE""#, true);
 }
 
+/// R-FILTER-03.
 #[test]
 fn null_is_the_state_of_having_no_value() {
     // RFC 7643 §2.5.
@@ -242,6 +249,7 @@ fn null_is_the_state_of_having_no_value() {
     check(r#"title eq "null""#, false);
 }
 
+/// R-FILTER-02.
 #[test]
 fn booleans_numbers_and_dates_are_compared_as_such() {
     check("active eq true", true);
@@ -260,6 +268,7 @@ fn booleans_numbers_and_dates_are_compared_as_such() {
     check(r#"meta.resourceType eq "User""#, true);
 }
 
+/// R-FILTER-02.
 #[test]
 fn a_type_has_not_every_operator() {
     check_refused("active gt true", Rule::OperatorNotForType, "active");
@@ -284,6 +293,7 @@ fn a_type_has_not_every_operator() {
     check_refused(r#"meta.created gt "yesterday""#, Rule::FilterWrongType, "meta.created");
 }
 
+/// R-FILTER-03.
 #[test]
 fn a_quoted_text_may_hold_anything() {
     check(
@@ -296,9 +306,9 @@ fn a_quoted_text_may_hold_anything() {
     check(r#"  userName   sw   "b"   and( active eq true )"#, true);
 }
 
+/// R-FILTER-10: authentik, Entra's documentation.
 #[test]
 fn a_text_without_quotation_marks_is_taken_as_meant() {
-    // R-FILTER-10: authentik, Entra's documentation.
     check("externalId eq 701984", true);
     check("userName eq bjensen@example.com", true);
     check("(userName eq bjensen@example.com)", true);
@@ -320,6 +330,7 @@ fn a_text_without_quotation_marks_is_taken_as_meant() {
     );
 }
 
+/// R-FILTER-07.
 #[test]
 fn a_refusal_says_where() {
     check_refused("", Rule::FilterSyntax, "character 1: expected an attribute name");
@@ -355,6 +366,7 @@ fn a_refusal_says_where() {
     check_refused(r#""userName" eq "x""#, Rule::FilterSyntax, "character 1");
 }
 
+/// R-FILTER-07.
 #[test]
 fn an_unknown_attribute_is_named() {
     check_refused(r#"colour eq "red""#, Rule::UnknownFilterAttribute, "colour");
@@ -372,9 +384,9 @@ fn an_unknown_attribute_is_named() {
     );
 }
 
+/// R-GEN-16, R-FILTER-09; RFC 7644 §7.5.2.
 #[test]
 fn what_is_never_returned_cannot_be_searched() {
-    // RFC 7644 §7.5.2; R-FILTER-09.
     check_refused(
         r#"urn:example:2.0:Extra:secret eq "x""#,
         Rule::FilterSensitive,
@@ -384,6 +396,7 @@ fn what_is_never_returned_cannot_be_searched() {
     check_refused(r#"urn:example:2.0:Extra:key[pin sw "1"]"#, Rule::FilterSensitive, "pin");
 }
 
+/// R-FILTER-09.
 #[test]
 fn nesting_and_length_are_limited() {
     for (opening, closing) in [("(", ")"), ("not (", ")"), ("not(", ")")] {

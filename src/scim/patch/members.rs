@@ -26,7 +26,7 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// # Errors
-    /// `mutability` for a path that ends at a part: R-PATCH-10, a member is added or removed, not made another one.
+    /// `mutability` for a path that ends at a part: a member is added or removed, not made another one.
     pub(super) fn new(definition: &'a Attribute, path: &'a Path, number: &str) -> Result<Target<'a>, Error> {
         if path.sub_attribute().is_some() {
             return Err(Rule::MemberChanged.at(path.name()));

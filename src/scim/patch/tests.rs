@@ -172,6 +172,7 @@ fn active_is_changed_but_never_cleared() {
     }
 }
 
+/// R-PATCH-03.
 #[test]
 fn add_makes_replaces_and_appends() {
     // RFC 7644 §3.5.2.1.
@@ -211,6 +212,7 @@ fn add_makes_replaces_and_appends() {
     );
 }
 
+/// R-PATCH-03.
 #[test]
 fn add_of_what_is_there_changes_nothing() {
     // RFC 7644 §3.5.2.1: "If the value already exists, no change".
@@ -244,6 +246,7 @@ fn add_of_what_is_there_changes_nothing() {
     check("remove", "emails[type eq \"other\"]", none(), json!({}));
 }
 
+/// R-PATCH-06.
 #[test]
 fn replace_sets_merges_and_replaces() {
     // RFC 7644 §3.5.2.3.
@@ -315,6 +318,7 @@ fn replace_sets_merges_and_replaces() {
     );
 }
 
+/// R-PATCH-05.
 #[test]
 fn remove_takes_all_the_chosen_or_a_part() {
     // RFC 7644 §3.5.2.2.
@@ -369,9 +373,9 @@ fn remove_takes_all_the_chosen_or_a_part() {
     );
 }
 
+/// E-GROUP-04; azure-docs#30826: the whole group was emptied.
 #[test]
 fn remove_with_values_removes_only_those() {
-    // E-GROUP-04; azure-docs#30826: the whole group was emptied.
     let quirk = &[Quirk::RemoveWithValue];
     let home_left = json!({"emails": [{"value": "babs@jensen.org", "type": "home"}]});
     check_noted(
@@ -406,9 +410,9 @@ fn remove_with_values_removes_only_those() {
     check_noted("Remove", "title", json!("anything"), json!({"title": null}), quirk);
 }
 
+/// E-USER-11.
 #[test]
 fn manager_comes_in_every_form() {
-    // E-USER-11.
     let path = format!("{ENTERPRISE_USER_URN}:manager");
     let set = || enterprise(json!({"employeeNumber": "701984", "manager": {"value": "2819c223"}}));
     let gone = || enterprise(json!({"employeeNumber": "701984"}));
@@ -453,9 +457,9 @@ fn manager_comes_in_every_form() {
     check_refused("replace", "manager", json!(["1", "2"]), Rule::WrongType, "manager");
 }
 
+/// E-USER-05; scimmy#86, tuist#13238.
 #[test]
 fn active_is_a_boolean_however_it_comes() {
-    // E-USER-05; scimmy#86, tuist#13238.
     for value in [json!(false), json!("False"), json!("false"), json!("FALSE")] {
         check("Replace", "active", value.clone(), json!({"active": false}));
         check("replace", "", json!({"active": value}), json!({"active": false}));
@@ -464,9 +468,9 @@ fn active_is_a_boolean_however_it_comes() {
     check_refused("replace", "active", json!("no"), Rule::WrongType, "active");
 }
 
+/// R-PATCH-04, E-USER-07, E-USER-08; scim-for-keycloak#26.
 #[test]
 fn keys_of_a_path_less_value_are_paths() {
-    // E-USER-07, E-USER-08; scim-for-keycloak#26.
     let trace = check(
         "replace",
         "",
@@ -516,6 +520,7 @@ fn keys_of_a_path_less_value_are_paths() {
     );
 }
 
+/// R-PATCH-04.
 #[test]
 fn an_extension_is_merged_and_cleared() {
     check(
@@ -543,9 +548,9 @@ fn an_extension_is_merged_and_cleared() {
     );
 }
 
+/// E-USER-09, E-USER-10; RFC 7644 §3.5.2.3 has noTarget, which stops Entra.
 #[test]
 fn a_filter_that_matches_nothing_makes_what_it_describes() {
-    // E-USER-09, E-USER-10; RFC 7644 §3.5.2.3 has noTarget, which stops Entra.
     let quirk = &[Quirk::CreatedOnMiss];
     let phone = json!({"phoneNumbers": [{"value": "555", "type": "work"}]});
     check_noted(
@@ -616,9 +621,9 @@ fn a_filter_that_matches_nothing_makes_what_it_describes() {
     );
 }
 
+/// E-USER-18.
 #[test]
 fn parts_come_in_separate_operations() {
-    // E-USER-18.
     check_all(
         json!([
             {"op": "add", "path": "phoneNumbers[type eq \"home\"].primary", "value": "true"},
@@ -637,6 +642,7 @@ fn parts_come_in_separate_operations() {
     );
 }
 
+/// R-PATCH-07.
 #[test]
 fn a_new_primary_takes_it_from_the_old() {
     // RFC 7644 §3.5.2.
@@ -665,9 +671,9 @@ fn a_new_primary_takes_it_from_the_old() {
     );
 }
 
+/// E-USER-15; RFC 7643 §2.5.
 #[test]
 fn empty_clears() {
-    // E-USER-15; RFC 7643 §2.5.
     for empty in [json!(""), Value::Null] {
         check("replace", "title", empty.clone(), json!({"title": null}));
         check(
@@ -696,9 +702,9 @@ fn empty_clears() {
     }
 }
 
+/// E-USER-14; zulip#39773.
 #[test]
 fn what_the_schema_lacks_is_left_out_and_noted() {
-    // E-USER-14; zulip#39773.
     let quirk = &[Quirk::UnknownAttribute];
     check_noted(
         "Add",
@@ -764,6 +770,7 @@ fn read_only_attributes_are_refused_by_path_and_ignored_without() {
     );
 }
 
+/// R-PATCH-05, R-PATCH-10.
 #[test]
 fn required_and_immutable_attributes_stay() {
     check_refused("remove", "userName", none(), Rule::RequiredRemoved, "userName");
@@ -782,7 +789,7 @@ fn required_and_immutable_attributes_stay() {
         "badge",
     );
     check("add", &format!("{EXTRA_URN}:badge"), json!("17"), json!({}));
-    // R-PATCH-10: in place no, as a whole yes.
+    // In place no, as a whole yes.
     let keys = format!("{EXTRA_URN}:keys");
     let chosen = format!("{keys}[value eq \"k1\"]");
     check_refused(
@@ -822,6 +829,7 @@ fn required_and_immutable_attributes_stay() {
     );
 }
 
+/// R-PATCH-02.
 #[test]
 fn malformed_paths_are_refused() {
     for path in [
@@ -887,6 +895,7 @@ fn malformed_paths_are_refused() {
     check("replace", "  title ", json!("Chief"), json!({"title": "Chief"}));
 }
 
+/// R-PATCH-08.
 #[test]
 fn malformed_messages_are_refused() {
     let operations = json!([{"op": "add", "path": "title", "value": "x"}]);
@@ -927,9 +936,9 @@ fn malformed_messages_are_refused() {
     check_message_refused(message(&json!(many)), Rule::TooManyOperations);
 }
 
+/// R-GEN-03: Microsoft's Postman collection is in PascalCase.
 #[test]
 fn names_are_read_in_any_case() {
-    // R-GEN-03: Microsoft's Postman collection is in PascalCase.
     let before = accepted(bjensen());
     let body = json!({"Schemas": [PATCH_OP_URN], "operations": [
         {"OP": "REPLACE", "Path": "EMAILS[Type EQ \"work\"].Value", "VALUE": "b@example.com"},
@@ -1137,6 +1146,7 @@ proptest! {
         }
     }
 
+    /// R-PATCH-01.
     #[test]
     fn a_failing_operation_refuses_the_whole(mut operations in prop::collection::vec(any_operation(), 0..5)) {
         operations.push(json!({"op": "replace", "path": "active", "value": "neither"}));

@@ -386,6 +386,7 @@ mod tests {
         }
     }
 
+    /// R-GEN-05.
     #[test]
     fn characteristics_have_the_rfcs_defaults() {
         let schema = Schema::from_json(&json!({ "id": "urn:example:a", "attributes": [{ "name": "badge" }] })).unwrap();
@@ -414,7 +415,7 @@ mod tests {
         assert!(Schema::from_json(&json!({ "attributes": [] })).is_err());
     }
 
-    /// RFC 7643 §8.7.1, in the characteristics that decide something.
+    /// R-SCHEMA-01; RFC 7643 §8.7.1, in the characteristics that decide something.
     #[test]
     fn the_user_schema_is_the_rfcs() {
         let catalog = Catalog::standard();
@@ -475,7 +476,7 @@ mod tests {
         }
     }
 
-    /// RFC 7643 §4.2, §8.7.1.
+    /// R-SCHEMA-02; RFC 7643 §4.2, §8.7.1.
     #[test]
     fn the_group_schema_is_the_rfcs() {
         let catalog = Catalog::standard();
@@ -506,6 +507,7 @@ mod tests {
         assert_eq!(catalog.resource_type("User").unwrap().members(), None);
     }
 
+    /// R-GEN-09, R-GEN-10.
     #[test]
     fn common_attributes_are_every_types() {
         let catalog = Catalog::standard();
@@ -524,6 +526,7 @@ mod tests {
         assert_eq!(user.attribute("schemas").unwrap().returned, Returned::Always);
     }
 
+    /// R-FILTER-04, R-PATCH-02.
     #[test]
     fn a_qualified_name_is_split_at_a_known_urn() {
         let catalog = Catalog::standard();

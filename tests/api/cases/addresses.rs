@@ -1,4 +1,4 @@
-//! What a URL means, and what it is built on (RFC 7644 §3.2, §3.13, R-GEN-02).
+//! What a URL means, and what it is built on (RFC 7644 §3.2, §3.13).
 
 use crate::{
     answer::Answer,
@@ -33,7 +33,8 @@ cases![
     a_tenant_in_an_earlier_path_needs_its_own_credential.with(Setup::BasePaths),
 ];
 
-/// What Entra makes of a Tenant URL with a slash at its end, with `/v2`, or with the flag that its documentation names.
+/// R-GEN-02, E-USER-07: what Entra makes of a Tenant URL with a slash at its end, with `/v2`, or with the flag that
+/// its documentation names.
 async fn the_tenant_url_may_be_pasted_in_several_ways(t: &Tenant) {
     let bearer = format!("Bearer {}", t.secret);
     let headers = [("Authorization", bearer.as_str())];
@@ -82,6 +83,7 @@ async fn a_percent_encoded_path_is_the_same_path(t: &Tenant) {
     }
 }
 
+/// R-GEN-02.
 async fn an_unknown_endpoint_is_404_with_every_method(t: &Tenant) {
     for path in [
         "/Nonsense",

@@ -204,7 +204,7 @@ async fn a_filter_with_too_much_to_look_at_is_refused(t: &Tenant) {
     assert_eq!(filter(t, "userName eq \"bjensen\"").await.is(200).total(), 1);
 }
 
-/// RFC 7644 §3.4.2.4.
+/// R-PAGE-01; RFC 7644 §3.4.2.4.
 async fn a_parameter_that_is_no_number_is_refused(t: &Tenant) {
     for name in ["count", "startIndex"] {
         for value in [

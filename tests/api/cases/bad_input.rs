@@ -166,7 +166,7 @@ async fn another_media_type_is_415(t: &Tenant) {
     assert_eq!(t.users().await, 0);
 }
 
-/// azure-docs#116775: never 415 because of a parameter.
+/// R-GEN-01; azure-docs#116775: never 415 because of a parameter.
 async fn json_by_any_of_its_names_is_accepted(t: &Tenant) {
     for (number, media_type) in [
         "application/scim+json",

@@ -12,6 +12,7 @@ use crate::{
 cases![
     of_twenty_who_create_one_name_one_gets_it,
     twenty_patches_of_one_user_lose_nothing,
+    twenty_patches_of_one_group_lose_nothing,
     of_ten_who_expect_one_version_one_writes,
     of_two_who_delete_one_succeeds,
     a_patch_beside_a_delete_brings_nobody_back,
@@ -19,6 +20,7 @@ cases![
     of_ten_who_rename_to_one_name_one_gets_it,
     two_who_swap_names_never_share_one,
     a_name_is_free_as_soon_as_it_is_given_up,
+    a_burst_is_not_throttled,
 ];
 
 async fn find(t: &Tenant, name: &str) -> Vec<String> {
@@ -43,7 +45,7 @@ async fn rename(t: &Tenant, place: &str, name: &str) -> Answer {
     .await
 }
 
-/// R-GEN-13; pain 9. The refusal names the one that was faster, in whatever spelling it came.
+/// E-NET-03, R-GEN-13; pain 9. The refusal names the one that was faster, in whatever spelling it came.
 async fn of_twenty_who_create_one_name_one_gets_it(t: &Tenant) {
     let create = |number: usize| {
         let name = if number.is_multiple_of(2) { "bjensen" } else { "BJensen" };
@@ -125,6 +127,36 @@ async fn twenty_patches_of_one_user_lose_nothing(t: &Tenant) {
     for (path, value) in &attributes {
         assert_eq!(found.body.pointer(&pointer(path)), Some(value), "{path} in {found}");
     }
+}
+
+/// E-GROUP-06: Entra sends several at once; half of them take away what was there.
+async fn twenty_patches_of_one_group_lose_nothing(t: &Tenant) {
+    let users =
+        join_all((0..20).map(async |number| t.user(&format!("user{number}@example.com")).await.id().to_owned()));
+    let users = users.await;
+    let (there, new) = users.split_at(10);
+    let members: Vec<Value> = there.iter().map(|id| json!({ "value": id })).collect();
+    let group = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Tour Guides", "members": members,
+    });
+    let place = t.post("/Groups", group).await.is(201).place();
+    let patch = |operation: Value| t.patch(&place, patch_op(json!([operation])));
+    let add = |id| patch(json!({ "op": "Add", "path": "members", "value": [{ "$ref": null, "value": id }] }));
+    let remove = |id| patch(json!({ "op": "Remove", "path": "members", "value": [{ "$ref": null, "value": id }] }));
+    for answer in join_all(new.iter().map(add).chain(there.iter().map(remove))).await {
+        answer.is(200);
+    }
+    let found = t.get(&place).await.is(200);
+    let mut left: Vec<&str> = found.body["members"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|it| it["value"].as_str())
+        .collect();
+    left.sort_unstable();
+    let mut expected: Vec<&str> = new.iter().map(String::as_str).collect();
+    expected.sort_unstable();
+    assert_eq!(left, expected, "{found}");
 }
 
 /// RFC 7644 §3.14.
@@ -244,4 +276,11 @@ async fn a_name_is_free_as_soon_as_it_is_given_up(t: &Tenant) {
             .await;
         t.user(&name).await;
     }
+}
+
+/// E-NET-02: Entra sends 25 requests a second; a burst of four times that is answered, all of it.
+async fn a_burst_is_not_throttled(t: &Tenant) {
+    let place = t.user("bjensen@example.com").await.place();
+    let answers = join_all((0..100).map(|_| t.get(&place))).await;
+    assert_eq!(statuses(&answers), vec![200; 100]);
 }

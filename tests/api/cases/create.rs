@@ -198,7 +198,7 @@ async fn an_attribute_in_two_spellings_is_refused(t: &Tenant) {
     assert_eq!(t.users().await, 0);
 }
 
-/// R-GEN-13; RFC 7643 §4.1.1: compared without case. An administrator has to find the holder.
+/// E-LIFE-04, R-GEN-13; RFC 7643 §4.1.1: compared without case. An administrator has to find the holder.
 async fn a_taken_user_name_is_refused(t: &Tenant) {
     let holder = t.user("Bjensen.Straße@example.com").await;
     let same = [
@@ -219,7 +219,7 @@ async fn a_taken_user_name_is_refused(t: &Tenant) {
     t.user("bjensen.strase@example.com").await;
 }
 
-/// The commonest cause of a 409: somebody deactivated comes back under a new cached id.
+/// E-LIFE-04: the commonest cause of a 409: somebody deactivated comes back under a new cached id.
 async fn the_refusal_says_that_the_holder_is_inactive(t: &Tenant) {
     let sent = user_with("bjensen@example.com", json!({ "active": false }));
     let holder = t.post("/Users", sent).await.is(201);

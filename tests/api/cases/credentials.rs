@@ -1,8 +1,10 @@
 //! Who may come in, and what others are told (RFC 6750, RFC 9110 §11).
 
+use std::collections::BTreeSet;
+
 use scimgate::{
     ambient::{Ambient, System},
-    tenants::{Expiry, Terms},
+    tenants::{Expiry, Issued, Terms},
 };
 use serde_json::Value;
 use time::Duration;
@@ -40,6 +42,7 @@ cases![
     a_revoked_token_is_refused_at_once.only(Way::Direct, "another process believes a token for up to 60 s"),
     a_secret_tried_too_early_works_once_it_is_added.only(Way::Direct, "another process remembers it for up to 5 s"),
     a_new_token_works_at_once_beside_the_old_one,
+    tokens_are_random_and_short,
     an_imported_secret_may_be_anything_that_fits_a_header,
     a_challenge_names_scheme_and_realm,
     a_secret_in_the_url_is_no_credential,
@@ -133,7 +136,7 @@ async fn who_shows_no_credential_learns_nothing(t: &Tenant) {
     }
 }
 
-/// Pain 11: tokens end silently, and provisioning with them.
+/// E-AUTH-02: pain 11: tokens end silently, and provisioning with them.
 async fn an_expired_token_says_since_when(t: &Tenant) {
     let past = System.now() - Duration::days(40);
     let terms = Terms {
@@ -167,7 +170,7 @@ async fn a_revoked_token_says_since_when(t: &Tenant) {
     t.get("/Users").await.is(200);
 }
 
-/// What Entra's field "Secret Token" is filled with.
+/// E-AUTH-02: what Entra's field "Secret Token" is filled with.
 async fn what_was_pasted_wrongly_is_named(t: &Tenant) {
     let secret = t.secret.as_str();
     let (begin, end) = secret.split_at(secret.len() / 2);
@@ -197,7 +200,7 @@ async fn what_was_pasted_wrongly_is_named(t: &Tenant) {
     }
 }
 
-/// RFC 9110 §11.1: schemes are compared without case; a text pasted may have blanks around it.
+/// E-AUTH-01; RFC 9110 §11.1: schemes are compared without case; a text pasted may have blanks around it.
 async fn a_credential_may_be_spelled_in_several_ways(t: &Tenant) {
     let secret = &t.secret;
     for authorization in [
@@ -238,6 +241,7 @@ async fn end_in_the_host(t: &Tenant) {
     }
 }
 
+/// E-AUTH-02.
 async fn a_revoked_token_is_refused_at_once(t: &Tenant) {
     let issued = t.issue(None, &Terms::default()).await;
     let bearer = format!("Bearer {}", issued.secret);
@@ -255,7 +259,7 @@ async fn a_secret_tried_too_early_works_once_it_is_added(t: &Tenant) {
     ask(t, &bearer).await.is(200);
 }
 
-/// Rotation without a gap.
+/// E-AUTH-02: rotation without a gap.
 async fn a_new_token_works_at_once_beside_the_old_one(t: &Tenant) {
     t.user("bjensen").await;
     let issued = t.issue(None, &Terms::default()).await;
@@ -264,7 +268,18 @@ async fn a_new_token_works_at_once_beside_the_old_one(t: &Tenant) {
     t.get("/Users").await.is(200);
 }
 
-/// RFC 6750 §2.1 has fewer characters; earlier endpoints had more.
+/// R-GEN-18, E-AUTH-02: in Azure Government, Entra has 1 KB for the secret and two other texts.
+async fn tokens_are_random_and_short(t: &Tenant) {
+    let mut secrets = BTreeSet::from([t.secret.clone()]);
+    for _ in 0..10 {
+        let Issued { secret, .. } = t.issue(None, &Terms::default()).await;
+        // 32 characters of 32 kinds are 160 bits.
+        assert!((32..100).contains(&secret.len()), "{} bytes", secret.len());
+        assert!(secrets.insert(secret), "a token came twice");
+    }
+}
+
+/// E-AUTH-01; RFC 6750 §2.1 has fewer characters; earlier endpoints had more.
 async fn an_imported_secret_may_be_anything_that_fits_a_header(t: &Tenant) {
     let name = &t.name;
     for secret in [
@@ -280,7 +295,7 @@ async fn an_imported_secret_may_be_anything_that_fits_a_header(t: &Tenant) {
     }
 }
 
-/// RFC 6750 §3: at least one parameter stands behind the scheme.
+/// R-GEN-11; RFC 6750 §3: at least one parameter stands behind the scheme.
 async fn a_challenge_names_scheme_and_realm(t: &Tenant) {
     for authorization in ["", "Bearer wrong", "Basic YmplbnNlbjpwYXNz"] {
         let answer = ask(t, authorization).await.is(401);

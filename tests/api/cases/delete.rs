@@ -18,7 +18,7 @@ cases![
     a_body_is_ignored,
 ];
 
-/// R-GEN-15; E-USER-06.
+/// R-GEN-15, E-USER-06, E-LIFE-03.
 async fn a_deleted_user_is_gone_for_every_verb(t: &Tenant) {
     let place = t.user("bjensen@example.com").await.place();
     t.delete(&place).await.is(204);
@@ -65,7 +65,7 @@ async fn a_deleted_user_is_in_no_list(t: &Tenant) {
     assert_eq!((list.total(), &list.body["Resources"]), (0, &json!([])));
 }
 
-/// R-GEN-15: "not in conflict calculation"; R-GEN-09: an id is never assigned again.
+/// E-LIFE-03, R-GEN-15: "not in conflict calculation"; R-GEN-09: an id is never assigned again.
 async fn the_name_is_free_again_and_the_id_is_not(t: &Tenant) {
     let old = t.post("/Users", bjensen()).await.is(201);
     t.delete(&old.place()).await.is(204);

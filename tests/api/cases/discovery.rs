@@ -147,7 +147,7 @@ async fn what_is_said_not_to_be_supported_does_not(t: &Tenant) {
     assert_eq!((created.body.get("password"), shown.body.get("password")), (None, None));
 }
 
-/// design §6: without it, it would tell which tenants there are.
+/// R-DISC-05; design §6: without it, it would tell which tenants there are.
 async fn every_endpoint_needs_the_credential(t: &Tenant) {
     let other = t.neighbour().await;
     let wrong = format!("Bearer {}", other.secret);

@@ -1,4 +1,4 @@
-//! What a refusal says (RFC 7644 §3.12, R-GEN-11).
+//! What a refusal says (RFC 7644 §3.12).
 
 use serde_json::json;
 
@@ -41,7 +41,8 @@ pub(super) fn reference(answer: &Answer) -> (String, String) {
     (trace.to_owned(), span.to_owned())
 }
 
-/// Every status that a client can bring about on its own. 408 is below, 503 is `no_store`'s, and 500 would be a bug.
+/// R-GEN-11, E-LIFE-07: every status that a client can bring about on its own. 408 is below, 503 is `no_store`'s,
+/// and 500 would be a bug.
 async fn every_refusal_is_a_scim_error_with_a_reference(t: &Tenant) {
     let bjensen = t.user("bjensen").await.place();
     let again = user("bjensen").to_string();
@@ -75,7 +76,7 @@ async fn a_body_that_does_not_come_is_408(t: &Tenant) {
     assert_eq!(t.users().await, 0);
 }
 
-/// W3C Trace Context §3.2.2; §3.2.2.1 also for versions to come. The span is this service's own.
+/// E-AUTH-06; W3C Trace Context §3.2.2; §3.2.2.1 also for versions to come. The span is this service's own.
 async fn the_reference_continues_the_callers_trace(t: &Tenant) {
     for traceparent in [
         format!("00-{TRACE}-{SPAN}-01"),
@@ -113,6 +114,7 @@ async fn a_traceparent_that_is_none_is_not_repeated(t: &Tenant) {
     }
 }
 
+/// E-AUTH-06.
 async fn every_refusal_has_a_reference_of_its_own(t: &Tenant) {
     let traceparent = format!("00-{TRACE}-{SPAN}-01");
     let ask = async |headers: &[(&str, &str)]| reference(&t.raw("GET", "/Users/none", headers, "").await.is(404));
@@ -121,7 +123,7 @@ async fn every_refusal_has_a_reference_of_its_own(t: &Tenant) {
     assert_ne!(ask(&same).await.1, ask(&same).await.1, "spans");
 }
 
-/// An administrator can do nothing about a token that is not accepted, but can correct a mapping.
+/// E-LIFE-07: an administrator can do nothing about a token that is not accepted, but can correct a mapping.
 async fn support_is_named_where_the_client_can_do_nothing(t: &Tenant) {
     let support = format!("Support: {SUPPORT}. Reference ");
     t.anonymous("GET", "/Users").await.refused(401, "", &[&support]);

@@ -111,7 +111,7 @@ async fn lists_have_the_versions_too(t: &Tenant) {
     }
 }
 
-/// RFC 9110 §13.1.2, §15.4.5: 304 without a body, with the version.
+/// R-ETAG-01; RFC 9110 §13.1.2, §15.4.5: 304 without a body, with the version.
 async fn a_known_version_is_not_sent_again(t: &Tenant) {
     let user = t.user("bjensen@example.com").await;
     for condition in spellings(&user.etag()) {
@@ -148,7 +148,7 @@ async fn a_known_version_of_what_is_gone_is_not_found(t: &Tenant) {
     }
 }
 
-/// RFC 7644 §3.14; compared weakly, since all versions are weak.
+/// R-ETAG-01; RFC 7644 §3.14; compared weakly, since all versions are weak.
 async fn a_condition_that_holds_lets_a_change_through(t: &Tenant) {
     let mut user = t.user("bjensen@example.com").await;
     let number = spellings(&user.etag()).len();
@@ -169,7 +169,7 @@ async fn a_condition_that_holds_lets_a_change_through(t: &Tenant) {
     }
 }
 
-/// RFC 7644 §3.14, §3.12: 412.
+/// R-ETAG-01; RFC 7644 §3.14, §3.12: 412.
 async fn a_condition_that_fails_stops_every_change(t: &Tenant) {
     let old = t.user("bjensen@example.com").await;
     let user = change(t, "PATCH", &old.place(), &old.etag(), "Guide").await.is(200);

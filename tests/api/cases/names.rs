@@ -94,7 +94,7 @@ fn odd_names() -> Vec<String> {
     names
 }
 
-/// Created, read, found, refused to others, renamed and removed like any other.
+/// E-LIFE-08: created, read, found, refused to others, renamed and removed like any other.
 async fn a_name_that_would_break_a_key_is_a_name(t: &Tenant) {
     for name in odd_names() {
         let created = t.user(&name).await;

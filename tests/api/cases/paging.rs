@@ -71,7 +71,7 @@ async fn each_user_is_on_one_page(t: &Tenant) {
     }
 }
 
-/// MS validator: `startIndex` of the answer is page * 5 + 1; at least 11 users.
+/// R-PAGE-01: MS validator: `startIndex` of the answer is page * 5 + 1; at least 11 users.
 async fn pages_have_the_numbers_that_microsofts_validator_expects(t: &Tenant) {
     fill(t, 12).await;
     for (start, items) in [(1, 5), (6, 5), (11, 2), (16, 0)] {
@@ -119,7 +119,7 @@ async fn edge_values_are_read_as_the_rfc_says(t: &Tenant) {
     assert_eq!((end.total(), &end.body["itemsPerPage"]), (5, &json!(0)));
 }
 
-/// RFC 7644 §3.4.2.4: `count=0` asks for the total only.
+/// R-PAGE-01; RFC 7644 §3.4.2.4: `count=0` asks for the total only.
 async fn a_page_without_resources_counts(t: &Tenant) {
     fill(t, 7).await;
     for (filter, total) in [

@@ -89,7 +89,7 @@ async fn a_change_is_a_new_version(t: &Tenant) {
     }
 }
 
-/// R-PATCH-03, R-PATCH-05: removing what is not there is a success.
+/// R-ETAG-01, E-LIFE-01, R-PATCH-03, R-PATCH-05: removing what is not there is a success.
 async fn what_changes_nothing_is_no_new_version(t: &Tenant) {
     let before = t.post("/Users", bjensen()).await.is(201);
     for operations in [
@@ -110,7 +110,7 @@ async fn what_changes_nothing_is_no_new_version(t: &Tenant) {
     }
 }
 
-/// RFC 7644 §3.5.2: "if a single operation encounters an error … the original resource is restored".
+/// R-PATCH-01; RFC 7644 §3.5.2: "if a single operation encounters an error … the original resource is restored".
 async fn all_of_it_or_nothing(t: &Tenant) {
     let before = t.post("/Users", bjensen()).await.is(201);
     let other = t.user("jsmith@example.com").await;
@@ -205,7 +205,7 @@ async fn a_taken_name_is_refused(t: &Tenant) {
         .refused(409, "uniqueness", &[other.id()]);
 }
 
-/// E-USER-05: every shape in which Entra and Okta deactivate, and the way back.
+/// E-LIFE-02, E-USER-05: every shape in which Entra and Okta deactivate, and the way back.
 async fn a_leaver_is_seen_to_be_inactive(t: &Tenant) {
     let user = t.user("bjensen@example.com").await;
     for (operation, active) in [

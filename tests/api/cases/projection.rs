@@ -169,7 +169,7 @@ async fn every_verb(t: &Tenant, query: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// R-GEN-14.
+/// R-PATCH-09, R-GEN-14.
 async fn every_verb_shows_what_is_asked_for(t: &Tenant) {
     let query = format!(
         "attributes=externalId,name.familyName,{}:department",
@@ -213,7 +213,7 @@ async fn every_verb_leaves_out_what_is_not_wanted(t: &Tenant) {
     }
 }
 
-/// RFC 7644 §3.9: "mutually exclusive". A refused write must not have happened.
+/// R-GEN-14; RFC 7644 §3.9: "mutually exclusive". A refused write must not have happened.
 async fn both_at_once_are_refused_and_change_nothing(t: &Tenant) {
     let user = t
         .post("/Users", user_with("bjensen@example.com", json!({})))

@@ -300,7 +300,7 @@ async fn entra_checks_a_reference_in_either_order(t: &Tenant) {
     }
 }
 
-/// R-FILTER-03.
+/// E-LIFE-08, R-FILTER-03.
 async fn special_characters_in_a_value_are_found(t: &Tenant) {
     for name in [
         "o'brien@example.com",

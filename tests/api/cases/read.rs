@@ -62,7 +62,7 @@ async fn an_id_may_be_percent_encoded(t: &Tenant) {
     }
 }
 
-/// E-USER-05: whether somebody is deactivated has to be seen.
+/// E-USER-17, E-LIFE-03, E-USER-05: whether somebody is deactivated has to be seen.
 async fn an_inactive_user_is_visible(t: &Tenant) {
     let sent = user_with(
         "bjensen@example.com",

@@ -176,7 +176,7 @@ async fn ones_own_name_may_change_its_case(t: &Tenant) {
         .refused(409, "uniqueness", &[]);
 }
 
-/// R-ETAG-01: clients that write everything in each cycle make no changes.
+/// E-LIFE-01, R-ETAG-01: clients that write everything in each cycle make no changes.
 async fn the_same_again_is_no_change(t: &Tenant) {
     let before = t.post("/Users", bjensen()).await.is(201);
     let mut reordered = bjensen();

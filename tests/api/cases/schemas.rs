@@ -99,7 +99,7 @@ fn check(attributes: &[Value], expected: &str) {
     }
 }
 
-/// R-SCHEMA-01.
+/// R-GEN-16, R-SCHEMA-01.
 async fn the_user_schema_is_the_rfcs_without_password(t: &Tenant) {
     let attributes = attributes(t, USER_URN).await;
     check(&attributes, USER);

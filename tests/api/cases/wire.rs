@@ -80,7 +80,7 @@ async fn head_has_the_headers_of_get_and_no_body(t: &Tenant) {
     }
 }
 
-/// RFC 9110 §10.2.1, §15.5.6.
+/// R-GEN-02; RFC 9110 §10.2.1, §15.5.6.
 async fn allow_names_what_is_not_405(t: &Tenant) {
     let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     for path in [

@@ -1,4 +1,4 @@
-//! What PATCH messages of every client make of a group (RFC 7644 §3.5.2; E-GROUP-01 to E-GROUP-07, Okta).
+//! What PATCH messages of every client make of a group (RFC 7644 §3.5.2; Entra, Okta).
 
 #![expect(clippy::needless_pass_by_value, reason = "the cases are JSON literals")]
 
@@ -217,6 +217,7 @@ fn other_filters_wait_for_the_present_members() {
     );
 }
 
+/// E-GROUP-04.
 #[test]
 fn a_replace_is_the_whole_list() {
     let replace = |value: Value| json!([{"op": "Replace", "path": "members", "value": value}]);
