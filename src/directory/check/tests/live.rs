@@ -90,15 +90,17 @@ async fn write_at_random(world: &World, group: &str, stop: &AtomicBool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_found_while_others_write() {
+async fn nothing_is_found_nor_mended_while_others_write() {
     let world = World::new(Arc::new(Torn(SqliteStore::memory().unwrap()))).await;
     let group = world.group("all", &[]).await;
     let stop = AtomicBool::new(false);
     let write = || write_at_random(&world, &group, &stop);
     let check = async {
-        for _ in 0..8 {
+        for _ in 0..4 {
             let report = world.inspection.check().await.unwrap();
             assert!(report.is_sound(), "{:?}", report.findings);
+            let report = world.inspection.repair().await.unwrap();
+            assert!(report.is_sound() && report.mended.is_empty(), "{report:?}");
         }
         stop.store(true, Ordering::Relaxed);
     };
