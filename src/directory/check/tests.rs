@@ -66,7 +66,7 @@ impl World {
         let of = |name| Arc::clone(catalog.resource_type(name).unwrap());
         Self {
             store,
-            inspection: Inspection::new(directory.clone(), Duration::from_secs(20), 5, |_| {}),
+            inspection: Inspection::new(directory.clone(), Duration::from_mins(5), 5, |_| {}),
             directory,
             users: of("User"),
             groups: of("Group"),
@@ -135,7 +135,7 @@ impl World {
 
     fn directory(&self) -> Directory {
         Directory {
-            deadline: Instant::now() + Duration::from_secs(20),
+            deadline: Instant::now() + Duration::from_mins(5),
             ..self.directory.clone()
         }
     }
