@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{BoxFuture, join_all};
+use futures::{StreamExt, future::BoxFuture, stream};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ impl World {
     /// An empty tenant.
     async fn new(store: Arc<dyn Store>) -> Self {
         let ambient = Arc::new(System);
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_mins(5);
         let tenants = Tenants::new(Arc::clone(&store), ambient.clone());
         let new = NewTenant {
             // Azurite keeps those of earlier runs.

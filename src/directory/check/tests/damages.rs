@@ -660,12 +660,13 @@ async fn every_damage_is_found_and_mended_or_left_to_a_person() {
     }
 }
 
-/// As above, on Azurite if there is one.
+/// As above, on Azurite if there is one: a sample of each kind of row, as Azurite looks at all rows for every read.
 #[tokio::test]
-async fn every_damage_is_found_and_mended_on_azurite() {
+async fn damages_are_found_and_mended_on_azurite() {
     if let Some(store) = tables::tests::azurite().await {
         let store: Arc<dyn Store> = Arc::new(store);
-        join_all(all().map(|planted| check(planted, Arc::clone(&store)))).await;
+        let checks = all().step_by(8).map(|planted| check(planted, Arc::clone(&store)));
+        stream::iter(checks).buffer_unordered(2).collect::<()>().await;
     }
 }
 
