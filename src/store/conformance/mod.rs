@@ -11,7 +11,9 @@ mod reads;
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use super::{Change, ETag, Error, Page, Row, Store, Write};
+use tokio::time::Instant;
+
+use super::{Change, ETag, Error, Page, Row, Store, Write, settle};
 
 /// A case; panics when the store fails it.
 pub(crate) type Case = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -112,7 +114,8 @@ impl<'a> Partition<'a> {
     }
 
     async fn get(&self, keys: &[&str]) -> Vec<Option<Row>> {
-        let rows = self.store.get(&self.name, keys).await;
+        // Azurite closes connections that were idle for some seconds; whoever reads then reads again.
+        let rows = settle::patient_get(self.store, &self.name, keys, soon()).await;
         rows.unwrap_or_else(|error| panic!("get {keys:?}: {error:?}"))
     }
 
@@ -122,7 +125,7 @@ impl<'a> Partition<'a> {
     }
 
     async fn scan(&self, from: &str, until: &str, limit: usize) -> Page {
-        let page = self.store.scan(&self.name, from, until, limit).await;
+        let page = settle::patient_scan(self.store, &self.name, (from, until), limit, soon()).await;
         page.unwrap_or_else(|error| panic!("scan {from}..{until}: {error:?}"))
     }
 
@@ -130,6 +133,10 @@ impl<'a> Partition<'a> {
     async fn all(&self) -> Vec<Row> {
         self.scan("", "~~~~", usize::MAX).await.rows
     }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_mins(1)
 }
 
 /// Most tries of a commit whose store is busy.
