@@ -172,7 +172,9 @@ fn explain(damage: Damage, findings: &Findings, deed: Deed) -> String {
     let shown = if planned { MORE_EXAMPLES } else { EXAMPLES };
     for example in findings.examples.iter().take(shown) {
         let mut words = vec![example.key.as_str()];
-        words.extend(example.ids.iter().map(String::as_str));
+        // Most keys say it already.
+        let others = example.ids.iter().filter(|id| !example.key.contains(*id));
+        words.extend(others.map(String::as_str));
         let _ = write!(text, "\n  {}", words.join("  "));
         for change in example.changes.iter().filter(|_| planned) {
             let _ = write!(text, "\n    {change}");
