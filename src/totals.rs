@@ -7,13 +7,14 @@
 //! Base and seal are the ends of the range, and hold how many rows were ever folded. A scan that took several pages may
 //! have read the base before a fold and the rows behind it after; then the two ends differ, and it starts again.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::{
     rows::{self, FORMAT, FormatError, Operation, SumBaseBody, SumBody},
-    store::{self, Change, MAX_CHANGES, Row, Store, settle},
+    store::{
+        self, Change, MAX_CHANGES, Row, Store,
+        settle::{self, Tries},
+    },
 };
 
 /// Most rows that one fold takes: a commit's changes without base and seal.
@@ -26,8 +27,8 @@ const ONE_IN: u64 = 64;
 /// What the rows of a resource type add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many resources there are.
-    pub total: u64,
+    /// What the rows add up to: the number of resources, unless somebody damaged the rows.
+    pub sum: i64,
     /// How often one was made or removed: while it stays the same, the resources are the same.
     pub changes: u64,
     /// Rows behind the base.
@@ -41,6 +42,8 @@ pub enum Error {
     Store(store::Error),
     /// A row cannot be read by this version.
     Format(FormatError),
+    /// Base and seal disagreed until the deadline: others kept folding, or one of the two was damaged.
+    Torn,
 }
 
 impl From<store::Error> for Error {
@@ -56,6 +59,11 @@ impl From<FormatError> for Error {
 }
 
 impl Tally {
+    /// How many resources there are.
+    pub fn total(&self) -> u64 {
+        u64::try_from(self.sum).unwrap_or(0)
+    }
+
     /// Whether it is time to [`fold`].
     pub fn is_long(&self) -> bool {
         self.loose > MANY
@@ -78,16 +86,15 @@ pub fn is_due(operation: &Operation) -> bool {
 /// The total of a resource type; one round trip, and one more for each 1,000 rows that are not folded yet.
 ///
 /// # Errors
-/// [`store::Error::Busy`] also when others kept folding until the deadline.
+/// Any of [`Error`].
 pub async fn tally(store: &dyn Store, partition: &str, kind: &str, deadline: Instant) -> Result<Tally, Error> {
+    let mut tries = Tries::until(deadline)?;
     loop {
         if let Some(tally) = add_up(kind, &read(store, partition, kind, deadline).await?)? {
             return Ok(tally);
         }
-        sleep(Duration::from_micros(fastrand::u64(500..5_000))).await;
-        if Instant::now() >= deadline {
-            return Err(store::Error::Busy(None).into());
-        }
+        let torn = tries.pause_after(store::Error::Busy(None)).await;
+        torn.map_err(|_| Error::Torn)?;
     }
 }
 
@@ -161,12 +168,12 @@ fn add_up(kind: &str, rows: &[Row]) -> Result<Option<Tally>, FormatError> {
     if base.changes != seal.changes {
         return Ok(None);
     }
-    let mut total = base.n;
+    let mut sum = base.n;
     for row in loose {
-        total += rows::body::<SumBody>(row)?.n;
+        sum += rows::body::<SumBody>(row)?.n;
     }
     Ok(Some(Tally {
-        total: u64::try_from(total).unwrap_or(0),
+        sum,
         changes: base.changes + loose.len() as u64,
         loose: loose.len(),
     }))

@@ -41,13 +41,13 @@ impl Directory {
         let mut page = Page::of(ask.count);
         let mut total = 0;
         if ask.types.len() == 1 {
-            total = self.part(ask, 0, skip, self.tally(ask, 0), &mut page).await?.total;
+            total = self.part(ask, 0, skip, self.tally(ask, 0), &mut page).await?.total();
         } else {
             for (of, tally) in self.tallies(ask).await?.into_iter().enumerate() {
                 // Those of this type that stand before the page.
                 let before = skip.saturating_sub(size(total));
                 self.part(ask, of, before, ready(Ok(tally)), &mut page).await?;
-                total += tally.total;
+                total += tally.total();
             }
         }
         Ok(Outcome {
@@ -60,10 +60,10 @@ impl Directory {
     async fn list_by_cursor(&self, ask: &Ask<'_>) -> Result<Outcome, Error> {
         let mut page = Page::of(ask.count);
         let (tallies, (of, reached)) = try_join!(self.tallies(ask), self.walk_on(ask, &mut page))?;
-        let more = reached.more || tallies[of + 1..].iter().any(|tally| tally.total > 0);
+        let more = reached.more || tallies[of + 1..].iter().any(|tally| tally.total() > 0);
         Ok(Outcome {
             resources: page.resources,
-            total: Some(size(tallies.iter().map(|tally| tally.total).sum())),
+            total: Some(size(tallies.iter().map(|tally| tally.total()).sum())),
             next: reached.mark.key.filter(|_| more).map(Place::Behind),
         })
     }
@@ -98,7 +98,7 @@ impl Directory {
         } else {
             try_join!(tally, self.marks_before(kind, skip))?
         };
-        if skip < size(tally.total) {
+        if skip < size(tally.total()) {
             let begin = choose(marks, skip, tally.changes);
             let reached = self.walk(ask, of, &begin, skip, page).await?;
             self.leave(kind, &begin, reached, skip, tally);
@@ -116,7 +116,7 @@ impl Directory {
     /// Leaves a mark where a page ended, unless that is the end of everything.
     fn leave(&self, kind: &'static str, begin: &Mark, reached: Reached, skip: usize, tally: Tally) {
         let changes = begin.is_true(tally.changes).then_some(tally.changes);
-        if (skip + 1..size(tally.total)).contains(&reached.mark.position) {
+        if (skip + 1..size(tally.total())).contains(&reached.mark.position) {
             self.leave_mark(
                 kind,
                 Mark {

@@ -122,6 +122,7 @@ impl From<totals::Error> for Error {
         match error {
             totals::Error::Store(error) => error.into(),
             totals::Error::Format(error) => error.into(),
+            totals::Error::Torn => store::Error::Busy(None).into(),
         }
     }
 }

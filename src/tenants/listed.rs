@@ -67,6 +67,6 @@ impl Tenants {
 
     /// How many users a tenant has.
     pub async fn count_users(&self, tenant: &str, deadline: Instant) -> Result<u64, Error> {
-        Ok(totals::tally(&*self.store, tenant, "u", deadline).await?.total)
+        Ok(totals::tally(&*self.store, tenant, "u", deadline).await?.total())
     }
 }

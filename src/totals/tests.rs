@@ -1,8 +1,11 @@
 //! Totals against what was written, with folds in between, and behind the back of readers.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -38,7 +41,7 @@ async fn add(store: &dyn Store, n: i64) {
 
 async fn total(store: &dyn Store) -> (u64, u64) {
     let tally = tally(store, "p", "u", soon()).await.unwrap();
-    (tally.total, tally.changes)
+    (tally.total(), tally.changes)
 }
 
 async fn loose(store: &dyn Store) -> usize {
@@ -83,6 +86,20 @@ async fn what_is_long_is_folded_to_the_end() {
     assert_eq!(store.take().round_trips, 1);
     fold_all(&store, "p", "u").await.unwrap();
     assert_eq!((total(&store).await, loose(&store).await), ((501, 501), 0));
+}
+
+/// Whoever waits for others to finish asks ever less often.
+#[tokio::test(start_paused = true)]
+async fn a_torn_total_is_read_a_few_times_until_the_deadline() {
+    let store = CountingStore::new(Arc::new(SqliteStore::memory().unwrap()));
+    add(&store, 1).await;
+    fold_all(&store, "p", "u").await.unwrap();
+    let seal = Change::Delete(rows::sum_seal_key("u"), None);
+    store.commit("p", &[seal]).await.unwrap();
+    store.take();
+    assert!(matches!(tally(&store, "p", "u", soon()).await, Err(Error::Torn)));
+    let scans = store.take().scans;
+    assert!((10..100).contains(&scans), "{scans} scans in 20 s");
 }
 
 #[test]

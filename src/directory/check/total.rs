@@ -12,7 +12,7 @@ use super::{
 use crate::{
     directory::Error,
     rows::{self, FORMAT, SumBaseBody},
-    store::{self, Change, Row},
+    store::{Change, Row},
     totals::{self, Tally},
 };
 
@@ -36,19 +36,19 @@ impl Wrong {
     /// What a count says that began after one tally and ended before another. Of what was made and deleted in between, it
     /// has met any part.
     fn told(before: &Tally, counted: usize, after: &Tally) -> Self {
-        let change = |tally: &Tally| (tally.total, tally.changes);
+        let change = |tally: &Tally| (tally.sum, tally.changes);
         Self::between(change(before), counted as u64, change(after))
     }
 
     /// Of totals, each with the number of changes that led to it.
-    fn between((total, changes): (u64, u64), counted: u64, (later, changes_later): (u64, u64)) -> Self {
+    fn between((sum, changes): (i64, u64), counted: u64, (later, changes_later): (i64, u64)) -> Self {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let changes = number(changes_later.saturating_sub(changes));
-        let growth = number(later) - number(total);
+        let growth = later - sum;
         // Each change made one or deleted one.
         let made = i64::midpoint(changes, growth);
         let deleted = changes - made;
-        let wrong = number(counted) - number(total);
+        let wrong = number(counted) - sum;
         Self(wrong - made..=wrong + deleted)
     }
 
@@ -155,8 +155,7 @@ impl Inspection {
         let tally = totals::tally(&*directory.store, &directory.access.tenant.id, kind, directory.deadline).await;
         match tally {
             Ok(tally) => Ok(Some(tally)),
-            // The ends disagree for so long.
-            Err(totals::Error::Format(_) | totals::Error::Store(store::Error::Busy(_))) => Ok(None),
+            Err(totals::Error::Format(_) | totals::Error::Torn) => Ok(None),
             Err(totals::Error::Store(error)) => Err(error.into()),
         }
     }

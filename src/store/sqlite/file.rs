@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{Error, Shared, log, network, shared};
 
@@ -102,6 +102,8 @@ pub(super) fn pause() {
 fn configure(db: &Connection) -> Result<(), Error> {
     db.busy_timeout(Duration::ZERO)?;
     db.set_prepared_statement_cache_capacity(32);
+    // Or each statement with a range is prepared anew for other values, though there is one way only to go.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.pragma_update(None, "synchronous", "FULL")?;
     Ok(log::configure(db)?)
 }
