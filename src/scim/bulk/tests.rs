@@ -194,6 +194,15 @@ mod references {
         }
     }
 
+    /// As many as a body has room for; looking for each among all others would take minutes.
+    #[test]
+    fn there_may_be_a_hundred_thousand() {
+        let texts: Vec<String> = (0..100_000).map(|number| format!("bulkId:{number}")).collect();
+        let found = reference::all(&json!({ "members": [texts, texts] }));
+        assert_eq!(found.len(), 100_000);
+        assert_eq!(found[99_999], "99999");
+    }
+
     #[test]
     fn the_last_segment_of_an_address_is_one() {
         check(
