@@ -11,11 +11,12 @@ use scimgate_fuzz::user_type;
 fuzz_target!(|text: &str| {
     let read = |text: &str| Path::parse(user_type(), text, &mut Trace::default());
     match read(text) {
-        Ok(path) => {
+        Ok(None) => {}
+        Ok(Some(path)) => {
             assert_eq!(path.definition(user_type()).is_some(), path.attribute().is_some());
             let printed = path.to_string();
             match read(&printed) {
-                Ok(again) => assert!(again == path, "{text}\nis printed as\n{printed}\nand reads as\n{again}"),
+                Ok(again) => assert!(again == Some(path), "{text}\nis printed as\n{printed}"),
                 // The canonical form may be longer, and deeper by a little.
                 Err(error) => assert!(
                     matches!(error.rule(), Rule::PathTooLong | Rule::FilterTooDeep),

@@ -10,7 +10,8 @@ use crate::{
     tenants::{self, Access, Catalogs, Tenant},
 };
 
-/// Pause between two rounds: with a decision's own time, whatever is left behind is finished within a minute.
+/// Pause between two rounds: with a decision's own time, whatever is left behind is finished
+/// within a minute, if no tenant before it takes longer.
 const PAUSE: Duration = Duration::from_secs(30);
 /// How long one tenant's left-overs may take in one round.
 const TENANT_TIME: Duration = Duration::from_mins(2);

@@ -63,7 +63,7 @@ impl Directory {
         let more = reached.more || tallies[of + 1..].iter().any(|tally| tally.total() > 0);
         Ok(Outcome {
             resources: page.resources,
-            total: Some(size(tallies.iter().map(|tally| tally.total()).sum())),
+            total: Some(size(tallies.iter().map(Tally::total).sum())),
             next: reached.mark.key.filter(|_| more).map(Place::Behind),
         })
     }

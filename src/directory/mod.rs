@@ -22,6 +22,7 @@ use crate::{
     scim::{
         attributes::{self, Attributes},
         error::{Error as Refused, Rule},
+        limits::MAX_RESOURCE_BYTES,
         members::{Member, mentioned, placeholder},
         normalize::Trace,
         patch,
@@ -112,7 +113,11 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
             // The limits of a row are the limits of a resource, in the client's words.
-            store::Error::TooLarge(_) => Self::Refused(Rule::ResourceTooLarge.error()),
+            store::Error::TooLarge(_) => Self::Refused(
+                Rule::ResourceTooLarge
+                    .error()
+                    .with("limit", MAX_RESOURCE_BYTES.to_string()),
+            ),
             error => Self::Store(error),
         }
     }
@@ -126,6 +131,7 @@ impl From<FormatError> for Error {
 
 /// Most calls to the store that one request has under way at a time.
 const MAX_PARALLEL: usize = 8;
+
 impl From<totals::Error> for Error {
     fn from(error: totals::Error) -> Self {
         match error {
@@ -205,13 +211,17 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    fn check(&self, version: &str) -> Result<(), Refused> {
+    /// Whether a resource of this version is as expected.
+    pub fn is_met_by(&self, version: &str) -> bool {
         match self {
-            Self::Version(versions) if !versions.iter().any(|one| one == version) => {
-                Err(Rule::PreconditionFailed.error())
-            }
-            _ => Ok(()),
+            Self::None | Self::Exists => true,
+            Self::Version(versions) => versions.iter().any(|one| one == version),
         }
+    }
+
+    fn check(&self, version: &str) -> Result<(), Refused> {
+        let met = self.is_met_by(version);
+        met.then_some(()).ok_or_else(|| Rule::PreconditionFailed.error())
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     app::App,
     directory,
+    rows::FormatError,
     scim::{
         error::{Error as Refused, Rule},
         normalize::Trace,
@@ -161,6 +162,7 @@ pub(super) fn refused(failure: &Failure, reference: Option<Reference>) -> (Refus
                 directory::Error::Store(StoreError::Changed(_) | StoreError::Missing(_) | StoreError::Exists(_)) => {
                     Rule::Conflict
                 }
+                directory::Error::Format(FormatError::Broken { .. }) => Rule::Internal,
                 _ => Rule::StorageUnavailable,
             };
             (rule.error(), error.retry_after())

@@ -13,7 +13,7 @@ use crate::{
     config::Settings,
     rows::{self, EventBody},
     store::{
-        Store,
+        Change, Store, Write,
         faults::{Call, Fault, FaultStore},
         sqlite::SqliteStore,
     },
@@ -278,6 +278,24 @@ fn a_panic_is_a_complete_scim_500() {
             200,
             "the server goes on"
         );
+    });
+}
+
+/// The store answers, so a repetition heals nothing.
+#[test]
+fn a_row_that_makes_no_sense_is_500_and_no_outage() {
+    actix_web::rt::System::new().block_on(async {
+        let world = World::start(&[]).await;
+        let id = world.create("a").await;
+        let broken = Write {
+            key: rows::resource_key("u", &id),
+            stamp: Vec::new(),
+            body: b"{}".to_vec(),
+        };
+        let broken = world.store.commit(&world.partition, &[Change::Upsert(broken)]).await;
+        broken.unwrap();
+        let answer = world.send("GET", &format!("/Users/{id}"), None).await;
+        assert_eq!((answer.status, answer.retry_after), (500, false), "{}", answer.body);
     });
 }
 

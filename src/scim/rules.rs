@@ -100,9 +100,10 @@ rules! {
         "The filter names {subject}, which is never shown and cannot be searched."
         MATCHING;
     TooMany "too-many" 400 tooMany
-        "The filter would have to look at more than {limit}: narrow it with an eq on userName, externalId or emails, \
-         or give it fewer conditions."
-        MATCHING;
+        "The filter would have to look at more than {limit}: narrow it with an eq on userName, externalId, emails or (of \
+         groups) displayName, give it fewer conditions, or page with cursor."
+        "Open Provisioning > Mappings and match users by userName, externalId or an e-mail address, groups by displayName \
+         or externalId: other attributes cannot be looked up where there are so many resources.";
     TooManyMemberships "too-many-memberships" 400 tooMany
         "The answer would hold more than {limit} values of {subject}: add excludedAttributes={subject}, or ask for fewer \
          resources."
@@ -117,9 +118,6 @@ rules! {
     // Paths and PATCH
     PathSyntax "path-syntax" 400 invalidPath
         "The path {subject} cannot be read: expected {expected}."
-        MAPPING;
-    UnknownPathAttribute "unknown-path-attribute" 400 invalidPath
-        "The path {subject} names no attribute of this resource type: use one listed under /Schemas."
         MAPPING;
     PathFilterNotAllowed "path-filter-not-allowed" 400 invalidPath
         "The path {subject} has a filter in brackets on an attribute that holds a single value: leave the brackets out."
@@ -146,7 +144,7 @@ rules! {
         "The PATCH message has too many operations for the many values of this resource: send them in several requests."
         PROTOCOL;
     ValueMissing "value-missing" 400 invalidValue
-        "Operation {subject} of the PATCH message needs a value."
+        "Operation {subject} of the PATCH message needs a value for {expected}."
         MAPPING;
     ValueNotObject "value-not-object" 400 invalidValue
         "Operation {subject} of the PATCH message has no path, so its value must be an object with attribute names."
@@ -232,7 +230,8 @@ rules! {
         PROTOCOL;
     ResourceTooLarge "resource-too-large" 413 -
         "The resource would be larger than {limit} bytes: send fewer or shorter values."
-        MAPPING;
+        "Open Provisioning > Mappings and look for a row that copies very long texts, or very many values; delete it, or \
+         shorten what it copies.";
     SchemasMissing "schemas-missing" 400 invalidSyntax
         "schemas is missing or empty: send an array with {expected}."
         PROTOCOL;
@@ -357,7 +356,8 @@ rules! {
         PROTOCOL;
     BodyTooLarge "body-too-large" 413 -
         "The body is larger than {limit} bytes: send less at a time."
-        MAPPING;
+        "Open Provisioning > Mappings and look for a row that copies very long texts, or very many values; delete it, or \
+         shorten what it copies.";
     BodyLate "body-late" 408 -
         "The body did not arrive within {limit} seconds."
         RETRY;

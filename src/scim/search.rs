@@ -1,9 +1,10 @@
 //! Queries by POST (RFC 7644 §3.4.3): the same parameters as in a URL, in a message.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::error::{Error, Rule};
 use super::list::ListQuery;
+use super::message::{members, names};
 use super::normalize::{Quirk, Trace};
 
 /// URN of the search message (RFC 7644 §3.4.3).
@@ -17,8 +18,9 @@ enum Kind {
     Text,
 }
 
-/// The message's members beside `schemas`.
-const MEMBERS: [(&str, Kind); 8] = [
+/// The message's members, `schemas` first.
+const MEMBERS: [(&str, Kind); 9] = [
+    ("schemas", Kind::Names),
     ("attributes", Kind::Names),
     ("excludedAttributes", Kind::Names),
     ("filter", Kind::Text),
@@ -34,31 +36,19 @@ const MEMBERS: [(&str, Kind); 8] = [
 ///
 /// # Errors
 /// `invalidSyntax` when it is no search message, or naming the member whose value is of the wrong type.
-pub fn parameters(message: &Value, trace: &mut Trace) -> Result<Vec<(String, String)>, Error> {
-    let members = message.as_object().ok_or_else(|| Rule::BodyNotObject.error())?;
-    if !is_search(members) {
+pub fn parameters(message: Value, trace: &mut Trace) -> Result<Vec<(String, String)>, Error> {
+    let Value::Object(message) = message else {
+        return Err(Rule::BodyNotObject.error());
+    };
+    let [schemas, values @ ..] = members(message, MEMBERS.map(|(name, _)| name), "", trace)?;
+    if !names(schemas.as_ref(), SEARCH_REQUEST_URN) {
         return Err(Rule::NotSearchRequest.error());
     }
-    let mut parameters = Vec::new();
-    for (name, value) in members {
-        let known = MEMBERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        match known {
-            _ if value.is_null() || name.eq_ignore_ascii_case("schemas") => {}
-            Some((name, kind)) => parameters.push(((*name).to_owned(), kind.text(name, value, trace)?)),
-            None => trace.note(Quirk::UnknownAttribute, name),
-        }
-    }
-    Ok(parameters)
-}
-
-fn is_search(members: &Map<String, Value>) -> bool {
-    let schemas = members.iter().find(|(name, _)| name.eq_ignore_ascii_case("schemas"));
-    let urns = schemas.and_then(|(_, urns)| urns.as_array());
-    let is_ours = |urn: &Value| {
-        urn.as_str()
-            .is_some_and(|urn| urn.eq_ignore_ascii_case(SEARCH_REQUEST_URN))
-    };
-    urns.is_some_and(|urns| urns.iter().any(is_ours))
+    let given = MEMBERS[1..].iter().zip(values);
+    given
+        .filter_map(|((name, kind), value)| Some((name, kind, value.filter(|value| !value.is_null())?)))
+        .map(|(name, kind, value)| Ok(((*name).to_owned(), kind.text(name, &value, trace)?)))
+        .collect()
 }
 
 impl Kind {
@@ -83,7 +73,7 @@ impl Kind {
 }
 
 /// Every parameter of a list can be in the message.
-const _: () = assert!(MEMBERS.len() == ListQuery::PARAMETERS.len() + 2);
+const _: () = assert!(MEMBERS.len() == ListQuery::PARAMETERS.len() + 3);
 
 #[cfg(test)]
 mod tests {
@@ -101,7 +91,7 @@ mod tests {
     #[track_caller]
     fn check(members: Value, expected: &[(&str, &str)], quirks: &[Quirk]) {
         let mut trace = Trace::default();
-        let found = parameters(&message(members), &mut trace).unwrap();
+        let found = parameters(message(members), &mut trace).unwrap();
         let found: Vec<_> = found
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -120,23 +110,23 @@ mod tests {
             &[
                 ("attributes", "displayName,userName"),
                 ("filter", "displayName sw \"smith\""),
-                ("startIndex", "1"),
-                ("count", "10"),
                 ("sortBy", "userName"),
                 ("sortOrder", "descending"),
+                ("startIndex", "1"),
+                ("count", "10"),
             ],
             &[],
         );
         check(
             json!({ "EXCLUDEDATTRIBUTES": "members,meta", "Cursor": "", "count": -1 }),
-            &[("excludedAttributes", "members,meta"), ("cursor", ""), ("count", "-1")],
+            &[("excludedAttributes", "members,meta"), ("count", "-1"), ("cursor", "")],
             &[],
         );
         check(json!({ "filter": null, "attributes": [] }), &[("attributes", "")], &[]);
         check(
             json!({ "count": "5", "shoeSize": 43 }),
             &[("count", "5")],
-            &[Quirk::NumberString, Quirk::UnknownAttribute],
+            &[Quirk::UnknownMember, Quirk::NumberString],
         );
     }
 
@@ -144,20 +134,26 @@ mod tests {
     fn what_is_no_search_message_is_refused() {
         for schemas in [
             json!([]),
-            json!(SEARCH_REQUEST_URN),
             json!(["urn:ietf:params:scim:api:messages:2.0:PatchOp"]),
             json!([1]),
             json!(null),
         ] {
-            let refused = parameters(&json!({ "schemas": schemas }), &mut Trace::default()).unwrap_err();
+            let refused = parameters(json!({ "schemas": schemas }), &mut Trace::default()).unwrap_err();
             assert_eq!(refused.rule(), Rule::NotSearchRequest, "{schemas}");
         }
         assert_eq!(
-            parameters(&json!({}), &mut Trace::default()).unwrap_err().rule(),
+            parameters(json!({}), &mut Trace::default()).unwrap_err().rule(),
             Rule::NotSearchRequest
         );
         let upper = json!({ "SCHEMAS": [SEARCH_REQUEST_URN.to_uppercase()] });
-        assert!(parameters(&upper, &mut Trace::default()).is_ok());
+        assert!(parameters(upper, &mut Trace::default()).is_ok());
+        let text = json!({ "schemas": SEARCH_REQUEST_URN });
+        assert!(parameters(text, &mut Trace::default()).is_ok());
+        let twice = parameters(
+            message(json!({ "filter": "id pr", "Filter": "id pr" })),
+            &mut Trace::default(),
+        );
+        assert_eq!(twice.unwrap_err().rule(), Rule::AttributeTwice);
     }
 
     #[test]
@@ -181,7 +177,7 @@ mod tests {
                 "an array of attribute names",
             ),
         ] {
-            let refused = parameters(&message(members), &mut Trace::default()).unwrap_err();
+            let refused = parameters(message(members), &mut Trace::default()).unwrap_err();
             assert_eq!(refused.rule(), Rule::SearchWrongType, "{name}");
             assert!(
                 refused.detail().contains(name) && refused.detail().contains(expected),

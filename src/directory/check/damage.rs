@@ -92,7 +92,7 @@ pub static DAMAGES: &[Entry] = &[
     entry(
         Damage::Unreadable,
         "unreadable",
-        "the row's bytes make no sense; requests that need it are answered 503",
+        "the row's bytes make no sense; requests that need it are answered 500",
         "",
     ),
     entry(

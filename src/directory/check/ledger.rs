@@ -1,4 +1,4 @@
-//! Which rows may be in doubt, told from one look at each and in bounded memory.
+//! Which rows may be in doubt, told from one look at each, in a few bytes for each.
 //!
 //! Most rows answer to exactly one other: what a resource claims (`u~…` has this userName) is there (`n~…` says so). Each
 //! claim is added to one of many sums and each row taken from it, as a hash of all that must be equal; a sum that is not

@@ -3,15 +3,17 @@
 //! Inside, every name has its canonical spelling, every value its schema's type, nothing is null or empty, nothing is
 //! read-only and everything required is there. So the rest of the code indexes by exact name and trusts what it finds.
 
+mod identity;
 mod immutable;
 mod members;
 mod stored;
 mod values;
 
+pub(super) use self::identity::Identity;
 pub use self::immutable::check_immutable;
 pub(super) use self::members::accept_members;
 pub use self::stored::{Misfit, misfits};
-pub(super) use self::values::accept_value;
+pub(super) use self::values::{accept_value, join_duplicates, referred};
 
 use std::collections::HashMap;
 

@@ -256,6 +256,12 @@ fn what_only_the_service_sets_is_dropped() {
         json!({ ENTERPRISE: { "manager": { "value": "26118915" } } }),
         &[],
     );
+    // A client whose mapping fills the wrong part has no manager, and is told.
+    check(
+        json!({ ENTERPRISE: { "manager": { "displayName": "John Smith" } } }),
+        json!({}),
+        &[Quirk::ReadOnlyIgnored],
+    );
 }
 
 #[test]

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use serde_json::{Map, Number, Value};
 
 use super::super::error::{Error, Rule};
-use super::super::fold::fold;
 use super::super::limits::{MAX_EMAILS, MAX_STRING_BYTES, MAX_VALUES};
 use super::super::normalize::{Quirk, Trace};
 use super::super::resource::parse_date_time;
 use super::super::schema::{Attribute, Mutability, Type, Uniqueness};
-use super::{ACTIVE, is_unassigned, put};
+use super::{ACTIVE, Identity, is_unassigned, put};
 
 /// Moves an attribute from what was `sent` to what is `accepted`.
 pub(super) fn accept_attribute(
@@ -109,28 +108,24 @@ fn is_label_only(attribute: &Attribute, value: &Value) -> bool {
 }
 
 /// Joins values that have the same `type` and `value` (RFC 7643 §2.4); the later one's parts win.
-fn join_duplicates(attribute: &Attribute, path: &str, values: Vec<Value>, trace: &mut Trace) -> Vec<Value> {
-    let text = |value: &Value, name: &str| {
-        let exact = attribute.sub_attribute(name).is_none_or(|sub| sub.case_exact);
-        value[name]
-            .as_str()
-            .map(|text| if exact { text.to_owned() } else { fold(text) })
-    };
+pub(in super::super) fn join_duplicates(
+    attribute: &Attribute,
+    path: &str,
+    values: Vec<Value>,
+    trace: &mut Trace,
+) -> Vec<Value> {
     let mut seen = HashMap::new();
     let mut joined: Vec<Value> = Vec::with_capacity(values.len());
     for value in values {
-        let key = match text(&value, "value") {
-            Some(identity) => (text(&value, "type"), Some(identity), None),
-            None => (None, None, Some(value.to_string())),
-        };
-        if let Some(&index) = seen.get(&key) {
+        let identity = Identity::of(&value, attribute);
+        if let Some(&index) = seen.get(&identity) {
             trace.note(Quirk::DuplicateValue, path);
             let earlier: &mut Value = &mut joined[index];
             if let (Some(earlier), Value::Object(later)) = (earlier.as_object_mut(), value) {
                 earlier.extend(later);
             }
         } else {
-            seen.insert(key, joined.len());
+            seen.insert(identity, joined.len());
             joined.push(value);
         }
     }
@@ -258,6 +253,10 @@ fn accept_complex(attribute: &Attribute, path: &str, value: Value, trace: &mut T
     for sub in &attribute.sub_attributes {
         accept_attribute(sub, &format!("{path}.{}", sub.name), &mut sent, &mut accepted, trace)?;
     }
+    // What is left of what was sent is read-only, and mostly an echo of what we said; unless there is nothing else.
+    if let (true, Some(name)) = (accepted.is_empty(), sent.keys().next()) {
+        trace.note(Quirk::ReadOnlyIgnored, format!("{path}.{name}"));
+    }
     Ok((!accepted.is_empty()).then_some(Value::Object(accepted)))
 }
 
@@ -272,14 +271,16 @@ fn derive_reference(attribute: &Attribute, path: &str, sent: &mut Map<String, Va
     let Some(reference) = sent.shift_remove("$ref") else {
         return;
     };
-    let id = reference
-        .as_str()
-        .and_then(|url| url.trim_end_matches('/').rsplit('/').next())
-        .filter(|id| !id.is_empty());
-    if let (false, Some(id)) = (sent.contains_key("value"), id) {
+    if let (false, Some(id)) = (sent.contains_key("value"), referred(&reference)) {
         trace.note(Quirk::ValueFromReference, path);
         sent.insert("value".into(), id.into());
     }
+}
+
+/// The id of the resource that a `$ref` names.
+pub(in super::super) fn referred(reference: &Value) -> Option<&str> {
+    let id = reference.as_str()?.trim_end_matches('/').rsplit('/').next();
+    id.filter(|id| !id.is_empty())
 }
 
 fn is_base64(text: &str) -> bool {

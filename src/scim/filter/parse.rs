@@ -41,8 +41,8 @@ impl<'t> Parser<'t> {
         Ok(filter)
     }
 
-    /// The whole text as the `path` of a PATCH operation.
-    pub(in super::super) fn patch_path(mut self, rt: &ResourceType) -> Result<Path, Error> {
+    /// The whole text as the `path` of a PATCH operation; nothing if the type lacks what it names.
+    pub(in super::super) fn patch_path(mut self, rt: &ResourceType) -> Result<Option<Path>, Error> {
         self.text = self.text.trim();
         if self.text.len() > MAX_FILTER_BYTES {
             return Err(Rule::PathTooLong.error().with("limit", MAX_FILTER_BYTES.to_string()));
@@ -75,7 +75,7 @@ impl<'t> Parser<'t> {
             ));
         }
         let Ok(Resolved { mut path, definition }) = resolved else {
-            return Err(Rule::UnknownPathAttribute.at(name));
+            return Ok(None);
         };
         if let Some(filter) = filter {
             let definition = definition.filter(|_| path.sub_attribute().is_none());
@@ -83,11 +83,13 @@ impl<'t> Parser<'t> {
             let definition = definition.ok_or_else(|| Rule::PathFilterNotAllowed.at(name))?;
             path = path.with_filter(filter);
             if let Some(sub_name) = sub_name {
-                let unknown = || Rule::UnknownPathAttribute.at(format!("{}.{sub_name}", definition.name));
-                path = path.with_sub_attribute(definition.sub_attribute(sub_name).ok_or_else(unknown)?);
+                let Some(sub_attribute) = definition.sub_attribute(sub_name) else {
+                    return Ok(None);
+                };
+                path = path.with_sub_attribute(sub_attribute);
             }
         }
-        Ok(path)
+        Ok(Some(path))
     }
 
     fn disjunction(&mut self, scope: Scope<'_>) -> Result<Filter, Error> {

@@ -49,6 +49,7 @@ fn filter(text: &str) -> Filter {
     let catalog = Catalog::standard();
     let rt = catalog.resource_type("Group").expect("groups");
     let path = Path::parse(rt, &format!("members[{text}]"), &mut Trace::default()).expect("a path");
+    let path = path.expect("members");
     path.filter().expect("a filter").clone()
 }
 

@@ -60,7 +60,11 @@ impl<'a> Editor<'a> {
                 Some(path) => self.remove(&path, value.filter(|value| !value.is_null())),
                 None => Ok(()),
             },
-            (_, _, None) => Err(Rule::ValueMissing.at(number)),
+            (_, path, None) => {
+                let name = path.as_deref().and_then(|path| path.split('[').next());
+                let name = name.unwrap_or("its attributes").to_owned();
+                Err(Rule::ValueMissing.at(number).with("expected", name))
+            }
             (_, Some(path), Some(value)) => match self.resolve(&path)? {
                 Some(path) => self.set_explicitly(kind, &path, value),
                 None => Ok(()),
@@ -73,14 +77,11 @@ impl<'a> Editor<'a> {
     /// The path, if the schema has the attribute. One it has not is left out and noted: Entra sends what the customer's
     /// mapping names, and one row too many there must not stop all the others.
     fn resolve(&mut self, text: &str) -> Result<Option<Path>, Error> {
-        match Path::parse(self.rt, text, self.trace) {
-            Ok(path) => Ok(Some(path)),
-            Err(error) if error.rule() == Rule::UnknownPathAttribute => {
-                self.note_unknown(text);
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        let path = Path::parse(self.rt, text, self.trace)?;
+        if path.is_none() {
+            self.note_unknown(text);
         }
+        Ok(path)
     }
 
     fn note_unknown(&mut self, text: &str) {
@@ -101,8 +102,8 @@ impl<'a> Editor<'a> {
         for (key, value) in members {
             let text = format!("{place}{key}");
             let path = match Path::parse(self.rt, &text, self.trace) {
-                Ok(path) => path,
-                Err(error) if error.rule() == Rule::UnknownPathAttribute => {
+                Ok(Some(path)) => path,
+                Ok(None) => {
                     self.note_unknown(&text);
                     continue;
                 }

@@ -4,7 +4,7 @@
 //! resource. So a message takes effect as a whole or not at all, and no operation can make what a create could not.
 
 mod edit;
-mod identity;
+mod listed;
 mod members;
 mod message;
 mod part;

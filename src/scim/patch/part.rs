@@ -1,9 +1,12 @@
 //! The parts of one complex value.
 
+use std::mem::take;
+
 use serde_json::{Map, Value};
 
-use super::super::attributes::accept_value;
+use super::super::attributes::{accept_value, join_duplicates, referred};
 use super::super::error::{Error, Rule};
+use super::super::limits::MAX_VALUES;
 use super::super::normalize::{Quirk, Trace};
 use super::super::schema::{Attribute, Mutability};
 use super::message::Kind;
@@ -94,10 +97,11 @@ pub(super) fn set(
     }
     match (value, parts.get_mut(&part.name)) {
         (Some(Value::Array(added)), Some(Value::Array(there))) if kind == Kind::Add => {
-            for value in added {
-                if !there.contains(&value) {
-                    there.push(value);
-                }
+            there.extend(added);
+            // To add what is there already is nothing to be noted.
+            *there = join_duplicates(part, &path, take(there), &mut Trace::default());
+            if there.len() > MAX_VALUES {
+                return Err(Rule::TooManyValues.at(path).with("limit", MAX_VALUES.to_string()));
             }
         }
         (Some(value), _) => _ = parts.insert(part.name.clone(), value),
@@ -122,11 +126,7 @@ fn set_reference(
     value: &Value,
     trace: &mut Trace,
 ) -> Result<(), Error> {
-    let id = value
-        .as_str()
-        .and_then(|url| url.trim_end_matches('/').rsplit('/').next())
-        .filter(|id| !id.is_empty());
-    let (Some(id), Some(part)) = (id, definition.sub_attribute("value")) else {
+    let (Some(id), Some(part)) = (referred(value), definition.sub_attribute("value")) else {
         trace.note(Quirk::ReadOnlyIgnored, format!("{name}.$ref"));
         return Ok(());
     };

@@ -24,6 +24,9 @@ fn user() -> ResourceType {
             {"name": "note", "type": "string"},
             {"name": "door", "type": "string", "required": true},
         ]},
+        {"name": "door", "type": "complex", "subAttributes": [
+            {"name": "marks", "type": "string", "multiValued": true},
+        ]},
     ]}));
     rt.extensions.push(Extension {
         schema: schema.unwrap().into(),
@@ -948,6 +951,34 @@ fn names_are_read_in_any_case() {
     assert_eq!(after.as_map()["emails"][0]["value"], "b@example.com");
     assert_eq!(after.as_map()["nickName"], "B");
     assert_eq!(after.as_map()["name"]["givenName"], "B");
+}
+
+/// A multi-valued part of a complex attribute, as only extensions have it.
+#[test]
+fn values_of_a_part_are_told_apart_and_bounded() {
+    let mut bjensen = bjensen();
+    bjensen[EXTRA_URN]["door"] = json!({"marks": ["red", "Blue"]});
+    let before = accepted(bjensen);
+    let add = |marks: &[String]| {
+        let operation = json!([{"op": "add", "path": format!("{EXTRA_URN}:door.marks"), "value": marks}]);
+        apply(&user(), &before, message(&operation), &mut Trace::default())
+    };
+    let after = add(&["RED".to_owned(), "green".to_owned()]).unwrap();
+    assert_eq!(
+        after.as_map()[EXTRA_URN]["door"]["marks"],
+        json!(["red", "Blue", "green"])
+    );
+    let many: Vec<String> = (0..MAX_VALUES).map(|number| number.to_string()).collect();
+    assert_eq!(add(&many).expect_err("too many").rule(), Rule::TooManyValues);
+}
+
+/// RFC 7643 §2.4: a new resource has the same notion of it as an edit.
+#[test]
+fn the_same_value_in_another_case_is_no_other_value() {
+    let mut bjensen = bjensen();
+    bjensen[EXTRA_URN]["tags"] = json!(["red", "Red"]);
+    let before = accepted(bjensen);
+    assert_eq!(before.as_map()[EXTRA_URN]["tags"], json!(["red"]));
 }
 
 #[test]

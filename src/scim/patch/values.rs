@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::super::attributes::accept_value;
+use super::super::attributes::{Identity, accept_value};
 use super::super::error::{Error, Rule};
 use super::super::filter::{Filter, Operator};
 use super::super::limits::{MAX_RESOURCE_BYTES, MAX_VALUES};
 use super::super::normalize::{Quirk, Trace};
 use super::super::schema::{Attribute, Mutability};
-use super::identity::{Identity, Listed};
+use super::listed::Listed;
 use super::message::Kind;
 use super::part;
 

@@ -82,7 +82,7 @@ async fn a_message_asks_what_a_url_asks(t: &Tenant) {
         .post("/Users/.search", message(json!({ "count": "1", "shoeSize": 43 })))
         .await
         .is(200);
-    let expected = "number-string count, unknown-attribute shoeSize";
+    let expected = "unknown-member shoeSize, number-string count";
     assert_eq!(notes.header("scimgate-normalized").as_deref(), Some(expected));
 }
 

@@ -376,7 +376,7 @@ fn what_is_no_member_is_refused_with_its_place() {
     check_refused(
         json!([{"op": "add", "path": "members"}]),
         Rule::ValueMissing,
-        "Operation 1 of the PATCH message needs a value.",
+        "Operation 1 of the PATCH message needs a value for members.",
     );
 }
 

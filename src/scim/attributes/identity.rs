@@ -1,7 +1,5 @@
 //! When two values of an attribute are the same one.
 
-use std::collections::HashSet;
-
 use serde_json::Value;
 
 use super::super::fold::fold;
@@ -9,7 +7,7 @@ use super::super::schema::Attribute;
 
 /// What tells the values of an attribute apart (RFC 7643 §2.4: `type` and `value`).
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Identity {
+pub(in super::super) enum Identity {
     /// A simple value, or one with a `value`, each in the form in which it is compared.
     Named { value: String, kind: Option<String> },
     /// One without, such as an address: all of it.
@@ -17,8 +15,8 @@ pub(super) enum Identity {
 }
 
 impl Identity {
-    /// `value` must have passed [`accept_value`](super::super::attributes::accept_value).
-    pub(super) fn of(value: &Value, definition: &Attribute) -> Identity {
+    /// `value` must have passed [`accept_value`](super::accept_value).
+    pub(in super::super) fn of(value: &Value, definition: &Attribute) -> Identity {
         let Value::Object(parts) = value else {
             return Identity::Named {
                 value: comparable(value, Some(definition)),
@@ -39,36 +37,13 @@ impl Identity {
         }
     }
 
-    pub(super) fn without_type(&self) -> Identity {
+    pub(in super::super) fn without_type(&self) -> Identity {
         match self {
             Identity::Named { value, .. } => Identity::Named {
                 value: value.clone(),
                 kind: None,
             },
             whole @ Identity::Whole(_) => whole.clone(),
-        }
-    }
-}
-
-/// The values that a `remove` lists.
-pub(super) struct Listed {
-    exactly: HashSet<Identity>,
-    of_any_type: HashSet<Identity>,
-}
-
-impl Listed {
-    pub(super) fn new(values: &[Value], definition: &Attribute) -> Listed {
-        let exactly: HashSet<Identity> = values.iter().map(|value| Identity::of(value, definition)).collect();
-        let of_any_type = exactly.iter().map(Identity::without_type).collect();
-        Listed { exactly, of_any_type }
-    }
-
-    /// Whether `value` is listed: by its `value`, and by its `type` if both have one.
-    pub(super) fn holds(&self, value: &Value, definition: &Attribute) -> bool {
-        let identity = Identity::of(value, definition);
-        match &identity {
-            Identity::Named { kind: None, .. } => self.of_any_type.contains(&identity),
-            _ => self.exactly.contains(&identity) || self.exactly.contains(&identity.without_type()),
         }
     }
 }
