@@ -175,9 +175,9 @@ impl<'a> Editor<'a> {
         self.edit(path, definition, |target, held, trace| {
             match (path.filter(), path.sub_attribute()) {
                 (Some(filter), _) => target.set_chosen(kind, filter, held, &value, trace),
-                (None, Some(_)) => target.set_part_of_all(kind, held, &value, trace),
+                (None, Some(_)) => target.set_parts(kind, held, &value, trace),
                 (None, None) if definition.multi_valued && kind == Kind::Add => target.append(held, value, trace),
-                (None, None) if is_merged(definition, &value) => target.merge_single(kind, held, &value, trace),
+                (None, None) if is_merged(definition, &value) => target.set_parts(kind, held, &value, trace),
                 (None, None) => target.replace_all(held, value, trace),
             }
         })

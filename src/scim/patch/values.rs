@@ -60,22 +60,9 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// A complex attribute with one value gets the parts that the object has.
-    pub(super) fn merge_single(
-        &self,
-        kind: Kind,
-        held: &mut Vec<Value>,
-        value: &Value,
-        trace: &mut Trace,
-    ) -> Result<(), Error> {
-        if held.is_empty() {
-            held.push(Map::new().into());
-        }
-        self.set_each(kind, &[true], held, value, trace)
-    }
-
-    /// A path without filter that ends at a sub-attribute: of every value, or of a new one if there is none.
-    pub(super) fn set_part_of_all(
+    /// Sets parts of every value, or of a new one if there is none: the part that a path without filter ends at, or those that
+    /// an object has for an attribute of one value.
+    pub(super) fn set_parts(
         &self,
         kind: Kind,
         held: &mut Vec<Value>,
