@@ -20,7 +20,9 @@ mod errors;
 mod etag;
 mod extensions;
 mod framing;
+mod groups;
 mod host_modes;
+mod memberships;
 mod names;
 mod paging;
 mod patch;
@@ -54,7 +56,9 @@ pub(crate) fn all() -> Vec<Case> {
         etag::cases(),
         extensions::cases(),
         framing::cases(),
+        groups::cases(),
         host_modes::cases(),
+        memberships::cases(),
         names::cases(),
         paging::cases(),
         patch::cases(),
