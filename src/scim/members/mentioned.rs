@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::resource::is_id;
+use super::super::{limits::MAX_MEMBERS, resource::is_id};
 
 /// The texts of a PATCH message that may be ids of members, which the attribute `name` holds. There may be others among
-/// them, and not all need be: what the message means is decided elsewhere.
+/// them, and not all need be: what the message means is decided elsewhere. None when there are more than a message may
+/// name: it will be refused, and nobody need be looked for.
 pub fn mentioned(name: &str, message: &Value) -> Vec<String> {
     let operations = member(message, "operations").and_then(Value::as_array);
     let mut found = Vec::new();
@@ -29,6 +30,9 @@ pub fn mentioned(name: &str, message: &Value) -> Vec<String> {
     found.retain(|text| is_id(text));
     found.sort_unstable();
     found.dedup();
+    if found.len() > MAX_MEMBERS {
+        found.clear();
+    }
     found
 }
 
@@ -59,7 +63,7 @@ fn texts(value: Option<&Value>, found: &mut Vec<String>) {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::mentioned;
+    use super::{MAX_MEMBERS, mentioned};
 
     #[track_caller]
     fn check(operations: &Value, expected: &[&str]) {
@@ -95,5 +99,15 @@ mod tests {
             &json!([{ "op": "add", "path": "members", "value": [{ "value": "no id" }, { "value": 5 }] }]),
             &[],
         );
+    }
+
+    #[test]
+    fn nobody_is_looked_for_of_more_than_a_message_may_name() {
+        for (named, expected) in [(MAX_MEMBERS, MAX_MEMBERS), (MAX_MEMBERS + 1, 0)] {
+            let ids: Vec<String> = (0..named).map(|number| number.to_string()).collect();
+            let operations = json!([{ "op": "add", "path": "members", "value": ids }]);
+            let found = mentioned("members", &json!({ "Operations": operations }));
+            assert_eq!(found.len(), expected);
+        }
     }
 }
