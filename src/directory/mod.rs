@@ -89,6 +89,11 @@ impl Error {
             _ => None,
         }
     }
+
+    /// A row makes no sense: to come back is of no use.
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Self::Format(FormatError::Broken { .. }))
+    }
 }
 
 impl fmt::Display for Error {

@@ -24,7 +24,6 @@ use super::{
 use crate::{
     app::App,
     directory,
-    rows::FormatError,
     scim::{
         error::{Error as Refused, Rule},
         normalize::Trace,
@@ -162,7 +161,7 @@ pub(super) fn refused(failure: &Failure, reference: Option<Reference>) -> (Refus
                 directory::Error::Store(StoreError::Changed(_) | StoreError::Missing(_) | StoreError::Exists(_)) => {
                     Rule::Conflict
                 }
-                directory::Error::Format(FormatError::Broken { .. }) => Rule::Internal,
+                error if error.is_broken() => Rule::Internal,
                 _ => Rule::StorageUnavailable,
             };
             (rule.error(), error.retry_after())
