@@ -111,20 +111,20 @@ async fn a_credential_costs_one_round_trip_and_then_none() {
     assert_eq!(world.store.take().gets, 3, "a base path without tenant");
 }
 
-/// An operation that adds these members in Entra's form (E-GROUP-03).
+/// An operation that adds these members in Entra's form.
 pub(super) fn add(members: &[String]) -> serde_json::Value {
     let values: Vec<_> = members.iter().map(|id| json!({ "$ref": null, "value": id })).collect();
     json!([{ "op": "Add", "path": "members", "value": values }])
 }
 
-/// The same for members that go (E-GROUP-04).
+/// The same for members that go.
 pub(super) fn remove(members: &[String]) -> serde_json::Value {
     let mut operations = add(members);
     operations[0]["op"] = json!("Remove");
     operations
 }
 
-/// design §4: the rows of the table about groups that are not large.
+/// design §4, E-GROUP-03, E-GROUP-04: the rows of the table about groups that are not large.
 #[tokio::test]
 async fn operations_on_groups_cost_the_round_trips_of_the_table() {
     let world = World::new().await;

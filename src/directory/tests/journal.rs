@@ -45,7 +45,7 @@ const REQUESTS: [Request; 5] = [
 ];
 
 impl World {
-    /// E-USER-12, R-FILTER-06: every way to ask whether a user is a member of the only group gets the same answer.
+    /// Every way to ask whether a user is a member of the only group gets the same answer.
     async fn finds(&self, group: &str, user: &str, expected: usize, moment: &str) {
         for (of, filter) in [
             (&self.groups, format!("members eq \"{user}\"")),
@@ -338,6 +338,7 @@ async fn frozen(request: Request) {
     scene.has_ended_as(&scene.after, "in the end").await;
 }
 
+/// E-USER-12, R-FILTER-06 among others.
 #[tokio::test]
 async fn adding_five_thousand_is_seen_at_once() {
     frozen(Request::Add).await;
