@@ -18,11 +18,14 @@ use actix_web::{
 };
 use tokio::time::{Instant, sleep};
 
+pub mod admission;
 mod azure;
 mod background;
 
 pub use azure::http_client;
 pub use background::finish_left_behind;
+
+use admission::Admission;
 
 use crate::{
     ambient::Ambient,
@@ -62,6 +65,8 @@ pub struct Service {
     pub tenants: Tenants,
     /// What requests share.
     pub shared: Arc<directory::Shared>,
+    /// How much of them is taken in.
+    pub admission: Arc<Admission>,
 }
 
 impl App {
@@ -81,6 +86,7 @@ impl App {
         self.service.get_or_init(|| Service {
             tenants: Tenants::new(Arc::clone(&store), Arc::clone(&self.ambient)),
             shared: Arc::default(),
+            admission: Arc::default(),
             store,
         })
     }

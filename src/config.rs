@@ -12,6 +12,9 @@ use clap::{Args, Command};
 
 use crate::http::{BasePath, is_host};
 
+/// Least requests a second that a tenant can be held to: what Microsoft asks of an endpoint in Entra's gallery.
+const LEAST_RATE: u32 = 25;
+
 /// Where the resources are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreSetting {
@@ -119,6 +122,11 @@ pub struct Settings {
     #[arg(long, env = "SCIMGATE_DEADLINE", global = true, default_value_t = 15, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=200))]
     pub deadline: u64,
+
+    /// Requests a second that each tenant may send to each process, twice as many at once; beyond it they are answered 429
+    /// with Retry-After. 0 is no limit; 'tenant limit' sets another for one tenant
+    #[arg(long, env = "SCIMGATE_TENANT_RATE", global = true, default_value_t = 200, value_name = "RATE", value_parser = rate)]
+    pub tenant_rate: u32,
 
     /// Tenant to make at the start when it is missing; needs SCIMGATE_BOOTSTRAP_TOKEN
     #[arg(
@@ -266,6 +274,12 @@ fn public_url(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("expected scheme and host, for example https://scim.example.com".to_owned())
+}
+
+/// Requests a second: 0 for no limit, or [`LEAST_RATE`] and more.
+pub fn rate(text: &str) -> Result<u32, String> {
+    let rate = text.parse().ok().filter(|rate| *rate == 0 || *rate >= LEAST_RATE);
+    rate.ok_or_else(|| format!("expected a whole number from {LEAST_RATE}, which Entra asks for, or 0 for no limit"))
 }
 
 fn support(text: &str) -> Result<String, String> {

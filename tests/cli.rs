@@ -243,6 +243,11 @@ fn a_tenant_is_shown_renamed_and_found_without_case() {
     let shown = desk.json(&["tenant", "show", "Acme-Corp"]);
     assert_eq!(shown["contact"], "it@acme.example");
     desk.fails(&["tenant", "show", "acme"], 1, "there is no tenant 'acme'");
+    for (rate, limited) in [(Some("25"), json!(25)), (Some("0"), json!(0)), (None, Value::Null)] {
+        desk.json(&[&["tenant", "limit", "acme-corp"], rate.as_slice()].concat());
+        assert_eq!(desk.json(&["tenant", "show", "acme-corp"])["rate"], limited);
+    }
+    desk.fails(&["tenant", "limit", "acme-corp", "24"], 2, "a whole number from 25");
     let server = Server::start(&desk, &[]);
     let secret = made["secretToken"].as_str().unwrap();
     assert_eq!(server.status("acme-corp", secret), 200);
@@ -422,6 +427,7 @@ fn an_empty_setting_is_none() {
         "SCIMGATE_TRUST_PROXY",
         "SCIMGATE_SUPPORT",
         "SCIMGATE_DEADLINE",
+        "SCIMGATE_TENANT_RATE",
         "SCIMGATE_BOOTSTRAP_TENANT",
         "SCIMGATE_BOOTSTRAP_TOKEN",
         "FUNCTIONS_CUSTOMHANDLER_PORT",

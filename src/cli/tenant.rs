@@ -38,6 +38,16 @@ pub(super) enum Command {
         #[command(flatten)]
         output: show::Output,
     },
+    /// Let a tenant send more or fewer requests a second than others; in force within 60 s
+    Limit {
+        /// Its name
+        name: String,
+        /// Requests a second to each process, at least 25; 0 is no limit [default: what all others may]
+        #[arg(value_parser = crate::config::rate)]
+        rate: Option<u32>,
+        #[command(flatten)]
+        output: show::Output,
+    },
     /// Remove a tenant with everything in it; refuses its requests at once
     Delete(Delete),
 }
@@ -81,6 +91,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result
         Command::List { output } => list(operator, &output).await,
         Command::Show { name, output } => show(operator, &name, &output).await,
         Command::Rename { name, to, output } => rename(operator, &name, &to, &output).await,
+        Command::Limit { name, rate, output } => limit(operator, &name, rate, &output).await,
         Command::Delete(delete) => self::delete(operator, &delete).await,
     }
 }
@@ -219,6 +230,7 @@ fn describe(operator: &Operator, listed: &Listed, users: Option<u64>) -> Value {
         "tenantUrl": operator.tenant_url(&listed.tenant.name),
         "partition": listed.tenant.id,
         "created": show::exact(listed.tenant.created),
+        "rate": listed.tenant.rate,
         "users": users,
         "lastRequest": listed.last_request.map(show::exact),
         "nextExpiry": listed.next_expiry.map(show::exact),
@@ -241,6 +253,28 @@ async fn rename(operator: &Operator, name: &str, to: &str, output: &show::Output
          Users, ids and tokens stay as they are."
     );
     output.print(&json!({ "name": tenant.name, "tenantUrl": url }), &text)
+}
+
+async fn limit(operator: &Operator, name: &str, rate: Option<u32>, output: &show::Output) -> anyhow::Result<()> {
+    let tenant = operator
+        .tenants
+        .limit(name, rate, &operator.name, operator.deadline())
+        .await?;
+    let text = format!(
+        "Tenant '{}' may send {} to each process; in force within 60 s.",
+        tenant.name,
+        spell(rate)
+    );
+    output.print(&json!({ "name": tenant.name, "rate": rate }), &text)
+}
+
+/// A rate in words.
+fn spell(rate: Option<u32>) -> String {
+    match rate {
+        None => "as many requests as SCIMGATE_TENANT_RATE says".to_owned(),
+        Some(0) => "requests without limit".to_owned(),
+        Some(rate) => format!("{rate} requests a second"),
+    }
 }
 
 async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {

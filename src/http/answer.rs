@@ -155,6 +155,7 @@ pub(super) fn refused(failure: &Failure, reference: Option<Reference>) -> (Refus
         Failure::Refused(error) | Failure::Method(error, _) | Failure::Directory(directory::Error::Refused(error)) => {
             (error.clone(), None)
         }
+        Failure::Later(error, after) => (error.clone(), Some(*after)),
         Failure::Directory(error) => {
             tracing::error!(%error, reference = reference.map(tracing::field::display), "a request failed");
             let rule = match error {

@@ -45,10 +45,12 @@ struct Progress {
 }
 
 /// POST of a `BulkRequest`.
-pub(super) async fn perform(mut visit: Visit, body: Body<'_>) -> Result<Answer, Failure> {
+pub(super) async fn perform(mut visit: Visit, rate: u32, body: Body<'_>) -> Result<Answer, Failure> {
     let (app, reference) = (body.app, Reference::of(body.request));
     let message = body.object().await?;
     let job = Job::read(&visit.catalog, message)?;
+    // The request itself is one.
+    visit.admitted.charge(rate, job.operations().saturating_sub(1));
     let progress = Arc::new(Mutex::new(Progress { job, retry_after: None }));
     let base_url = visit.base_url.clone();
     let reserve = visit.directory.deadline.saturating_duration_since(Instant::now()) / RESERVE;

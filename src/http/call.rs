@@ -1,16 +1,22 @@
 //! One request below a Tenant URL: before its credential is known ([`Call`]), and after ([`Visit`]).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest,
-    http::header::{self, HeaderValue},
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
 };
 use tokio::time::Instant;
 
 use super::{address::is_host, answer::Answer};
 use crate::{
-    app::{App, Service},
+    app::{
+        App, Service,
+        admission::{Admitted, Turned},
+    },
     directory::{self, Directory, Precondition},
     scim::{
         error::{Error as Refused, Rule},
@@ -48,6 +54,8 @@ pub(super) struct Visit {
     pub(super) if_match: Precondition,
     pub(super) if_none_match: Precondition,
     pub(super) trace: Trace,
+    /// The room that it takes, to the end of a write that outlives it.
+    pub(super) admitted: Admitted,
 }
 
 /// Why a request has no better answer.
@@ -57,6 +65,8 @@ pub(super) enum Failure {
     Refused(Refused),
     /// Its method is not among these.
     Method(Refused, &'static str),
+    /// It is to come again after a while.
+    Later(Refused, Duration),
     /// The tenant's directory failed.
     Directory(directory::Error),
 }
@@ -73,6 +83,15 @@ impl From<Refused> for Failure {
     }
 }
 
+impl From<Turned> for Failure {
+    fn from(turned: Turned) -> Self {
+        match turned {
+            Turned::TooMany(after) => Self::Later(Rule::TooManyRequests.error(), after),
+            Turned::Full => Rule::Overloaded.error().into(),
+        }
+    }
+}
+
 impl From<directory::Error> for Failure {
     fn from(error: directory::Error) -> Self {
         Self::Directory(error)
@@ -86,8 +105,21 @@ impl Call<'_> {
         form_urlencoded::parse(self.request.query_string().as_bytes()).any(|(name, _)| ListQuery::knows(&name))
     }
 
+    /// Lets in a request whose sender is known, unless the sender has had its share.
+    pub(super) fn admit(&self, access: &Access, admitted: &mut Admitted) -> Result<(), Turned> {
+        let query = self.request.query_string();
+        let is_look_up = *self.request.method() == Method::GET
+            && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case("filter"));
+        admitted.tenant(&access.tenant.id, self.rate(access), is_look_up)
+    }
+
+    /// Requests a second that the tenant may send.
+    pub(super) fn rate(&self, access: &Access) -> u32 {
+        access.tenant.rate.unwrap_or(self.app.settings.tenant_rate)
+    }
+
     /// The same request with its sender known.
-    pub(super) fn visit(&self, access: Arc<Access>) -> Result<Visit, Failure> {
+    pub(super) fn visit(&self, access: Arc<Access>, admitted: Admitted) -> Result<Visit, Failure> {
         let catalog = Arc::clone(access.catalogs.at(self.app.ambient.now()));
         let directory = Directory {
             store: Arc::clone(&self.service.store),
@@ -106,6 +138,7 @@ impl Call<'_> {
             if_match: self.versions(header::IF_MATCH),
             if_none_match: self.versions(header::IF_NONE_MATCH),
             trace: Trace::default(),
+            admitted,
         })
     }
 

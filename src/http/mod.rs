@@ -81,8 +81,10 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     if endpoint == E::TenantUrl && !call.asks_for_a_list() {
         return Err(Rule::TenantUrlBrowsed.error().into());
     }
+    let mut admitted = call.service.admission.enter()?;
     let access = auth::authenticate(call).await?;
-    let mut visit = call.visit(Arc::clone(&access))?;
+    call.admit(&access, &mut admitted)?;
+    let mut visit = call.visit(Arc::clone(&access), admitted)?;
     if let E::Resources(name) | E::Resource(name, _) | E::Search(Some(name)) = &endpoint {
         visit.resource_type(name)?;
     }
@@ -115,7 +117,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
             resources::write(visit, &of, Write::Patch { id, message }).await
         }
         (E::Resource(of, id), "DELETE") => resources::write(visit, &of, Write::Delete { id }).await,
-        (E::Bulk, "POST") => bulk::perform(visit, body).await,
+        (E::Bulk, "POST") => bulk::perform(visit, call.rate(&access), body).await,
         (E::Me, _) => Err(Rule::NoMe.error().into()),
         (E::Unknown, _) => Err(Rule::UnknownEndpoint.error().into()),
         (_, "OPTIONS") => Ok(Answer::options(allowed)),

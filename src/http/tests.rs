@@ -4,6 +4,7 @@
 use std::{net::TcpListener, sync::Arc};
 
 use clap::Parser;
+use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
@@ -278,6 +279,25 @@ fn a_panic_is_a_complete_scim_500() {
             200,
             "the server goes on"
         );
+    });
+}
+
+/// E-NET-02: a tenant that sends more than its share is told when to come back; Test Connection passes all the same.
+#[test]
+fn who_sends_too_much_is_429_and_can_still_look_up() {
+    actix_web::rt::System::new().block_on(async {
+        let world = World::start(&["--tenant-rate", "25"]).await;
+        let answers = futures::stream::repeat(()).then(|()| world.send("GET", "/Users", None));
+        let mut answers = std::pin::pin!(answers.take(10_000));
+        let refused = loop {
+            let answer = answers.next().await.expect("25 a second are fewer than we can send");
+            if answer.status != 200 {
+                break answer;
+            }
+        };
+        assert_eq!((refused.status, refused.retry_after), (429, true), "{}", refused.body);
+        let look_up = format!("/Users?filter={}", "userName%20eq%20%22nobody%22");
+        assert_eq!(world.send("GET", &look_up, None).await.status, 200);
     });
 }
 

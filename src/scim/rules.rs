@@ -1,5 +1,9 @@
 //! The table of everything that is refused. `docs/errors.md` is generated from it.
 
+mod advice;
+
+use advice::{MAPPING, MATCHING, PROTOCOL, REPORT, RETRY, TOKEN, URL};
+
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -44,26 +48,6 @@ macro_rules! rules {
         },)+];
     };
 }
-
-const MAPPING: &str = "\
-    Open Provisioning > Mappings, the mapping of users (or groups), and correct the row whose target attribute the \
-    message names.";
-const MATCHING: &str = "\
-    Open Provisioning > Mappings and look at the rows that take part in matching: their target attribute must be one \
-    this service lists under /Schemas.";
-const PROTOCOL: &str = "\
-    Nothing to set in Entra: the request itself is malformed. Entra is not known to send this: report \
-    it to the maker of the client.";
-const URL: &str = "\
-    Open Provisioning > Admin Credentials and paste the Tenant URL again exactly as it was handed out.";
-const TOKEN: &str = "\
-    Open Provisioning > Admin Credentials, paste the secret token again, without \"Bearer\", spaces or line breaks, \
-    choose Test Connection, then Save. If it fails, ask the vendor for a new token.";
-const RETRY: &str = "\
-    Nothing to do: Entra tries again by itself in the next cycle. If it goes on for more than a few hours, send the \
-    vendor the Reference at the end of the message.";
-const REPORT: &str = "\
-    Send the vendor the whole message with the Reference at its end. Nothing in Entra causes this.";
 
 rules! {
     // Filters
@@ -373,6 +357,13 @@ rules! {
         PROTOCOL;
 
     // Load and failures
+    TooManyRequests "too-many-requests" 429 -
+        "More requests come for this tenant than it may send at a time: repeat the request after the seconds that Retry-After \
+         names."
+        "Nothing to do: Entra waits and goes on by itself. If it happens in every cycle, ask the vendor to raise the limit.";
+    Overloaded "overloaded" 503 -
+        "The service has as much to do as it can hold: repeat the request."
+        RETRY;
     Conflict "conflict" 503 -
         "The resource is being changed by other requests at the same time: repeat the request."
         RETRY;

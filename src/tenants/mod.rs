@@ -59,6 +59,8 @@ pub struct Tenant {
     pub contact: String,
     /// When it was made.
     pub created: OffsetDateTime,
+    /// Requests a second that it may send to each process, if it is not what all others may; 0 is no limit.
+    pub rate: Option<u32>,
     /// Keys the hashes in index rows, so that no personal data stands in keys.
     pub index_key: [u8; 32],
     /// Seals cursors, so that any instance knows them again and nobody makes one up.
@@ -86,6 +88,8 @@ struct TenantBody {
     contact: String,
     #[serde(with = "time::serde::rfc3339")]
     created: OffsetDateTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate: Option<u32>,
     /// 32 bytes, hexadecimal; HKDF makes the tenant's keys of it.
     secret: String,
     /// Since when it is being removed.
@@ -123,6 +127,7 @@ impl TenantBody {
             title: self.title.clone(),
             contact: self.contact.clone(),
             created: self.created,
+            rate: self.rate,
             index_key: key(b"index")?,
             cursor_key: key(b"cursor")?,
         })
@@ -173,6 +178,7 @@ impl Tenants {
             title: new.title.clone(),
             contact: new.contact.clone(),
             created: now,
+            rate: None,
             secret: HEXLOWER.encode(&self.ambient.secret()),
             deleting: None,
         };
@@ -242,6 +248,27 @@ impl Tenants {
             match self.settle(&changes, deadline).await {
                 Ok(()) => return Ok(body.tenant(&key)?),
                 Err(store::Error::Exists(_)) => return Err(Error::NameTaken(to)),
+                Err(error) => try_again(error, deadline)?,
+            }
+        }
+    }
+
+    /// Lets a tenant send so many requests a second to each process; nothing is what all others may send. In force within
+    /// 60 s.
+    pub async fn limit(&self, name: &str, rate: Option<u32>, by: &str, deadline: Instant) -> Result<Tenant, Error> {
+        let name = parse_name(name)?;
+        loop {
+            let (row, mut body) = self.row(&name, deadline).await?;
+            if body.deleting.is_some() {
+                return Err(Error::BeingDeleted(body.name));
+            }
+            body.rate = rate;
+            let changes = [
+                self.event("tenant-limit", "Tenant", &body.id, by),
+                Change::Replace(rows::write(row.key.clone(), &body), row.etag),
+            ];
+            match self.settle(&changes, deadline).await {
+                Ok(()) => return Ok(body.tenant(&row.key)?),
                 Err(error) => try_again(error, deadline)?,
             }
         }

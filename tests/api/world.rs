@@ -163,6 +163,8 @@ impl World {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut settings = setup.settings();
         settings.extend(store(kind, folder.path())?);
+        // Cases send as fast as they can.
+        settings.push(("tenant-rate", "0".to_owned()));
         let (running, address, tenants, store) = match way.mode() {
             None => {
                 let app = App::new(parse(&settings), Arc::new(System));

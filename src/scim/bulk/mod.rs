@@ -97,6 +97,11 @@ impl Job {
         })
     }
 
+    /// How many operations there are.
+    pub fn operations(&self) -> usize {
+        self.outcomes.len()
+    }
+
     /// What is to be written next; none when all is done. [`Self::finish`] comes before the next call.
     pub fn next_task(&mut self) -> Option<Task> {
         while let Some(step) = self.steps.pop() {
