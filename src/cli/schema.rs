@@ -27,7 +27,7 @@ pub(super) enum Command {
     ///
     /// The document is a schema as RFC 7643 §7 has it: id (the URN), name, and attributes with their characteristics. The
     /// change is announced, and comes into force on every instance at the same moment, 90 s later; the command returns when
-    /// all follow it. Until then the attributes are dropped as before. From then on they are accepted, filtered, patched,
+    /// all follow it. Until then the attributes are dropped as before, and requests whose schemas name it are refused. From then on they are accepted, filtered, patched,
     /// shown, and told in discovery.
     Set(Set),
     /// Show a tenant's extensions, and which attributes it sent in vain in the last 24 hours
@@ -197,6 +197,7 @@ async fn survey(operator: &Operator, change: &SchemaChange<'_>) -> anyhow::Resul
 
 /// Waits until the clock shows this time.
 async fn wait(operator: &Operator, until: OffsetDateTime, event: &str) {
+    show::takes_long(&format!("waiting until {} UTC, when {event}", show::second(until)));
     loop {
         let left = until - operator.ambient.now();
         if !left.is_positive() {
@@ -219,7 +220,7 @@ fn read_document(file: &PathBuf) -> anyhow::Result<Value> {
     if bytes.len() as u64 == limit {
         bail!("it is longer than {MAX_FILE_BYTES} bytes");
     }
-    Ok(json::parse(&bytes)?)
+    json::parse(&bytes).map_err(|error| anyhow::anyhow!("{}", error.detail().replacen("The body", "the file", 1)))
 }
 
 /// A survey as JSON.

@@ -48,6 +48,13 @@ pub(super) fn progress(text: &str) {
     }
 }
 
+/// Says once that something takes long, where nobody would see a line that changes.
+pub(super) fn takes_long(text: &str) {
+    if !std::io::stderr().is_terminal() {
+        eprintln!("{text}");
+    }
+}
+
 /// Columns as wide as their widest cell.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let widths: Vec<usize> = (0..N)

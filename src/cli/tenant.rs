@@ -48,7 +48,8 @@ pub(super) enum Command {
         #[command(flatten)]
         output: show::Output,
     },
-    /// Remove a tenant with everything in it; refuses its requests at once
+    /// Remove a tenant with everything in it; refuses its requests at once, and returns after some two minutes, when every
+    /// instance has noticed
     Delete(Delete),
 }
 
@@ -285,6 +286,9 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
         .tenants
         .remove(&delete.name, &operator.name, operator.deadline())
         .await?;
+    if !delete.no_wait {
+        show::takes_long("this takes some two minutes, until every instance has noticed");
+    }
     let mut removed = 0;
     let finished = loop {
         match removal.step(operator.deadline()).await? {

@@ -36,7 +36,7 @@ pub(super) enum Command {
         #[command(flatten)]
         output: show::Output,
     },
-    /// Refuse a token from now on
+    /// Refuse a token, within 60 s on every instance
     Revoke {
         /// The tenant's name
         tenant: String,
@@ -59,10 +59,11 @@ pub(super) enum Command {
 /// How long a token is valid, and what it is called.
 #[derive(Args)]
 pub(super) struct Validity {
-    /// What to call it, for people
+    /// What to call the token, for people
     #[arg(long, default_value = "", hide_default_value = true)]
     label: String,
-    /// When it stops working: a date (2027-12-31, its end in UTC), a number of days (90d) or never [default: in a year]
+    /// When the token stops working: a date (2027-12-31, its end in UTC), a number of days (90d) or never [default: in a year; never for one that
+    /// is imported]
     #[arg(long, value_parser = expiry, value_name = "WHEN")]
     expires: Option<Until>,
 }

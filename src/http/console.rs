@@ -10,8 +10,9 @@ use crate::app::App;
 /// Which rule refused a request; travels with the response.
 pub(super) struct RefusedBy(pub(super) &'static str);
 
-/// Says in one line what became of a request; the query is left out, as it holds names and addresses.
-pub(super) fn tell(request: &HttpRequest, response: &HttpResponse, took: Duration) {
+/// Says in one line what became of a request; the query is left out, as it holds names and addresses, unless they are to be
+/// shown.
+pub(super) fn tell(app: &App, request: &HttpRequest, response: &HttpResponse, took: Duration) {
     let outcome = match response.extensions().get::<RefusedBy>() {
         Some(RefusedBy(rule)) => rule,
         None => response.status().canonical_reason().unwrap_or(""),
@@ -22,6 +23,10 @@ pub(super) fn tell(request: &HttpRequest, response: &HttpResponse, took: Duratio
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
     let separator = if quirks.is_empty() { "" } else { " | " };
+    let target = match request.uri().path_and_query() {
+        Some(all) if app.settings.show_bodies => all.as_str(),
+        _ => request.path(),
+    };
     let refused = response.status().is_client_error() || response.status().is_server_error();
     let reference = Reference::of(request)
         .filter(|_| refused)
@@ -30,7 +35,7 @@ pub(super) fn tell(request: &HttpRequest, response: &HttpResponse, took: Duratio
         target: "scimgate::request",
         "{} {} {} {} ms {outcome}{separator}{quirks}{}",
         request.method(),
-        printable(request.path()),
+        printable(target),
         response.status().as_u16(),
         took.as_millis(),
         reference.unwrap_or_default(),

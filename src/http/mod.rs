@@ -43,7 +43,7 @@ pub(crate) async fn entry(app: &App, request: &HttpRequest, payload: Payload) ->
     let began = Instant::now();
     let answer = answer(app, request, payload).await;
     let response = answer.unwrap_or_else(|failure| answer::failed(app, request, &failure));
-    console::tell(request, &response, began.elapsed());
+    console::tell(app, request, &response, began.elapsed());
     console::show_response(app, response)
 }
 

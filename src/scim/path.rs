@@ -105,8 +105,11 @@ impl Path {
             return Ok(self.with_sub_attribute(value));
         }
         let part = definition.and_then(|definition| definition.sub_attributes.first());
-        let part = part.map_or("one of its attributes", |part| part.name.as_str());
-        Err((self, part.to_owned()))
+        let part = part.map_or_else(
+            || "one of its attributes".to_owned(),
+            |part| format!("{}.{}", self.name(), part.name),
+        );
+        Err((self, part))
     }
 
     fn of_attribute(extension: Option<&Extension>, definition: &Attribute) -> Path {
@@ -443,9 +446,9 @@ mod tests {
             check_refused(malformed, Rule::PathSyntax, "expected");
         }
         check_refused("userName[value eq \"x\"]", Rule::PathFilterNotAllowed, "userName");
-        check_refused("emails[", Rule::FilterSyntax, "character 8");
-        check_refused("emails[type eq \"x\"", Rule::FilterSyntax, "a closing bracket");
-        check_refused("emails[colour pr]", Rule::UnknownFilterAttribute, "colour");
+        check_refused("emails[", Rule::PathFilter, "character 8");
+        check_refused("emails[type eq \"x\"", Rule::PathFilter, "a closing bracket");
+        check_refused("emails[colour pr]", Rule::PathFilter, "colour");
         check_refused(&"a".repeat(20_000), Rule::PathTooLong, "10000");
     }
 

@@ -103,6 +103,9 @@ rules! {
     PathSyntax "path-syntax" 400 invalidPath
         "The path {subject} cannot be read: expected {expected}."
         MAPPING;
+    PathFilter "path-filter" 400 invalidFilter
+        "The brackets behind {subject} hold no filter that can be used ({expected})."
+        MAPPING;
     PathFilterNotAllowed "path-filter-not-allowed" 400 invalidPath
         "The path {subject} has a filter in brackets on an attribute that holds a single value: leave the brackets out."
         MAPPING;
@@ -223,7 +226,7 @@ rules! {
         "schemas names {subject}, which this resource type does not have: use {expected} and the extensions listed \
          under /ResourceTypes."
         "Open Provisioning > Mappings > Show advanced options > Edit attribute list and delete attributes of a schema \
-         this service does not list under /Schemas.";
+         this service does not list under /Schemas; or ask the vendor to add that schema to your tenant.";
     OtherResourceType "other-resource-type" 400 invalidSyntax
         "schemas names {subject}, which belongs to another endpoint: this one takes {expected}."
         PROTOCOL;
@@ -277,8 +280,8 @@ rules! {
     // Addresses
     NotFound "not-found" 404 -
         "There is no {subject} with this id: it was deleted, or never existed here."
-        "Entra finds or creates the user again by itself in the next cycle. To do it now, use Provision on demand; if \
-         it persists, choose Restart provisioning.";
+        "Entra finds or creates the user (or group) again by itself in the next cycle. To do it now, use Provision on demand; \
+         if it persists, choose Restart provisioning.";
     UnknownEndpoint "unknown-endpoint" 404 -
         "There is no such endpoint: behind the Tenant URL come /Users, /Groups, /Bulk, /Schemas, /ResourceTypes or \
          /ServiceProviderConfig."
@@ -305,11 +308,13 @@ rules! {
 
     // Credentials
     NoCredential "no-credential" 401 -
-        "The request has no credential: send Authorization: Bearer with the tenant's secret token."
+        "The request has no credential of the kind Bearer: send Authorization: Bearer with the tenant's secret token."
         TOKEN;
     Unauthorized "unauthorized" 401 -
         "The credential is not valid for this tenant: check that Tenant URL and secret token were handed out together."
-        TOKEN;
+        "Open Provisioning > Admin Credentials and compare the Tenant URL with the one that was handed out, its last part above \
+         all. Then paste the secret token again, without \"Bearer\", spaces or line breaks, choose Test Connection, then Save. If \
+         it fails, ask the vendor for a new token.";
     TokenExpired "token-expired" 401 -
         "The secret token expired on {date}: ask for a new one."
         "Ask the vendor for a new secret token, paste it under Provisioning > Admin Credentials, choose Test \

@@ -144,16 +144,18 @@ impl Outcome {
 
     fn headline(&self) -> String {
         let Self { tenant, urn, .. } = self;
-        let what = match self.extension {
-            Some(_) => "the extension",
-            None => "no extension",
+        let what = match &self.extension {
+            Some(extension) => format!("for {}s the extension", extension.resource_type),
+            None => "no extension".to_owned(),
         };
         match self.end {
             End::Unchanged => format!("Tenant '{tenant}' has {urn} like this already; nothing changed."),
             End::DryRun if self.survey.misfits == 0 => {
                 format!("Nothing was changed. Tenant '{tenant}' would have {what} {urn}; every resource would fit.")
             }
-            End::DryRun => format!("Nothing was changed. Tenant '{tenant}' would have {what} {urn}."),
+            End::DryRun => format!(
+                "Nothing was changed. Tenant '{tenant}' would have {what} {urn}, and that is refused without --despite-data."
+            ),
             End::Announced(from) => format!(
                 "Tenant '{tenant}' has {what} {urn} on every instance from {} UTC on.",
                 show::second(from)

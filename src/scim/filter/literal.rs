@@ -96,6 +96,10 @@ pub(super) fn typed(
     let quirk = match kind {
         Type::Boolean | Type::Integer | Type::Decimal => is_quoted.then_some(Quirk::QuotedLiteral),
         Type::String | Type::Reference | Type::Binary | Type::DateTime | Type::Complex => {
+            // Quotation marks of another language would be part of the value, and nobody's value has them.
+            if !is_quoted && text.starts_with('\'') {
+                return Err(wrong("a text in double quotation marks"));
+            }
             (!is_quoted).then_some(Quirk::UnquotedString)
         }
     };

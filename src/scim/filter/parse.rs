@@ -60,7 +60,12 @@ impl<'t> Parser<'t> {
             Err(Unresolved::Malformed) => return Err(malformed("an attribute name")),
         };
         let filter = if self.rest().starts_with('[') {
-            Some(self.bracketed(scope)?)
+            let refused = |error: Error| {
+                Rule::PathFilter
+                    .at(subject)
+                    .with("expected", error.detail().trim_end_matches('.'))
+            };
+            Some(self.bracketed(scope).map_err(refused)?)
         } else {
             None
         };

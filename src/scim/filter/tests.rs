@@ -221,7 +221,9 @@ fn an_attribute_with_parts_is_compared_by_its_value() {
         r#"id eq "2819c223-7f76-453a-919d-413861904646" and manager eq "26118915-6090-4610-87e4-49d8ca9f808d""#,
         true,
     );
-    check_refused(r#"name eq "Jensen""#, Rule::FilterNeedsSubAttribute, "formatted");
+    check_refused(r#"name eq "Jensen""#, Rule::FilterNeedsSubAttribute, "name.formatted");
+    // Nobody's value begins so, and an answer without hits makes a client create the user once more.
+    check_refused("userName eq 'bjensen'", Rule::FilterWrongType, "double quotation marks");
     check_refused(r#"meta eq "x""#, Rule::FilterNeedsSubAttribute, "meta");
     check_refused(
         r#"urn:example:2.0:Extra eq "x""#,

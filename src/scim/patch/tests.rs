@@ -864,35 +864,35 @@ fn malformed_paths_are_refused() {
         "replace",
         "emails[type is \"work\"].value",
         json!("x"),
-        Rule::UnknownOperator,
+        Rule::PathFilter,
         "character 13",
     );
     check_refused(
         "replace",
         "emails[type eq \"work].value",
         json!("x"),
-        Rule::UnterminatedString,
+        Rule::PathFilter,
         "character 16",
     );
     check_refused(
         "replace",
         "emails[colour eq \"red\"].value",
         json!("x"),
-        Rule::UnknownFilterAttribute,
+        Rule::PathFilter,
         "colour",
     );
     check_refused(
         "replace",
         "colours[type eq].value",
         json!("x"),
-        Rule::FilterSyntax,
+        Rule::PathFilter,
         "character 16",
     );
     check_refused(
         "replace",
         "",
         json!({"emails[type eq \"work\"": "x"}),
-        Rule::FilterSyntax,
+        Rule::PathFilter,
         "character 22",
     );
     check("replace", "  title ", json!("Chief"), json!({"title": "Chief"}));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{CLOCKS, Schemas, TenantExtension, apply, catalog};
+use super::{CLOCKS, Coming, Schemas, TenantExtension, apply, catalog};
 use crate::{
     scim::{
         limits::MAX_EXTENSIONS,
@@ -76,8 +76,11 @@ impl Schemas {
     /// # Errors
     /// [`Error::NoExtension`]; [`Error::SchemasChanging`] while another change is not in force yet.
     pub fn remove(&self, urn: &str) -> Result<SchemaChange<'_>, Error> {
-        if self.extension(urn).is_none() {
-            return Err(Error::NoExtension(urn.to_owned()));
+        let comes = |coming: &&Coming| coming.urn == urn;
+        match (self.extension(urn), self.coming.as_ref().filter(comes)) {
+            (None, Some(coming)) => return Err(Error::SchemasChanging(coming.from + CLOCKS)),
+            (None, None) => return Err(Error::NoExtension(urn.to_owned())),
+            (Some(_), _) => {}
         }
         self.change(urn, None)
     }
