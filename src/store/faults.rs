@@ -93,6 +93,12 @@ impl FaultStore {
         }
     }
 
+    /// The store inside, which never fails.
+    #[cfg(test)]
+    pub(super) fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     /// Lets calls of this kind fail: those with these numbers, 1 being the first from now. The fault told first wins.
     pub fn inject(&self, call: Call, numbers: impl RangeBounds<usize>, fault: Fault) {
         self.plan().rules.push(Rule {

@@ -153,6 +153,8 @@ pub struct Page {
     pub rows: Vec<Row>,
     /// A limit ended the scan: there may be rows behind the last one. False: the range is exhausted.
     pub more: bool,
+    /// The rows came in several answers of the service, and commits may have come between: they are not of one moment.
+    pub split: bool,
 }
 
 /// Rows in partitions. Object-safe, so that rooms hold an `Arc<dyn Store>`.

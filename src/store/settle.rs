@@ -4,12 +4,15 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Change, Error, Page, Row, Store};
+use super::{Change, Error, Page, Row, Store, Write};
 
 /// The first pause between two tries, at most; each further one may be twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause, unless the store asks for more.
 const MAX_PAUSE: Duration = Duration::from_millis(640);
+
+/// The stamp of a row that stands where an event would stand, so that its operation never takes effect.
+pub const BARRED: &[u8] = b"barred";
 
 tokio::task_local! {
     static DEADLINE: Instant;
@@ -25,6 +28,8 @@ pub(super) fn deadline() -> Option<Instant> {
 ///
 /// Change 0 must insert a row whose key is this operation's own: its event. A later try that meets this row tells that
 /// an earlier one took effect. Reading back would prove nothing: an earlier try may still be running in the service.
+/// For the same reason a try that fails for good after an answer was lost bars the way for the lost one, with a row in
+/// the event's place ([`BARRED`]), before the caller is told.
 ///
 /// No try starts after the deadline, and one that waits for a connection to the service then is given up unsent, as the
 /// caller has been told that it failed and may have tried again. A request under way is awaited, as cutting it off would
@@ -33,8 +38,8 @@ pub(super) fn deadline() -> Option<Instant> {
 /// # Errors
 ///
 /// At once what no further try heals: [`Error::Exists`] (of the event too when it is the first try's answer),
-/// [`Error::Changed`], [`Error::Missing`], [`Error::TooLarge`]. When time runs out, [`Error::Unknown`] if any answer
-/// was lost, else the last [`Error::Busy`] or [`Error::Unavailable`].
+/// [`Error::Changed`], [`Error::Missing`], [`Error::TooLarge`]; none of the tries takes effect then. When time runs out,
+/// [`Error::Unknown`] if any answer was lost, else the last [`Error::Busy`] or [`Error::Unavailable`].
 pub async fn settle(store: &dyn Store, partition: &str, changes: &[Change], deadline: Instant) -> Result<(), Error> {
     debug_assert!(
         matches!(changes.first(), Some(Change::Insert(_))),
@@ -47,9 +52,50 @@ pub async fn settle(store: &dyn Store, partition: &str, changes: &[Change], dead
         let error = match DEADLINE.scope(deadline, store.commit(partition, changes)).await {
             Err(Error::Exists(key)) if !first && key == event => return Ok(()),
             Err(error) if may_heal(&error) => error,
+            Err(error) if tries.lost.is_some() => {
+                return match bar(store, partition, event, tries).await? {
+                    Barred::InTime => Err(error),
+                    Barred::TooLate => Ok(()),
+                };
+            }
             settled => return settled,
         };
         first = false;
+        tries.pause_after(error).await?;
+    }
+}
+
+/// Which came first.
+enum Barred {
+    /// The bar.
+    InTime,
+    /// The commit that it was to stop.
+    TooLate,
+}
+
+/// Stops a commit that may still be under way from taking effect.
+async fn bar(store: &dyn Store, partition: &str, event: &str, mut tries: Tries) -> Result<Barred, Error> {
+    let bar = [Change::Insert(Write {
+        key: event.to_owned(),
+        stamp: BARRED.to_vec(),
+        body: Vec::new(),
+    })];
+    loop {
+        let error = match DEADLINE.scope(tries.deadline, store.commit(partition, &bar)).await {
+            Ok(()) => return Ok(Barred::InTime),
+            // The commit's own row, or that of a bar whose answer was lost.
+            Err(Error::Exists(_)) => {
+                let row = patient_get(store, partition, &[event], tries.deadline)
+                    .await?
+                    .pop()
+                    .flatten();
+                return Ok(match row {
+                    Some(row) if row.stamp == BARRED => Barred::InTime,
+                    _ => Barred::TooLate,
+                });
+            }
+            Err(error) => error,
+        };
         tries.pause_after(error).await?;
     }
 }
@@ -155,7 +201,6 @@ mod tests {
 
     use super::{
         super::{
-            Write,
             faults::{Call, Fault, FaultStore},
             sqlite::SqliteStore,
         },
@@ -236,6 +281,40 @@ mod tests {
         let landed = store.land().await;
         assert!(matches!(&landed[..], [Err(Error::Exists(key))] if key == "event"));
         assert_eq!(store.get("p", &["event", "row"]).await.unwrap(), before);
+    }
+
+    /// What is told when the first try lands in the end, the second one fails for good, and these faults come then;
+    /// whether the first one took effect when it landed.
+    async fn failed_after_a_lost_try(first: Fault, then: &[Fault]) -> (String, bool) {
+        let store = store(&[first]);
+        for (number, fault) in (3..).zip(then) {
+            store.inject(Call::Commit, number..=number, *fault);
+        }
+        let commit = commit();
+        let settling = settle(&store, "p", &commit, in_seconds(10));
+        let other = async { store.inner().commit("p", &[insert("row")]).await.unwrap() };
+        let (answer, ()) = futures::join!(settling, other);
+        store.heal();
+        let free = [Change::Delete("row".to_owned(), None)];
+        store.commit("p", &free).await.unwrap();
+        let landed = store.land().await;
+        (spelled(&answer), landed.iter().any(Result::is_ok))
+    }
+
+    /// Else a client would be told 409, and find later that it was done.
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_for_good_never_takes_effect() {
+        for then in [
+            &[][..],
+            &[Fault::LoseAnswer],
+            &[Fault::LoseRequest],
+            &[Fault::Busy(None), Fault::LoseAnswer, Fault::LoseAnswer],
+        ] {
+            let told = failed_after_a_lost_try(Fault::LandLater, then).await;
+            assert_eq!(told, ("row row exists".to_owned(), false), "{then:?}");
+        }
+        let (told, _) = failed_after_a_lost_try(Fault::LandLater, &[Fault::Unavailable; 99]).await;
+        assert_eq!(told, "unknown");
     }
 
     #[tokio::test(start_paused = true)]

@@ -138,10 +138,12 @@ impl Store for TablesStore {
             ..QueryEntitiesOptions::default()
         };
         let mut most = MAX_PAGE_ENTITIES;
+        let mut answers = 0;
         while from < until && rows.len() < limit && bytes < MAX_SCAN_BYTES {
             let wanted = u32::try_from(limit - rows.len()).unwrap_or(u32::MAX).min(most);
             options.top = Some(wanted);
             let page = self.page(&mut options).await?;
+            answers += 1;
             if let Some(less) = options.top.filter(|top| *top < wanted) {
                 most = less;
             }
@@ -152,12 +154,17 @@ impl Store for TablesStore {
             }
             options.continuation = page.continuation;
             if options.continuation.is_none() {
-                return Ok(Page { rows, more: false });
+                return Ok(Page {
+                    rows,
+                    more: false,
+                    split: answers > 1,
+                });
             }
         }
         Ok(Page {
             rows,
             more: from < until,
+            split: answers > 1,
         })
     }
 

@@ -17,7 +17,7 @@ use crate::{
         Operation, ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody,
     },
     scim::{attributes::Attributes, members::Kind, schema::ResourceType},
-    store::Row,
+    store::{Row, settle::BARRED},
     tenants::Tenant,
 };
 
@@ -48,6 +48,8 @@ pub(super) enum Held {
         operation: Option<String>,
         closed: bool,
     },
+    /// That an operation never took effect.
+    Barred,
     /// Seen from the member, if `reverse`.
     Edge {
         edge: Edge,
@@ -143,6 +145,7 @@ impl Held {
             }
             Key::Member => edge(row, false)?,
             Key::Membership => edge(row, true)?,
+            Key::Event(_) if row.stamp == BARRED => (Self::Barred, row.key.clone()),
             Key::Event(operation) => event(row, operation)?,
             Key::EventPart(operation, part) => event_part(row, operation, part)?,
             Key::Journal(_) => {
@@ -233,7 +236,7 @@ impl Held {
                 };
                 vec![(mark, Case::SumEnds(kind))]
             }
-            Self::Gate { .. } | Self::Spread | Self::Tombstone | Self::Sum | Self::Mark => Vec::new(),
+            Self::Gate { .. } | Self::Barred | Self::Spread | Self::Tombstone | Self::Sum | Self::Mark => Vec::new(),
         }
     }
 }

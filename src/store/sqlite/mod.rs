@@ -114,16 +114,17 @@ fn rows_in_range(db: &Connection, partition: &str, from: &str, until: &str, limi
     let limit_and_one = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
     let mut select = db.prepare_cached(sql)?;
     let mut found = select.query((partition, from, until, limit_and_one))?;
-    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let (mut page, mut bytes) = (Page::default(), 0);
     while let Some(columns) = found.next()? {
-        if rows.len() == limit || bytes >= MAX_SCAN_BYTES {
-            return Ok(Page { rows, more: true });
+        if page.rows.len() == limit || bytes >= MAX_SCAN_BYTES {
+            page.more = true;
+            break;
         }
         let row = row(columns)?;
         bytes += row.bytes();
-        rows.push(row);
+        page.rows.push(row);
     }
-    Ok(Page { rows, more: false })
+    Ok(page)
 }
 
 fn row(columns: &Columns<'_>) -> rusqlite::Result<Row> {
