@@ -7,12 +7,12 @@
 //! | `u~<id>` | a User |
 //! | `n~<hmac>` | who holds this userName (unique) |
 //! | `x~<hmac>~<id>`, `e~<hmac>~<id>` | who has this externalId, this e-mail address |
-//! | `o~<operation>` | what the operation changed: change log, outbox and audit in one |
+//! | `o~<operation>` | what the operation changed: change log, outbox and audit in one; with the stamp `barred`: nothing, ever |
 //! | `g~<id>` | a Group, without its members |
 //! | `d~<hmac>~<id>`, `y~<hmac>~<id>` | which groups have this displayName, this externalId |
 //! | `q~<hmac>` | which group has this displayName and externalId together (unique) |
 //! | `m~<group>~<member>`, `r~<member>~<group>` | one membership, seen from either side; always written together |
-//! | `m~<group>~-` | the group's gate: whoever changes memberships touches it |
+//! | `m~<group>~-` | the group's gate: whoever changes memberships stamps it, unless they end with a member |
 //! | `m~<group>~.` | instead of the gate, while a decided change is spread: which one |
 //! | `o~<operation>~<part>` | the memberships that the operation changed, if they don't fit into its row |
 //! | `pend~journal~<operation>` | a decided change of memberships, until it is spread over the edges |
@@ -42,8 +42,8 @@ mod bodies;
 mod key;
 
 pub use bodies::{
-    EdgeBody, EventBody, GateBody, IndexBody, JournalBody, MarkBody, MembersBody, ResourceBody, Stamp, SumBaseBody,
-    SumBody, TraceBody,
+    EdgeBody, EventBody, GateBody, GateStamp, IndexBody, JournalBody, MarkBody, MembersBody, ResourceBody, Stamp,
+    SumBaseBody, SumBody, TraceBody, TraceStamp,
 };
 pub use key::{Key, gate_keys, tombstone_key};
 
@@ -140,6 +140,11 @@ pub fn event_key(operation: &Operation) -> String {
 /// The key of a part of an event that does not fit into one row; parts count from 0.
 pub fn event_part_key(operation: &str, part: usize) -> String {
     format!("o~{operation}~{part:03}")
+}
+
+/// The bounds of a scan over an event and its parts.
+pub fn event_keys(operation: &str) -> (String, String) {
+    (format!("o~{operation}"), format!("o~{operation}~~"))
 }
 
 /// The key of a part of a tombstone that does not fit into one row.
@@ -287,6 +292,17 @@ pub fn body<T: DeserializeOwned>(row: &Row) -> Result<T, FormatError> {
 
 /// Reads a resource row's stamp.
 pub fn stamp(row: &Row) -> Result<Stamp, FormatError> {
+    decode(&row.key, &row.stamp)
+}
+
+/// Reads when an edge of a deleted resource was removed last; nothing if none was.
+pub fn trace_stamp(row: &Row) -> Result<Option<TraceStamp>, FormatError> {
+    let stamped = !row.stamp.is_empty();
+    stamped.then(|| decode(&row.key, &row.stamp)).transpose()
+}
+
+/// Reads a gate's stamp.
+pub fn gate_stamp(row: &Row) -> Result<GateStamp, FormatError> {
     decode(&row.key, &row.stamp)
 }
 

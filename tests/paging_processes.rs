@@ -242,6 +242,7 @@ fn user(number: usize) -> Change {
         version: "1".to_owned(),
         stamp: 1,
         modified: OffsetDateTime::UNIX_EPOCH,
+        members: String::new(),
     };
     let name = (
         "userName".to_owned(),

@@ -1,13 +1,13 @@
 //! Memberships as they are read: the edges, and laid over them what is decided but not spread yet.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use futures::future::try_join;
 use tokio::time::Instant;
 
-use super::{Directory, Error, in_parallel, journal::Journal};
+use super::{Directory, Error, in_parallel, journal::Journal, pending::Pending};
 use crate::{
-    rows::{self, EdgeBody, FORMAT, JournalBody, TraceBody},
+    rows::{self, EdgeBody, FORMAT, GateBody},
     scim::members::{Kind, Member},
     store::{self, MAX_GET_KEYS, Row, settle},
 };
@@ -57,9 +57,13 @@ pub(super) enum Side {
 
 impl Side {
     fn key(self, edge: &Edge) -> String {
+        self.key_of(&edge.group, &edge.member)
+    }
+
+    fn key_of(self, group: &str, member: &str) -> String {
         match self {
-            Self::Members => rows::member_key(&edge.group, &edge.member),
-            Self::Groups => rows::membership_key(&edge.member, &edge.group),
+            Self::Members => rows::member_key(group, member),
+            Self::Groups => rows::membership_key(member, group),
         }
     }
 
@@ -113,107 +117,121 @@ pub(super) struct Range {
 }
 
 impl Range {
-    fn holds(&self, key: &str) -> bool {
-        (self.from.as_str()..self.until.as_str()).contains(&key)
+    /// Whether it holds the edge between these.
+    pub(super) fn holds(&self, group: &str, member: &str) -> bool {
+        let key = self.side.key_of(group, member);
+        (self.from.as_str()..self.until.as_str()).contains(&key.as_str())
     }
 }
 
 /// The edges in a range.
 #[derive(Debug, Default)]
-pub(super) struct Edges {
+pub(super) struct Seen {
     /// In the order of their keys.
     pub(super) edges: Vec<Edge>,
     /// There are more than were asked for.
     pub(super) more: bool,
+    /// Of one group: the operation whose work they are, or that and later ones' if they are `split`.
+    pub(super) version: String,
+    /// They are not of one moment.
+    pub(super) split: bool,
 }
 
 /// What one look at the rows found.
 #[derive(Default)]
-pub(super) struct Scanned {
-    pub(super) edges: Vec<Edge>,
+struct Scanned {
+    edges: Vec<Edge>,
     more: bool,
-    /// It took several looks, between which something may have happened.
-    pages: usize,
-    /// A change of one of these groups was being spread.
-    gate_closed: bool,
+    /// They are not of one moment.
+    split: bool,
+    /// The gates of the groups whose members these are.
+    gates: Vec<Gate>,
 }
 
-/// What is decided but not spread over the edges yet.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    /// Changes of a group's memberships.
-    pub(super) journals: Vec<JournalBody>,
-    /// Such changes that were spread a moment ago.
-    pub(super) spread: Vec<TraceBody>,
-    /// Deleted resources.
-    pub(super) gone: HashMap<String, TraceBody>,
-}
-
-impl Pending {
-    fn read(&mut self, row: &Row) -> Result<(), Error> {
-        if row.key.starts_with(&rows::journal_key("")) {
-            self.journals.push(rows::body(row)?);
-        } else if row.key.starts_with(&rows::spread_key("")) {
-            self.spread.push(rows::body(row)?);
-        } else {
-            let gone: TraceBody = rows::body(row)?;
-            self.gone.insert(gone.id.clone(), gone);
-        }
-        Ok(())
-    }
-
-    /// No change of memberships is or was being spread, for longer than any request takes.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.journals.is_empty() && self.spread.is_empty()
-    }
-
-    fn operations(&self) -> (Vec<&str>, Vec<&str>) {
-        (
-            self.journals.iter().map(|journal| journal.operation.as_str()).collect(),
-            self.spread.iter().map(|spread| spread.id.as_str()).collect(),
-        )
-    }
-
-    pub(super) fn drop_gone(&self, edges: &mut Vec<Edge>) {
-        if !self.gone.is_empty() {
-            edges.retain(|edge| !self.gone.contains_key(&edge.group) && !self.gone.contains_key(&edge.member));
-        }
-    }
+/// A group's gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Gate {
+    /// Its key without the last letter.
+    prefix: String,
+    /// The operation that changed the group's memberships last.
+    members: String,
+    /// What is being spread while it is closed.
+    spreading: Option<String>,
+    /// What was spread last.
+    spread: Option<String>,
 }
 
 impl Directory {
     /// The memberships in a range, in one round trip per 1,000 while nothing is being spread there. At most `limit` of
     /// them, or a few more.
-    pub(super) async fn edges(&self, range: &Range, limit: usize) -> Result<Edges, Error> {
-        let (scanned, pending) = try_join(self.scan_edges(range, limit), self.pending()).await?;
-        let quiet = pending.is_quiet() && !scanned.gate_closed;
-        // Between two looks at the edges a change may have been decided, and spread over those not yet seen.
-        if quiet && (scanned.pages < 2 || self.pending().await?.is_quiet()) {
-            let Scanned { mut edges, more, .. } = scanned;
-            pending.drop_gone(&mut edges);
-            return Ok(Edges { edges, more });
+    pub(super) async fn edges(&self, range: &Range, limit: usize) -> Result<Seen, Error> {
+        match range.side {
+            Side::Members => self.members(range, limit).await,
+            Side::Groups => self.memberships(range, limit).await,
         }
-        self.edges_while_spreading(range, limit).await
     }
 
-    /// As [`Self::edges`], one look after the other: what is pending before and after the edges were read must be the same.
-    async fn edges_while_spreading(&self, range: &Range, limit: usize) -> Result<Edges, Error> {
-        let mut before = self.pending().await?;
+    /// The members of groups. A group's gate stands before its edges, and tells what is being spread over them: that
+    /// is seen at one moment with them, unless there are many.
+    async fn members(&self, range: &Range, limit: usize) -> Result<Seen, Error> {
         loop {
-            let scanned = self.scan_edges(range, limit).await?;
-            let mut journals = Vec::with_capacity(before.journals.len());
-            for journal in &before.journals {
-                journals.push(self.journal(journal).await?);
+            let (scanned, pending) = try_join(self.scan_edges(range, limit), self.pending()).await?;
+            // Something may have been decided, or spread over some of the edges, between two looks at them.
+            if scanned.split && !self.pending().await?.is_quiet() && !self.are_gates(&scanned.gates).await? {
+                if Instant::now() >= self.deadline {
+                    return Err(store::Error::Busy(None).into());
+                }
+                continue;
             }
-            let after = self.pending().await?;
-            if before.operations() == after.operations() {
-                return self.lay_over(range, scanned, &journals, &after).await;
+            let mut journals = Vec::new();
+            for gate in &scanned.gates {
+                if let Some(operation) = &gate.spreading {
+                    let journal = self.journal(operation).await?;
+                    journals.push(journal.within(range));
+                }
             }
-            if Instant::now() >= self.deadline {
-                return Err(store::Error::Busy(None).into());
-            }
-            before = after;
+            return self.lay_over(range, scanned, &journals, &pending).await;
         }
+    }
+
+    /// Whether nothing was decided or spread since these gates were seen.
+    async fn are_gates(&self, gates: &[Gate]) -> Result<bool, Error> {
+        let keys = gates
+            .iter()
+            .flat_map(|Gate { prefix, .. }| [format!("{prefix}-"), format!("{prefix}.")]);
+        let rows = self.rows(&keys.collect::<Vec<_>>()).await?;
+        for (gate, rows) in gates.iter().zip(rows.chunks(2)) {
+            let now = match (&rows[0], &rows[1]) {
+                (_, Some(row)) | (Some(row), None) => Gate::read(row)?,
+                (None, None) => None,
+            };
+            let same = |now: Gate| (now.spreading, now.spread) == (gate.spreading.clone(), gate.spread.clone());
+            if !now.is_some_and(same) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The groups of members: what each is in, it is in at some moment of this call.
+    async fn memberships(&self, range: &Range, limit: usize) -> Result<Seen, Error> {
+        let (scanned, pending) = try_join(self.scan_edges(range, limit), self.pending()).await?;
+        if pending.is_quiet() {
+            return self.lay_over(range, scanned, &[], &pending).await;
+        }
+        // Something may have been spread over an edge after it was seen and before we looked for what is pending. What
+        // is pending now is known; what was spread until now is seen now.
+        let journals = async {
+            let mut journals = Vec::new();
+            for pointer in &pending.journals {
+                // One at a time, of which little is kept: there may be many large ones.
+                let journal = self.journal(&pointer.operation).await?;
+                journals.push(journal.within(range));
+            }
+            Ok(journals)
+        };
+        let (scanned, journals) = try_join(self.scan_edges(range, limit), journals).await?;
+        self.lay_over(range, scanned, &journals, &pending).await
     }
 
     /// The edges as they will be when all journals are spread.
@@ -223,42 +241,48 @@ impl Directory {
         scanned: Scanned,
         journals: &[Journal],
         pending: &Pending,
-    ) -> Result<Edges, Error> {
-        let mut edges: BTreeMap<String, Edge> = scanned
-            .edges
-            .into_iter()
-            .map(|edge| (range.side.key(&edge), edge))
-            .collect();
-        let mut joining = Vec::new();
-        for journal in journals {
-            edges.retain(|_, edge| edge.group != journal.group || journal.keeps(&edge.member));
-            let joins = journal.joins.iter().map(|(member, kind)| Edge {
-                group: journal.group.clone(),
-                member: member.clone(),
-                kind: *kind,
-            });
-            joining.extend(joins.filter_map(|edge| {
-                let key = range.side.key(&edge);
-                (range.holds(&key) && !edges.contains_key(&key)).then_some((key, edge))
-            }));
+    ) -> Result<Seen, Error> {
+        let version = match &scanned.gates[..] {
+            [gate] => gate.members.clone(),
+            _ => String::new(),
+        };
+        let Scanned {
+            mut edges, more, split, ..
+        } = scanned;
+        if !journals.is_empty() {
+            let mut by_key: BTreeMap<String, Edge> =
+                edges.into_iter().map(|edge| (range.side.key(&edge), edge)).collect();
+            let mut joining = Vec::new();
+            for journal in journals {
+                by_key.retain(|_, edge| edge.group != journal.group || journal.keeps(&edge.member));
+                let joins = journal.edges().map(|edge| (range.side.key(&edge), edge));
+                joining.extend(joins.filter(|(key, _)| !by_key.contains_key(key)));
+            }
+            // Who was deleted after the decision does not join any more.
+            let ids: Vec<(&str, Kind)> = joining
+                .iter()
+                .map(|(_, edge)| (edge.member.as_str(), edge.kind))
+                .collect();
+            let there = self.which_exist(&ids).await?;
+            joining.retain(|(_, edge)| there.contains(&edge.member));
+            by_key.extend(joining);
+            edges = by_key.into_values().collect();
         }
-        // Who was deleted after the decision does not join any more.
-        let ids: Vec<(&str, Kind)> = joining
-            .iter()
-            .map(|(_, edge)| (edge.member.as_str(), edge.kind))
-            .collect();
-        let there = self.which_exist(&ids).await?;
-        joining.retain(|(_, edge)| there.contains(&edge.member));
-        edges.extend(joining);
-        let mut edges: Vec<Edge> = edges.into_values().collect();
-        pending.drop_gone(&mut edges);
-        Ok(Edges {
+        pending.drop_gone(range.side, &mut edges);
+        Ok(Seen {
             edges,
-            more: scanned.more,
+            more,
+            version,
+            split,
         })
     }
 
-    pub(super) async fn scan_edges(&self, range: &Range, limit: usize) -> Result<Scanned, Error> {
+    /// The edges in a range as they stand, whatever is decided beside them.
+    pub(super) async fn standing(&self, range: &Range) -> Result<Vec<Edge>, Error> {
+        Ok(self.scan_edges(range, usize::MAX).await?.edges)
+    }
+
+    async fn scan_edges(&self, range: &Range, limit: usize) -> Result<Scanned, Error> {
         let mut scanned = Scanned::default();
         let mut from = range.from.clone();
         loop {
@@ -267,33 +291,37 @@ impl Directory {
             let partition = &self.access.tenant.id;
             let bounds = (from.as_str(), range.until.as_str());
             let page = settle::patient_scan(&*self.store, partition, bounds, step, self.deadline).await?;
-            scanned.pages += 1;
+            scanned.split |= page.split;
             for row in &page.rows {
-                match edge(row)? {
-                    Seen::Edge(edge) if scanned.edges.len() < limit => scanned.edges.push(edge),
-                    Seen::Edge(_) => scanned.more = true,
-                    Seen::Gate { closed } => scanned.gate_closed |= closed,
+                match Gate::read(row)? {
+                    Some(gate) => scanned.gates.push(gate),
+                    None if scanned.edges.len() < limit => scanned.edges.push(edge(row)?),
+                    None => scanned.more = true,
                 }
             }
             match page.rows.last() {
-                Some(last) if page.more && !scanned.more => from = rows::behind(&last.key),
+                Some(last) if page.more && !scanned.more => {
+                    from = rows::behind(&last.key);
+                    scanned.split = true;
+                }
                 _ => return Ok(scanned),
             }
         }
     }
 
-    /// What is pending in this tenant; almost always nothing.
-    pub(super) async fn pending(&self) -> Result<Pending, Error> {
-        let mut pending = Pending::default();
-        let (mut from, until) = rows::range(rows::PENDING_PREFIX);
+    /// All rows between these bounds.
+    pub(super) async fn all_rows(&self, (from, until): &(String, String)) -> Result<Vec<Row>, Error> {
+        let mut from = from.clone();
+        let mut rows = Vec::new();
         loop {
             let bounds = (from.as_str(), until.as_str());
             let partition = &self.access.tenant.id;
             let page = settle::patient_scan(&*self.store, partition, bounds, STEP, self.deadline).await?;
-            page.rows.iter().try_for_each(|row| pending.read(row))?;
-            match page.rows.last() {
-                Some(last) if page.more => from = rows::behind(&last.key),
-                _ => return Ok(pending),
+            let next = page.rows.last().filter(|_| page.more).map(|row| rows::behind(&row.key));
+            rows.extend(page.rows);
+            match next {
+                Some(next) => from = next,
+                None => return Ok(rows),
             }
         }
     }
@@ -341,18 +369,31 @@ pub(super) fn body(edge: &Edge) -> EdgeBody {
     }
 }
 
-/// A row among the edges.
-enum Seen {
-    Edge(Edge),
-    Gate { closed: bool },
+impl Gate {
+    /// The gate that this row is, if it is none of the edges.
+    fn read(row: &Row) -> Result<Option<Self>, Error> {
+        let Some(prefix) = row.key.strip_suffix('-').or_else(|| row.key.strip_suffix('.')) else {
+            return Ok(None);
+        };
+        if !prefix.ends_with('~') {
+            return Ok(None);
+        }
+        let GateBody { operation, spread, .. } = rows::body(row)?;
+        // One that was mended has none.
+        let members = match &row.stamp[..] {
+            [] => String::new(),
+            _ => rows::gate_stamp(row)?.members,
+        };
+        Ok(Some(Self {
+            prefix: prefix.to_owned(),
+            members,
+            spreading: operation,
+            spread,
+        }))
+    }
 }
 
-fn edge(row: &Row) -> Result<Seen, Error> {
-    if row.key.ends_with("~-") || row.key.ends_with("~.") {
-        return Ok(Seen::Gate {
-            closed: row.key.ends_with('.'),
-        });
-    }
+fn edge(row: &Row) -> Result<Edge, Error> {
     let body: EdgeBody = rows::body(row)?;
-    Ok(Seen::Edge(body.into()))
+    Ok(body.into())
 }

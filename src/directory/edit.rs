@@ -5,12 +5,12 @@ use tokio::time::Instant;
 
 use super::{
     Directory, Error, Precondition, Stored,
-    edges::{Edges, Side},
+    edges::{Seen, Side},
     handover::agreed,
     index,
-    links::{Links, SHOWN_MEMBERS, Shown},
+    links::Shown,
     members::{self, Neighbours},
-    memberships::{MAX_AT_ONCE, Memberships, Removal, Turn},
+    memberships::{Memberships, Removal, Sizes, Turn},
     pause,
     write::{self, Draft, Written},
 };
@@ -42,8 +42,10 @@ struct State {
     /// The operation that is being spread over a group's members.
     spreading: Option<String>,
     neighbours: Neighbours,
-    /// The memberships that the answer shows, as far as they were worth reading.
-    links: Option<Edges>,
+    /// All members are known, as they are in this version.
+    all_are_known: bool,
+    /// The memberships that the answer shows, as they are in this version; none if they are not shown or not known.
+    links: Option<Seen>,
 }
 
 impl Directory {
@@ -63,7 +65,7 @@ impl Directory {
             if of.members().is_some() {
                 memberships = Memberships::Turn(match guessed.take() {
                     Some(guessed) => guessed,
-                    None => self.turn(id, &accepted.members, Neighbours::new(), trace).await?,
+                    None => self.turn(id, &accepted.members, Neighbours::new(), None, trace).await?,
                 });
             }
             let draft = Draft {
@@ -73,12 +75,13 @@ impl Directory {
                 before: None,
                 after: Some(&accepted.attributes),
                 memberships,
+                guarded: false,
             };
             match self.write(&draft).await {
                 Err(Error::Store(store::Error::Missing(_))) if is_guess => {}
                 Err(error) if self.worth_another_try(&error) => pause().await,
                 Err(error) => return Err(error),
-                Ok(written) => return self.answer(&draft, written, shown, Some(Edges::default())).await,
+                Ok(written) => return Ok(self.answer(&draft, written, shown, Some(Seen::default())).await),
             }
         }
     }
@@ -91,7 +94,8 @@ impl Directory {
         edit: impl Fn(&ResourceType, &Attributes, &mut Trace) -> Result<Accepted, Refused>,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
-        let Request { of, id, .. } = request;
+        let of = request.of;
+        let mut met = false;
         loop {
             let state = self.state(request).await?;
             request.expected.check(&state.before.envelope.version)?;
@@ -104,34 +108,62 @@ impl Directory {
                 self.finish(operation).await?;
                 continue;
             }
-            let mut turn = self.turn(id, &accepted.members, state.neighbours, &mut notes).await?;
-            turn.guarded |= matches!(request.expected, Precondition::Version(_));
-            let unchanged = accepted.attributes == state.before.attributes;
-            if unchanged && turn.is_empty() {
-                *trace = notes;
-                return self.unchanged(request, state.before, state.links).await;
-            }
-            let draft = Draft {
-                of,
-                id,
-                kind: request.kind,
-                before: Some(&state.before),
-                after: Some(&accepted.attributes),
-                memberships: if turn.is_empty() {
-                    Memberships::Untouched
-                } else {
-                    Memberships::Turn(turn)
-                },
-            };
-            match self.write(&draft).await {
-                Err(error) if self.worth_another_try(&error) => pause().await,
-                Err(error) => return Err(error),
-                Ok(written) => {
+            match self.try_change(request, state, &accepted, met, &mut notes).await {
+                Ok(Some(stored)) => {
                     *trace = notes;
-                    return self.answer(&draft, written, request.shown, state.links).await;
+                    return Ok(stored);
+                }
+                Err(error) if !self.worth_another_try(&error) => return Err(error),
+                Ok(None) | Err(_) => {
+                    met = true;
+                    pause().await;
                 }
             }
         }
+    }
+
+    /// One try at a change: the answer, or nothing if somebody came in between. The first one only succeeds if nobody did,
+    /// and knows its answer then. Whoever `met` somebody before changes a group's members whatever else is changed, so as
+    /// not to meet the next one, and looks again afterwards.
+    async fn try_change(
+        &self,
+        request: &Request<'_>,
+        state: State,
+        accepted: &Accepted,
+        met: bool,
+        trace: &mut Trace,
+    ) -> Result<Option<Stored>, Error> {
+        let Request { of, id, .. } = request;
+        let State {
+            before,
+            links,
+            neighbours,
+            all_are_known,
+            ..
+        } = state;
+        let all = links.as_ref().filter(|_| all_are_known);
+        let mut turn = self.turn(id, &accepted.members, neighbours, all, trace).await?;
+        turn.guarded |= all.is_some() && !met;
+        if accepted.attributes == before.attributes && turn.is_empty() {
+            let links = links.filter(|_| all_are_known || accepted.members.is_empty());
+            return self.unchanged(request, before, links, &turn).await;
+        }
+        let draft = Draft {
+            of,
+            id,
+            kind: request.kind,
+            before: Some(&before),
+            after: Some(&accepted.attributes),
+            memberships: if turn.needs_no_rows() {
+                Memberships::Untouched
+            } else {
+                Memberships::Turn(turn)
+            },
+            guarded: !met || matches!(request.expected, Precondition::Version(_)),
+        };
+        let written = self.write(&draft).await?;
+        let known = links.filter(|_| !met);
+        Ok(Some(self.answer(&draft, written, request.shown, known).await))
     }
 
     /// Removes a resource (RFC 7644 §3.6), with its memberships.
@@ -166,6 +198,7 @@ impl Directory {
                 before: Some(&before),
                 after: None,
                 memberships: Memberships::Removal(removal),
+                guarded: true,
             };
             match self.write(&draft).await {
                 Err(error) if self.worth_another_try(&error) => pause().await,
@@ -188,64 +221,77 @@ impl Directory {
         let links = async {
             match request.shown.range(of, id) {
                 // What joins and leaves with one commit is laid over what was there.
-                Some(range) if of.members().is_some() && !request.shown.all => {
-                    self.edges(&range, SHOWN_MEMBERS + MAX_AT_ONCE).await.map(Some)
+                Some(range) => {
+                    let limit = request.shown.limit(of).saturating_add(Sizes::now().at_once);
+                    self.edges(&range, limit).await.map(Some)
                 }
-                Some(range) if of.members().is_none() => self.edges(&range, usize::MAX).await.map(Some),
-                _ => Ok(None),
+                None => Ok(None),
             }
         };
         let (found, links) = try_join(self.rows(&keys), links).await?;
         let (own, others) = found.split_at(2);
         let before = own[0].as_ref().ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
+        let before = Stored::read(before)?;
+        let mut neighbours = members::read(mentioned, others)?;
+        let links = links.filter(|seen| of.members().is_none() || (self.agree(&before, seen) && !seen.split));
+        let all = links.as_ref().filter(|seen| of.members().is_some() && !seen.more);
+        if let Some(seen) = all {
+            members::correct(&mut neighbours, seen);
+        }
         Ok(State {
-            before: Stored::read(before)?,
+            all_are_known: all.is_some(),
+            before,
             spreading: own[1].as_ref().map(spreading).transpose()?,
-            neighbours: members::read(mentioned, others)?,
+            neighbours,
             links,
         })
     }
 
+    /// The answer to a request that changes nothing; none if it would change something by now.
     async fn unchanged(
         &self,
         request: &Request<'_>,
         mut before: Stored,
-        links: Option<Edges>,
-    ) -> Result<Stored, Error> {
-        before.links = match links {
-            Some(edges) => Links::shown(request.of, edges, request.shown),
-            None => self.links(request.of, request.id, request.shown).await?,
-        };
-        Ok(before)
+        links: Option<Seen>,
+        turn: &Turn,
+    ) -> Result<Option<Stored>, Error> {
+        let Request { of, id, shown, .. } = request;
+        match links {
+            Some(seen) => before.links = self.links(of, seen, *shown).await?,
+            None if shown.range(of, id).is_none() => {}
+            None => {
+                let now = Box::pin(self.read(of, id, *shown)).await?;
+                let same = now.envelope.version == before.envelope.version;
+                return Ok((same && turn.is_done(now.links.as_ref())).then_some(now));
+            }
+        }
+        Ok(Some(before))
     }
 
-    /// A write's answer: `links` were the memberships before it. What is decided but not spread is spread now, as long
-    /// as there is time; the answer is the same without.
-    async fn answer(
-        &self,
-        draft: &Draft<'_>,
-        written: Written,
-        shown: Shown,
-        links: Option<Edges>,
-    ) -> Result<Stored, Error> {
+    /// A write's answer: `links` were the memberships before it, if that is known. What is decided but not spread is
+    /// spread now, as long as there is time; the answer is the same without.
+    async fn answer(&self, draft: &Draft<'_>, written: Written, shown: Shown, links: Option<Seen>) -> Stored {
+        let Draft { of, id, .. } = draft;
         let Written {
             mut stored, journal, ..
         } = written;
-        let was_spread = journal.is_some();
+        let known = match (links, &draft.memberships) {
+            _ if journal.is_some() => None,
+            (Some(seen), Memberships::Turn(turn)) => Some(after(id, seen, turn)),
+            (links, _) => links,
+        };
         if let Some(journal) = journal {
             self.spread_in_time(journal).await;
         }
-        let known = match (links, &draft.memberships) {
-            _ if was_spread => None,
-            (Some(edges), Memberships::Turn(turn)) => Some(after(draft.id, edges, turn)),
-            (links, _) => links,
-        };
-        stored.links = match known {
-            Some(edges) => Links::shown(draft.of, edges, shown),
-            // The write is done: that its members can't be read now is no reason to call it failed.
-            None => self.links(draft.of, draft.id, shown).await.unwrap_or_default(),
-        };
-        Ok(stored)
+        match known {
+            Some(seen) => {
+                stored.links = self.links(of, seen, shown).await.unwrap_or_default();
+                stored
+            }
+            None if draft.guarded && shown.range(of, id).is_none() => stored,
+            // The write is done: that it can't be read now, or is gone, is no reason to call it failed.
+            None => Box::pin(self.read(of, id, shown)).await.unwrap_or(stored),
+        }
     }
 
     /// Somebody else wrote a row after we read it, and there is time to look again.
@@ -267,7 +313,7 @@ fn spreading(gate: &store::Row) -> Result<String, Error> {
 }
 
 /// The members after a change.
-fn after(group: &str, mut edges: Edges, turn: &Turn) -> Edges {
+fn after(group: &str, mut edges: Seen, turn: &Turn) -> Seen {
     edges
         .edges
         .retain(|edge| !turn.leaves.contains(&edge.member) && !turn.joins.contains_key(&edge.member));

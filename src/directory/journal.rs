@@ -9,17 +9,17 @@ use tokio::time::Instant;
 
 use super::{
     Directory, Error,
-    edges::{self, Edge, Side, resource_key},
-    in_parallel, pause,
+    edges::{self, Edge, Range, Side, resource_key},
+    in_parallel,
+    memberships::Sizes,
+    pause,
 };
 use crate::{
-    rows::{self, FORMAT, GateBody, JournalBody, MembersBody, TraceBody},
+    rows::{self, EventBody, FORMAT, GateBody, GateStamp, JournalBody, MembersBody, TraceBody},
     scim::members::Kind,
-    store::{self, Change, MAX_CHANGES, settle::Tries},
+    store::{self, Change, settle::Tries},
 };
 
-/// Edges written in one commit: three changes each, and one that tells that the journal is still there.
-const CHUNK: usize = (MAX_CHANGES - 1) / 3;
 /// Bytes of ids in one part of an event, so that it fits into a row.
 const MAX_PART_BYTES: usize = 384 * 1024;
 
@@ -43,6 +43,23 @@ impl Journal {
         } else {
             !self.leaves.contains(member)
         }
+    }
+
+    /// The edges that there will be, if `whole` no others.
+    pub(super) fn edges(&self) -> impl Iterator<Item = Edge> {
+        self.joins.iter().map(|(member, kind)| Edge {
+            group: self.group.clone(),
+            member: member.clone(),
+            kind: *kind,
+        })
+    }
+
+    /// What it says of the edges in a range.
+    pub(super) fn within(mut self, range: &Range) -> Self {
+        let group = &self.group;
+        self.joins.retain(|member, _| range.holds(group, member));
+        self.leaves.retain(|member| range.holds(group, member));
+        self
     }
 
     /// As it stands in the event: in as many parts as rows need.
@@ -128,8 +145,17 @@ pub(super) fn gate(group: &str, operation: Option<&str>) -> store::Write {
     let body = GateBody {
         format: FORMAT,
         operation: operation.map(str::to_owned),
+        spread: None,
     };
     rows::write(key, &body)
+}
+
+/// What a gate tells beside its being open or closed: the operation that changed memberships last.
+pub(super) fn gate_stamp(operation: &str) -> Vec<u8> {
+    rows::encode(&GateStamp {
+        format: FORMAT,
+        members: operation.to_owned(),
+    })
 }
 
 /// What becomes of one edge.
@@ -148,19 +174,23 @@ impl Step {
 }
 
 impl Directory {
-    /// The change that a journal's row stands for.
-    pub(super) async fn journal(&self, pointer: &JournalBody) -> Result<Journal, Error> {
-        let keys: Vec<String> = (0..pointer.parts)
-            .map(|part| rows::event_part_key(&pointer.operation, part))
-            .collect();
+    /// What an operation decided for a group's memberships.
+    pub(super) async fn journal(&self, operation: &str) -> Result<Journal, Error> {
+        let key = rows::event_part_key(operation, 0);
+        let broken = || rows::FormatError::Broken { key: key.clone() };
+        let rows = self.all_rows(&rows::event_keys(operation)).await?;
+        let (event, parts) = rows.split_first().ok_or_else(broken)?;
+        let event: EventBody = rows::body(event)?;
         let mut journal = Journal {
-            operation: pointer.operation.clone(),
-            group: pointer.group.clone(),
+            operation: operation.to_owned(),
+            group: event.id,
             ..Journal::default()
         };
-        for (row, key) in self.rows(&keys).await?.into_iter().zip(keys) {
-            let row = row.ok_or(rows::FormatError::Broken { key })?;
-            journal.add(rows::body(&row)?);
+        if parts.len() != event.parts {
+            return Err(broken().into());
+        }
+        for row in parts {
+            journal.add(rows::body(row)?);
         }
         Ok(journal)
     }
@@ -170,16 +200,18 @@ impl Directory {
         let key = rows::journal_key(operation);
         let row = self.rows(&[key]).await?.pop().flatten();
         let Some(row) = row else { return Ok(()) };
-        let journal = self.journal(&rows::body(&row)?).await?;
-        self.spread(&journal).await
+        let _: JournalBody = rows::body(&row)?;
+        self.spread(&self.journal(operation).await?).await
     }
 
     /// Writes a decided change over the edges and opens the gate. May be done by several at once, and again.
     pub(super) async fn spread(&self, journal: &Journal) -> Result<(), Error> {
         let steps = self.steps(journal).await?;
-        let chunks = steps.chunks(CHUNK).map(|chunk| self.spread_chunk(journal, chunk));
+        let chunks = steps
+            .chunks(Sizes::now().chunk())
+            .map(|chunk| self.spread_chunk(journal, chunk));
         in_parallel(chunks.collect()).await?;
-        self.open_gate(journal).await
+        self.end(journal).await
     }
 
     async fn steps(&self, journal: &Journal) -> Result<Vec<Step>, Error> {
@@ -235,7 +267,7 @@ impl Directory {
         Ok(left.map(|(step, _)| step.clone()).collect())
     }
 
-    async fn open_gate(&self, journal: &Journal) -> Result<(), Error> {
+    async fn end(&self, journal: &Journal) -> Result<(), Error> {
         let pointer = rows::journal_key(&journal.operation);
         let spread = TraceBody {
             format: FORMAT,
@@ -243,11 +275,20 @@ impl Directory {
             time: self.ambient.now(),
             resource_type: String::new(),
         };
+        let gate = store::Write {
+            stamp: gate_stamp(&journal.operation),
+            body: rows::encode(&GateBody {
+                format: FORMAT,
+                operation: None,
+                spread: Some(journal.operation.clone()),
+            }),
+            key: rows::gate_key(&journal.group),
+        };
         let changes = [
             Change::Delete(pointer.clone(), None),
             Change::Insert(rows::write(rows::spread_key(&journal.operation), &spread)),
             Change::Delete(rows::closed_gate_key(&journal.group), None),
-            Change::Insert(gate(&journal.group, None)),
+            Change::Insert(gate),
         ];
         let mut tries = Tries::until(self.deadline)?;
         loop {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     Directory, Error,
-    edges::{Edge, Edges, Range, Side},
+    edges::{Edge, Range, Seen, Side},
     in_parallel,
     links::{self, Links},
     page::Listed,
@@ -176,7 +176,7 @@ impl Directory {
         for row in &found {
             edges.push(Edge::from(rows::body::<EdgeBody>(row)?));
         }
-        pending.drop_gone(&mut edges);
+        pending.drop_gone(side, &mut edges);
         Ok(edges)
     }
 
@@ -193,7 +193,7 @@ impl Directory {
     }
 
     /// The resources of a type that are linked with this one.
-    pub(super) async fn linked_with(&self, of: &ResourceType, id: &str, limit: usize) -> Result<Edges, Error> {
+    pub(super) async fn linked_with(&self, of: &ResourceType, id: &str, limit: usize) -> Result<Seen, Error> {
         let (range, kind) = match links::side(of) {
             Side::Members => (Side::Groups.of(id), None),
             Side::Groups => (Side::Members.of(id), Some(Kind::User)),
@@ -215,7 +215,7 @@ impl Memberships {
 
     /// # Errors
     /// [`Rule::TooManyMemberships`]
-    fn spend(&self, side: Side, edges: &Edges) -> Result<(), Error> {
+    fn spend(&self, side: Side, edges: &Seen) -> Result<(), Error> {
         let spent = self.0.fetch_add(edges.edges.len(), Ordering::Relaxed) + edges.edges.len();
         if edges.more || spent > most(side) {
             let attribute = match side {

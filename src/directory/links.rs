@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::{
-    Directory, Error,
-    edges::{Edge, Edges, Range, Side},
+    Directory, Error, Stored,
+    edges::{Edge, Range, Seen, Side},
     in_parallel,
 };
 use crate::scim::{
@@ -15,6 +15,9 @@ use crate::scim::{
     projection::Selection,
     schema::ResourceType,
 };
+
+/// Looks at a group that is being changed, before its members are shown beside an older version.
+const MAX_LOOKS: usize = 5;
 
 /// Members in the answer to a write that did not ask for them by name.
 pub(super) const SHOWN_MEMBERS: usize = 100;
@@ -53,6 +56,14 @@ impl Shown {
         }
     }
 
+    /// How many are read: no more than are shown.
+    pub(super) fn limit(self, of: &ResourceType) -> usize {
+        match side(of) {
+            Side::Members if !self.all => SHOWN_MEMBERS,
+            _ => usize::MAX,
+        }
+    }
+
     /// Where they are, if any are shown.
     pub(super) fn range(self, of: &ResourceType, id: &str) -> Option<Range> {
         self.direct.then(|| side(of).of(id))
@@ -85,7 +96,7 @@ pub(super) enum Links {
 
 impl Links {
     /// What is shown of one resource's memberships.
-    pub(super) fn shown(of: &ResourceType, edges: Edges, shown: Shown) -> Option<Self> {
+    pub(super) fn shown(of: &ResourceType, edges: Seen, shown: Shown) -> Option<Self> {
         if !shown.direct
             || (!shown.all && side(of) == Side::Members && (edges.more || edges.edges.len() > SHOWN_MEMBERS))
         {
@@ -135,18 +146,41 @@ fn set(document: &mut Map<String, Value>, attribute: &str, values: Vec<Value>) {
 }
 
 impl Directory {
-    /// The memberships of one resource that are shown.
-    pub(super) async fn links(&self, of: &ResourceType, id: &str, shown: Shown) -> Result<Option<Links>, Error> {
-        let Some(range) = shown.range(of, id) else {
-            return Ok(None);
-        };
-        let limit = if shown.all || side(of) == Side::Groups {
-            usize::MAX
-        } else {
-            SHOWN_MEMBERS
-        };
-        let edges = self.edges(&range, limit).await?;
-        let mut links = Links::shown(of, edges, shown);
+    /// Whether these are a group's members as they are in this version of it, or later, if it is an old one.
+    pub(super) fn agree(&self, stored: &Stored, seen: &Seen) -> bool {
+        if stored.members.is_empty() {
+            // Whatever was read in the same request, the group's last change is in it.
+            return !self.is_recent(stored.envelope.last_modified) && seen.version <= stored.envelope.version;
+        }
+        stored.members == seen.version
+    }
+
+    /// A group and its members one after the other, again if somebody came in between: its version must never be newer
+    /// than the members that stand beside it, or nobody would ask for the newer ones.
+    pub(super) async fn read_until_they_agree(
+        &self,
+        of: &ResourceType,
+        id: &str,
+        (range, limit): (&Range, usize),
+    ) -> Result<(Stored, Seen), Error> {
+        let (mut stored, mut seen) = (self.read_one(of, id).await?, self.edges(range, limit).await?);
+        for _ in 1..MAX_LOOKS {
+            // Many members are not of one moment anyway.
+            if seen.split {
+                break;
+            }
+            let now = self.read_one(of, id).await?;
+            if now.envelope.version == stored.envelope.version {
+                break;
+            }
+            (stored, seen) = (now, self.edges(range, limit).await?);
+        }
+        Ok((stored, seen))
+    }
+
+    /// What is shown of one resource's memberships.
+    pub(super) async fn links(&self, of: &ResourceType, seen: Seen, shown: Shown) -> Result<Option<Links>, Error> {
+        let mut links = Links::shown(of, seen, shown);
         if let (Some(Links::Groups(direct, indirect)), true) = (&mut links, shown.indirect) {
             *indirect = self.groups_above(direct).await?;
         }

@@ -1,12 +1,12 @@
 //! From the edits of a group's members that a client asks for to who joins and who leaves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Directory, Error,
-    edges::{Edge, Side, resource_key},
+    edges::{Seen, Side, resource_key},
     index,
-    memberships::{MAX_AT_ONCE, Turn},
+    memberships::{Sizes, Turn},
 };
 use crate::{
     rows::{self, EdgeBody},
@@ -63,6 +63,14 @@ pub(super) fn read(ids: &[String], found: &[Option<Row>]) -> Result<Neighbours, 
     Ok(neighbours)
 }
 
+/// Makes memberships what they were at one moment, when they were all `seen`.
+pub(super) fn correct(neighbours: &mut Neighbours, seen: &Seen) {
+    let members: HashSet<&str> = seen.edges.iter().map(|edge| edge.member.as_str()).collect();
+    for (id, neighbour) in neighbours {
+        neighbour.is_member = members.contains(id.as_str());
+    }
+}
+
 impl Directory {
     /// The members of a group that is made, as long as they fit into its commit: each taken for what the client says, or
     /// for a user, as most are. The commit finds out who is not, or is not there at all.
@@ -72,7 +80,7 @@ impl Directory {
         };
         let values = index::entries(of, &self.access.tenant, id, &accepted.attributes).len();
         // The event, the group, its gate, its part of the total; three changes a member.
-        let fits = add.len() <= MAX_AT_ONCE && 4 + values + 3 * add.len() <= MAX_CHANGES;
+        let fits = add.len() <= Sizes::now().at_once && 4 + values + 3 * add.len() <= MAX_CHANGES;
         let joins = add
             .into_iter()
             .map(|member| (member.id, member.kind.unwrap_or(Kind::User)));
@@ -82,12 +90,14 @@ impl Directory {
         })
     }
 
-    /// What the edits change for a group; `neighbours` may know some of those they name already.
+    /// What the edits change for a group. `neighbours` may know some of those they name already, `all` are its members
+    /// if they are known.
     pub(super) async fn turn(
         &self,
         group: &str,
         edits: &Edits,
         mut neighbours: Neighbours,
+        all: Option<&Seen>,
         trace: &mut Trace,
     ) -> Result<Turn, Error> {
         match edits.plan() {
@@ -98,12 +108,12 @@ impl Directory {
                 named(group, &change, &neighbours, trace)
             }
             Plan::Whole(members) => {
-                let present = self.present(group).await?;
+                let present = self.present(group, all).await?;
                 self.meet_strangers(group, &members, &present, &mut neighbours).await?;
                 whole(group, &members, &present, &neighbours, trace)
             }
             Plan::Matching(members) => {
-                let present = self.present(group).await?;
+                let present = self.present(group, all).await?;
                 self.meet_strangers(group, &members, &present, &mut neighbours).await?;
                 let present: Vec<Member> = present
                     .into_iter()
@@ -132,12 +142,13 @@ impl Directory {
     }
 
     /// All members of a group.
-    async fn present(&self, group: &str) -> Result<HashMap<String, Kind>, Error> {
-        let edges = self.edges(&Side::Members.of(group), usize::MAX).await?.edges;
-        Ok(edges
-            .into_iter()
-            .map(|Edge { member, kind, .. }| (member, kind))
-            .collect())
+    async fn present(&self, group: &str, all: Option<&Seen>) -> Result<HashMap<String, Kind>, Error> {
+        let members = |seen: &Seen| seen.edges.iter().map(|edge| (edge.member.clone(), edge.kind)).collect();
+        if let Some(all) = all {
+            return Ok(members(all));
+        }
+        let all = self.edges(&Side::Members.of(group), usize::MAX).await?;
+        Ok(members(&all))
     }
 
     async fn meet_strangers(
@@ -181,8 +192,7 @@ fn named(group: &str, change: &Change, neighbours: &Neighbours, trace: &mut Trac
         if neighbours.get(id).is_some_and(|neighbour| neighbour.is_member) {
             turn.leaves.insert(id.clone());
         } else {
-            // No row says that there is no such row.
-            turn.guarded = true;
+            turn.absent.insert(id.clone());
         }
     }
     Ok(turn)

@@ -3,19 +3,42 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
-    edges::Edge,
+    edges::{Edge, resource_key},
     index,
     journal::{self, Journal},
+    links::Links,
     write::Draft,
 };
 use crate::{
     rows::{self, FORMAT, JournalBody, MembersBody, Operation, Stamp, TraceBody},
     scim::members::Kind,
-    store::{Change, MAX_CHANGES},
+    store::{Change, MAX_CHANGES, Write},
 };
 
-/// Most members that join or leave with one commit; more are decided by one and spread by others.
-pub(super) const MAX_AT_ONCE: usize = 32;
+/// How much one commit does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Most members that join or leave with one commit; more are decided by one and spread by others.
+    pub(super) at_once: usize,
+    /// Most changes of any kind.
+    pub(super) changes: usize,
+}
+
+impl Sizes {
+    const REAL: Self = Self {
+        at_once: 32,
+        changes: MAX_CHANGES,
+    };
+
+    pub(super) fn now() -> Self {
+        Self::REAL
+    }
+
+    /// Memberships that one commit spreads or ends: three changes each, and one that tells that it is still to be done.
+    pub(super) fn chunk(self) -> usize {
+        (self.changes - 1) / 3
+    }
+}
 
 /// What a write does to memberships.
 pub(super) enum Memberships {
@@ -36,9 +59,12 @@ pub(super) struct Turn {
     pub(super) leaves: BTreeSet<String>,
     /// Who was to become a member and is one.
     pub(super) stays: BTreeMap<String, Kind>,
+    /// Who was to leave and is not there.
+    pub(super) absent: BTreeSet<String>,
     /// `joins` and `stays` are all members there will be.
     pub(super) whole: bool,
-    /// It rests on more than a commit can assert row by row: nobody may have changed the group since.
+    /// It rests on what the group was when it was read: nobody may have changed it since. Otherwise each row asserts its
+    /// own part.
     pub(super) guarded: bool,
 }
 
@@ -84,12 +110,34 @@ impl Turn {
         self.joins.is_empty() && self.leaves.is_empty()
     }
 
+    /// Whether nothing is left to do where these are the members, as far as they are known.
+    pub(super) fn is_done(&self, links: Option<&Links>) -> bool {
+        let Some(Links::Members(members)) = links else {
+            return true;
+        };
+        let stays = members
+            .iter()
+            .filter(|member| self.stays.contains_key(&member.id))
+            .count();
+        let gone = !members.iter().any(|member| self.absent.contains(&member.id));
+        gone && stays == self.stays.len() && (!self.whole || stays == members.len())
+    }
+
+    /// Whether it neither changes nor asserts a membership.
+    pub(super) fn needs_no_rows(&self) -> bool {
+        self.is_empty() && (self.guarded || (self.stays.is_empty() && self.absent.is_empty()))
+    }
+
     fn changes(&self, draft: &Draft<'_>, operation: &Operation, others: usize) -> Changes {
+        let by = operation.to_string();
         let is_new = draft.before.is_none();
         let gate = if is_new {
-            Change::Insert(journal::gate(draft.id, None))
+            Change::Insert(Write {
+                stamp: journal::gate_stamp(&by),
+                ..journal::gate(draft.id, None)
+            })
         } else {
-            Change::Touch(rows::gate_key(draft.id))
+            Change::Stamp(rows::gate_key(draft.id), journal::gate_stamp(&by), None)
         };
         let mut changes = vec![gate];
         changes.extend(self.joins.iter().flat_map(|(member, kind)| {
@@ -100,33 +148,35 @@ impl Turn {
             })
         }));
         changes.extend(self.leaves.iter().flat_map(|member| journal::leaves(draft.id, member)));
-        if self.joins.len() + self.leaves.len() > MAX_AT_ONCE || others + changes.len() > MAX_CHANGES {
+        let sizes = Sizes::now();
+        if self.joins.len() + self.leaves.len() > sizes.at_once || others + changes.len() > MAX_CHANGES {
             return self.decision(draft, operation, is_new);
         }
-        // Who stays must be there still when the others join.
-        let asserted = !self.guarded && others + changes.len() + self.stays.len() <= MAX_CHANGES;
-        if asserted {
-            changes.extend(
-                self.stays
-                    .keys()
-                    .map(|id| Change::Touch(rows::member_key(draft.id, id))),
-            );
+        if !self.guarded {
+            // Who stays must be there still when the others join; that somebody is not there, no change can say.
+            if !self.absent.is_empty() || others + changes.len() + self.stays.len() > MAX_CHANGES {
+                return self.decision(draft, operation, is_new);
+            }
+            let stays = self.stays.keys();
+            changes.extend(stays.map(|id| Change::Touch(rows::member_key(draft.id, id))));
         }
         let body = self.journal(draft.id, operation).parts().swap_remove(0);
         Changes {
             rows: changes,
             inline: (!self.is_empty()).then_some(MembersBody { whole: false, ..body }),
-            guarded: !asserted,
+            guarded: self.guarded,
             ..Changes::default()
         }
     }
 
     fn decision(&self, draft: &Draft<'_>, operation: &Operation, is_new: bool) -> Changes {
         let mut journal = self.journal(draft.id, operation);
+        // Whoever is not what they were when they were read becomes what was asked for when it is spread.
+        journal.joins.extend(self.stays.clone());
+        journal.leaves.extend(self.absent.iter().cloned());
         if self.whole {
             journal.whole = true;
             journal.leaves.clear();
-            journal.joins.extend(self.stays.clone());
         }
         let parts = journal.parts();
         let pointer = JournalBody {
@@ -136,11 +186,19 @@ impl Turn {
             parts: parts.len(),
         };
         let mut changes = vec![
-            Change::Insert(journal::gate(draft.id, Some(&journal.operation))),
+            Change::Insert(Write {
+                stamp: journal::gate_stamp(&journal.operation),
+                ..journal::gate(draft.id, Some(&journal.operation))
+            }),
             Change::Insert(rows::write(rows::journal_key(&journal.operation), &pointer)),
         ];
         if !is_new {
             changes.push(Change::Delete(rows::gate_key(draft.id), None));
+        }
+        if journal.joins.len() <= Sizes::now().at_once {
+            // More than these may be gone before they join, and do not join then.
+            let joins = journal.joins.iter();
+            changes.extend(joins.map(|(id, kind)| Change::Touch(resource_key(id, *kind))));
         }
         Changes {
             rows: changes,
@@ -192,7 +250,7 @@ impl Removal {
             .iter()
             .flat_map(|edge| self.leaves(edge, operation))
             .collect();
-        let fits = others + changes.len() + edges.len() + usize::from(is_group) <= MAX_CHANGES;
+        let fits = others + changes.len() + edges.len() + usize::from(is_group) <= Sizes::now().changes;
         if fits {
             changes.extend(edges);
         }
@@ -221,6 +279,7 @@ impl Removal {
                 version: operation.to_string(),
                 stamp: operation.stamp,
                 modified: operation.time(),
+                members: String::new(),
             };
             let key = rows::resource_key("g", &edge.group);
             changes.push(Change::Stamp(key, rows::encode(&stamp), None));

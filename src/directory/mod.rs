@@ -1,18 +1,14 @@
 //! One tenant's resources: the only room that knows both SCIM and the store.
 //!
 //! Reading order: this file (the operations), `write` (the one way every change takes), `index` (which values can be
-//! looked up), `edges` (memberships as they are read), `members`, `memberships` and `journal` (and as they are written),
-//! `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its pages
+//! looked up), `edges` and `pending` (memberships as they are read), `members`, `memberships` and `journal` (and as they are
+//! written), `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its pages
 //! begin), `sift` (what a filter matches), `sorted`, `page`, `cursor`, and `shared` (between requests); last `handover` and
 //! `survey` (schemas that change), and `check` (whether the rows fit together).
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use futures::{
-    StreamExt, TryStreamExt,
-    future::{Either, select},
-    stream,
-};
+use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
@@ -50,6 +46,7 @@ mod members;
 mod memberships;
 mod names;
 mod page;
+mod pending;
 mod query;
 mod shared;
 mod sift;
@@ -158,6 +155,9 @@ pub struct Stored {
     links: Option<Links>,
     /// The newest stamp of the row, for the hybrid clock.
     stamp: u64,
+    /// Of a group: the operation that changed its memberships last; empty if that was another resource's, or a version
+    /// that did not note it.
+    members: String,
     /// Guards the next write.
     etag: ETag,
     /// What a later version wrote beside the attributes.
@@ -178,6 +178,7 @@ impl Stored {
             attributes: Attributes::from_stored(body.attributes),
             links: None,
             stamp: stamp.stamp,
+            members: stamp.members,
             etag: row.etag.clone(),
             unknown: body.unknown,
         })
@@ -287,25 +288,15 @@ impl Directory {
 
     /// The resource with this id (RFC 7644 §3.4.1).
     pub async fn read(&self, of: &ResourceType, id: &str, shown: Shown) -> Result<Stored, Error> {
-        let mut links = Box::pin(self.links(of, id, shown));
-        let (mut found, known) = match select(pin!(self.read_all(of, &[id])), links.as_mut()).await {
-            Either::Left((found, _)) => (found?, None),
-            Either::Right((known, found)) => (found.await?, Some(known?)),
+        let Some(range) = shown.range(of, id) else {
+            return self.read_one(of, id).await;
         };
-        let mut stored = found
-            .pop()
-            .flatten()
-            .ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
-        stored.links = match known {
-            // Read beside the version, members may be older than it, and a client would keep them as those of this version.
-            _ if of.members().is_some() && self.is_recent(stored.envelope.last_modified) => {
-                // Half-way it may hold what the next one waits for.
-                drop(links);
-                self.links(of, id, shown).await?
-            }
-            Some(known) => known,
-            None => links.await?,
-        };
+        let limit = shown.limit(of);
+        let (mut stored, mut seen) = try_join(self.read_one(of, id), self.edges(&range, limit)).await?;
+        if of.members().is_some() && !self.agree(&stored, &seen) {
+            (stored, seen) = Box::pin(self.read_until_they_agree(of, id, (&range, limit))).await?;
+        }
+        stored.links = self.links(of, seen, shown).await?;
         Ok(stored)
     }
 
@@ -353,6 +344,11 @@ impl Directory {
                 .map_or_else(Vec::new, |members| mentioned(&members.name, message)),
         };
         self.edit(&request, edit, trace).await
+    }
+
+    async fn read_one(&self, of: &ResourceType, id: &str) -> Result<Stored, Error> {
+        let found = self.read_all(of, &[id]).await?.pop().flatten();
+        found.ok_or_else(|| Rule::NotFound.at(of.name.as_str()).into())
     }
 
     /// The resources with these ids, in one round trip.

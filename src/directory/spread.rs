@@ -10,10 +10,11 @@ use super::{
     edges::{Edge, Side},
     in_parallel,
     journal::{self, Journal},
+    memberships::Sizes,
 };
 use crate::{
-    rows::{self, FORMAT, Operation, Stamp, TraceBody},
-    store::{self, Change, MAX_CHANGES, settle::Tries},
+    rows::{self, FORMAT, Operation, Stamp, TraceBody, TraceStamp},
+    store::{self, Change, settle::Tries},
 };
 
 /// Kept free of a request's time for its answer.
@@ -58,11 +59,6 @@ impl Directory {
         let _ = timeout_at(until, finishing).await;
     }
 
-    /// The edges in a range as they stand, whatever is decided beside them.
-    pub(super) async fn standing(&self, range: &super::edges::Range) -> Result<Vec<Edge>, Error> {
-        Ok(self.scan_edges(range, usize::MAX).await?.edges)
-    }
-
     /// Whether a request may be under way still that began before this.
     pub(super) fn is_recent(&self, time: OffsetDateTime) -> bool {
         time + REMEMBERED > self.ambient.now()
@@ -75,7 +71,7 @@ impl Directory {
         let mut done = 0;
         for pointer in &pending.journals {
             if Operation::time_of(&pointer.operation).is_none_or(|time| time + LEFT_BEHIND <= now) {
-                self.spread(&self.journal(pointer).await?).await?;
+                self.spread(&self.journal(&pointer.operation).await?).await?;
                 done += 1;
             }
         }
@@ -105,7 +101,7 @@ impl Directory {
     async fn lay_down_members(&self, gone: &TraceBody) -> Result<usize, Error> {
         let edges = self.standing(&Side::Members.of(&gone.id)).await?;
         if edges.is_empty() {
-            // Whoever began before the last edge went is done by now: that was a round ago.
+            // Whoever began before the last edge went is done by now.
             self.forget(&[rows::edges_left_key(&gone.id)]).await?;
             return Ok(1);
         }
@@ -121,7 +117,7 @@ impl Directory {
                 self.while_gone(gone, vec![Change::Upsert(part)]).await?;
             }
         }
-        let ends = edges.chunks((MAX_CHANGES - 1) / 2).map(|chunk| {
+        let ends = edges.chunks(Sizes::now().chunk()).map(|chunk| {
             let edges = chunk.iter().flat_map(|edge| journal::leaves(&edge.group, &edge.member));
             self.while_gone(gone, edges.collect())
         });
@@ -134,9 +130,9 @@ impl Directory {
     async fn end_memberships(&self, gone: &TraceBody) -> Result<usize, Error> {
         let now = self.ambient.now();
         let edges = self.standing(&Side::Groups.of(&gone.id)).await?;
-        let chunks = edges.chunks((MAX_CHANGES - 1) / 3);
+        let chunks = edges.chunks(Sizes::now().chunk());
         in_parallel(chunks.map(|chunk| self.end_some(gone, chunk, now)).collect()).await?;
-        // Every reader that saw the last edge is done when nothing was left a minute later.
+        // Whoever began before the last edge went is done a minute later.
         if gone.resource_type == "User" && edges.is_empty() && gone.time + REMEMBERED <= now {
             self.forget(&[rows::edges_left_key(&gone.id)]).await?;
         }
@@ -144,15 +140,20 @@ impl Directory {
     }
 
     async fn end_some(&self, gone: &TraceBody, edges: &[Edge], now: OffsetDateTime) -> Result<(), Error> {
-        let operation = Operation::new(now, 0, self.ambient.secret());
+        let groups: Vec<String> = edges.iter().map(|edge| rows::resource_key("g", &edge.group)).collect();
+        let there = self.rows(&groups).await?;
+        let mut newest = 0;
+        for row in there.iter().flatten() {
+            newest = newest.max(rows::stamp(row)?.stamp);
+        }
+        let operation = Operation::new(now, newest, self.ambient.secret());
         let stamp = Stamp {
             format: FORMAT,
             version: operation.to_string(),
             stamp: operation.stamp,
             modified: operation.time(),
+            members: String::new(),
         };
-        let groups: Vec<String> = edges.iter().map(|edge| rows::resource_key("g", &edge.group)).collect();
-        let there = self.rows(&groups).await?;
         let mut changes = Vec::new();
         for ((edge, key), group) in edges.iter().zip(groups).zip(there) {
             changes.extend(journal::leaves(&edge.group, &edge.member));
@@ -165,7 +166,12 @@ impl Directory {
 
     /// Commits as long as the resource is deleted: what an earlier try sent, and lands late, must find nothing to do.
     async fn while_gone(&self, gone: &TraceBody, mut changes: Vec<Change>) -> Result<(), Error> {
-        changes.push(Change::Touch(rows::edges_left_key(&gone.id)));
+        let stamp = TraceStamp {
+            format: FORMAT,
+            time: self.ambient.now(),
+        };
+        let key = rows::edges_left_key(&gone.id);
+        changes.push(Change::Stamp(key, rows::encode(&stamp), None));
         let mut tries = Tries::until(self.deadline)?;
         loop {
             match self.store.commit(&self.access.tenant.id, &changes).await {

@@ -60,6 +60,8 @@ pub(super) struct Draft<'d> {
     pub(super) before: Option<&'d Stored>,
     pub(super) after: Option<&'d Attributes>,
     pub(super) memberships: Memberships,
+    /// It must be as it was read, although what is written does not need that.
+    pub(super) guarded: bool,
 }
 
 /// A written resource, and what of its memberships, or of a deleted one's, is decided but not done yet.
@@ -84,7 +86,7 @@ impl Directory {
             // The event and the resource itself are still to come, and the tombstone of one that goes.
             let others = changes.len() + if draft.after.is_some() { 2 } else { 3 };
             let memberships = draft.memberships.changes(draft, &operation, others);
-            let (mut all, stored) = resource_changes(draft, &operation, memberships.guarded);
+            let (mut all, stored) = resource_changes(draft, &operation, draft.guarded || memberships.guarded);
             all.insert(
                 0,
                 self.event(draft, &operation, memberships.inline, memberships.parts.len()),
@@ -206,6 +208,10 @@ fn resource_changes(draft: &Draft<'_>, operation: &Operation, guarded: bool) -> 
         version: version.clone(),
         stamp: operation.stamp,
         modified: operation.time(),
+        members: match &draft.memberships {
+            Memberships::Turn(_) => version.clone(),
+            _ => before.map(|before| before.members.clone()).unwrap_or_default(),
+        },
     };
     let attributes = draft
         .after
@@ -248,6 +254,7 @@ fn resource_changes(draft: &Draft<'_>, operation: &Operation, guarded: bool) -> 
         attributes,
         links: None,
         stamp: operation.stamp,
+        members: stamp.members.clone(),
         etag: store::ETag(String::new()),
         unknown,
     };

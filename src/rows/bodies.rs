@@ -16,6 +16,10 @@ pub struct Stamp {
     /// `meta.lastModified`.
     #[serde(with = "time::serde::rfc3339")]
     pub modified: OffsetDateTime,
+    /// Of a group: the operation that changed its memberships last. Its gate tells the same, so that whoever reads both
+    /// knows whether they are of one moment. Empty after a member was deleted, which leaves the gate alone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub members: String,
 }
 
 /// The body of a resource row.
@@ -60,6 +64,15 @@ pub struct EdgeBody {
     pub resource_type: String,
 }
 
+/// The small part of a group's gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateStamp {
+    /// The row's format.
+    pub format: u32,
+    /// The operation that changed the group's memberships last.
+    pub members: String,
+}
+
 /// The body of a group's gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateBody {
@@ -68,6 +81,9 @@ pub struct GateBody {
     /// The operation that is being spread; none while the gate is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
+    /// Of an open gate: the operation that was spread last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<String>,
 }
 
 /// A change of a group's memberships; in the event row itself when it is small, else in parts behind it.
@@ -78,13 +94,13 @@ pub struct MembersBody {
     /// Who is not named in `users` and `groups` is no member any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
-    /// Users that become members, or if `whole` stay members.
+    /// Users that become members, or stay members.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,
     /// Groups that do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// Who leaves; empty if `whole`.
+    /// Who is no member afterwards; empty if `whole`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leave: Vec<String>,
 }
@@ -115,6 +131,16 @@ pub struct TraceBody {
     /// The deleted resource's type.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub resource_type: String,
+}
+
+/// The small part of the row that says that a deleted resource's edges still stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceStamp {
+    /// The row's format.
+    pub format: u32,
+    /// When an edge was removed last.
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
 }
 
 /// The body of a row that counts one change of a total.

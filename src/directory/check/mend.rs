@@ -66,6 +66,7 @@ impl Inspection {
                 version: operation.to_string(),
                 stamp: operation.stamp,
                 modified: operation.time(),
+                members: String::new(),
             };
             changes.push(Change::Stamp(
                 rows::resource_key("g", &first.id),

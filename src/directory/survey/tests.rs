@@ -56,6 +56,7 @@ fn row(number: usize, badge: Value) -> Change {
         version: "v".to_owned(),
         stamp: 1,
         modified: OffsetDateTime::UNIX_EPOCH,
+        members: String::new(),
     };
     Change::Insert(Write {
         key: rows::resource_key("u", &format!("{number:05}")),

@@ -7,7 +7,7 @@ use crate::{
     directory::{
         edges::{self, Edge},
         index,
-        journal::gate,
+        journal::{gate, gate_stamp},
     },
     rows::{self, FORMAT, IndexBody, Operation, ResourceBody, Stamp},
     scim::{
@@ -44,7 +44,11 @@ impl World {
         let id = self.directory.ambient.new_id().to_string();
         let name = format!("group {id}");
         let mut rows = self.resource(&self.groups, &id, &json!({ "displayName": name }));
-        rows.push(gate(&id, None));
+        let stamp: Stamp = serde_json::from_slice(&rows[0].stamp).unwrap();
+        rows.push(Write {
+            stamp: gate_stamp(&stamp.members),
+            ..gate(&id, None)
+        });
         for member in members {
             let edge = Edge {
                 group: id.clone(),
@@ -87,6 +91,7 @@ impl World {
             version: operation.to_string(),
             stamp: operation.stamp,
             modified: operation.time(),
+            members: operation.to_string(),
         };
         let body = ResourceBody {
             format: FORMAT,

@@ -278,6 +278,7 @@ impl World {
             version: "1".to_owned(),
             stamp: 1,
             modified: time,
+            members: String::new(),
         };
         let sum = SumBaseBody {
             format: FORMAT,

@@ -1,0 +1,62 @@
+//! What is decided, or happened a moment ago, and not to be seen in the edges yet, or not any more.
+
+use std::collections::HashMap;
+
+use super::{
+    Directory, Error,
+    edges::{Edge, Side},
+};
+use crate::{
+    rows::{self, JournalBody, TraceBody},
+    store::Row,
+};
+
+/// What is decided but not spread over the edges yet.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Changes of a group's memberships.
+    pub(super) journals: Vec<JournalBody>,
+    /// Such changes that were spread a moment ago.
+    pub(super) spread: Vec<TraceBody>,
+    /// Deleted resources, with the time when something happened to them last.
+    pub(super) gone: HashMap<String, TraceBody>,
+}
+
+impl Pending {
+    fn read(&mut self, row: &Row) -> Result<(), Error> {
+        if row.key.starts_with(&rows::journal_key("")) {
+            self.journals.push(rows::body(row)?);
+        } else if row.key.starts_with(&rows::spread_key("")) {
+            self.spread.push(rows::body(row)?);
+        } else {
+            let mut gone: TraceBody = rows::body(row)?;
+            if let Some(ended) = rows::trace_stamp(row)? {
+                gone.time = gone.time.max(ended.time);
+            }
+            self.gone.insert(gone.id.clone(), gone);
+        }
+        Ok(())
+    }
+
+    /// No change of memberships is or was being spread, for longer than any request takes.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.journals.is_empty() && self.spread.is_empty()
+    }
+
+    /// Drops the edges to what is gone. Whether the resource is there that is looked at, its own row tells.
+    pub(super) fn drop_gone(&self, side: Side, edges: &mut Vec<Edge>) {
+        if !self.gone.is_empty() {
+            edges.retain(|edge| !self.gone.contains_key(side.other(edge)));
+        }
+    }
+}
+
+impl Directory {
+    /// What is pending in this tenant; almost always nothing.
+    pub(super) async fn pending(&self) -> Result<Pending, Error> {
+        let mut pending = Pending::default();
+        let rows = self.all_rows(&rows::range(rows::PENDING_PREFIX)).await?;
+        rows.iter().try_for_each(|row| pending.read(row))?;
+        Ok(pending)
+    }
+}
