@@ -112,7 +112,7 @@ fn source(folder: &Path, file: &Path) -> Source {
 
 /// Files and folders below a `src` that are compiled for tests only.
 fn is_test(path: &Path) -> bool {
-    let tests = ["tests.rs", "tests", "conformance", "bin"];
+    let tests = ["tests.rs", "tests", "conformance", "linear", "bin"];
     let below = path.iter().skip_while(|part| *part != "src");
     below.into_iter().any(|part| tests.iter().any(|name| part == *name))
 }

@@ -38,6 +38,8 @@ mod edit;
 mod handover;
 mod index;
 mod journal;
+#[cfg(test)]
+mod linear;
 mod linked;
 mod links;
 mod list;

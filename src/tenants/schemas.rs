@@ -101,6 +101,15 @@ impl Catalogs {
         }
     }
 
+    /// The same, read now.
+    #[cfg(test)]
+    pub(crate) fn read_again(&self) -> Self {
+        Self {
+            read: Instant::now(),
+            ..self.clone()
+        }
+    }
+
     /// What the tenant's row says; without a row, the standard. Nothing was known of it before `read`.
     pub(super) fn new(row: Option<&Row>, read: Instant) -> Result<Self, FormatError> {
         let SchemasBody {
