@@ -15,6 +15,7 @@ use super::{
     links::{self, Links},
     page::Listed,
     query::{Ask, Asked},
+    sift,
 };
 use crate::{
     rows::{self, EdgeBody},
@@ -67,13 +68,26 @@ pub(super) struct Linked {
 }
 
 impl Linked {
+    fn new(side: Side, edges: Vec<Edge>, complete: bool) -> Self {
+        let mut by_id: HashMap<String, Vec<Edge>> = HashMap::new();
+        for edge in edges {
+            by_id.entry(side.owner(&edge).to_owned()).or_default().push(edge);
+        }
+        Self { edges: by_id, complete }
+    }
+
     pub(super) fn of(&self, side: Side, id: &str) -> Links {
         Links::of(side, self.edges.get(id).cloned().unwrap_or_default())
+    }
+
+    fn take(&mut self, side: Side, id: &str) -> Links {
+        Links::of(side, self.edges.remove(id).unwrap_or_default())
     }
 }
 
 impl Directory {
-    /// The memberships of resources that are fetched by id, at the same time as these: of few all that are needed or shown.
+    /// The memberships of resources that are fetched by id, at the same time as these: of few all that are needed or shown,
+    /// unless they are many.
     pub(super) async fn linked_ahead(
         &self,
         ask: &Ask<'_>,
@@ -83,73 +97,91 @@ impl Directory {
         if ids.len() > FEW || (asked.needed == Needed::Nothing && !asked.shows_links) {
             return Ok(None);
         }
-        let needed = if asked.shows_links { &Needed::All } else { &asked.needed };
-        self.linked(ask, asked, ids, needed).await.map(Some)
+        if !asked.shows_links {
+            return self.needed(ask, asked, ids).await.map(Some);
+        }
+        let side = links::side(asked.of);
+        let edges = self.all_of(ask, side, ids, most(side)).await?;
+        Ok(edges.map(|edges| Linked::new(side, edges, true)))
     }
 
-    /// The memberships of these resources that are needed.
-    pub(super) async fn linked(
-        &self,
-        ask: &Ask<'_>,
-        asked: &Asked<'_>,
-        ids: &[String],
-        needed: &Needed,
-    ) -> Result<Linked, Error> {
+    /// The memberships of these resources that filter and order must know of.
+    ///
+    /// # Errors
+    /// [`Rule::TooMany`] or [`Rule::TooManyToSort`], if these are more than one answer may look at.
+    pub(super) async fn needed(&self, ask: &Ask<'_>, asked: &Asked<'_>, ids: &[String]) -> Result<Linked, Error> {
         let side = links::side(asked.of);
-        let edges = match needed {
+        let edges = match &asked.needed {
             Needed::Nothing => Vec::new(),
             Needed::Pairs(others) => self.pairs(side, ids, others).await?,
-            Needed::All => self.all_of(ask, asked, ids).await?,
+            Needed::All => {
+                let left = ask.memberships.left(side);
+                let edges = self.all_of(ask, side, ids, left).await?;
+                let too_many = || sift::refusal(ask.is_filtered(), format!("{} memberships", most(side)));
+                let edges = edges.ok_or_else(too_many)?;
+                ask.memberships.spend(side, edges.len());
+                edges
+            }
         };
-        let mut by_id: HashMap<String, Vec<Edge>> = HashMap::new();
-        for edge in edges {
-            by_id.entry(side.owner(&edge).to_owned()).or_default().push(edge);
-        }
-        Ok(Linked {
-            edges: by_id,
-            complete: *needed == Needed::All,
-        })
+        Ok(Linked::new(side, edges, asked.needed == Needed::All))
     }
 
     /// Adds to the resources of a page the memberships that are shown and not there yet.
+    ///
+    /// # Errors
+    /// [`Rule::TooManyMemberships`], but never for a single resource of a type: it is shown as if it had been asked for by
+    /// its id. OneLogin and Azure's Logic Apps look groups up by name, and cannot leave out the members.
     pub(super) async fn show_links(&self, ask: &Ask<'_>, page: &mut [Listed]) -> Result<(), Error> {
         for (of, asked) in ask.types.iter().enumerate().filter(|(_, asked)| asked.shows_links) {
-            let without = |listed: &&mut Listed| listed.of == of && !listed.is_linked;
-            let ids: Vec<String> = page.iter_mut().filter(without).filter_map(|it| id(it)).collect();
+            let Some(attribute) = links::attribute(asked.of) else {
+                continue;
+            };
+            let side = links::side(asked.of);
+            let mut listed: Vec<&mut Listed> = page.iter_mut().filter(|listed| listed.of == of).collect();
+            let most = if listed.len() == 1 { usize::MAX } else { most(side) };
+            let too_many = || Rule::TooManyMemberships.at(attribute).with("limit", most.to_string());
+            let known = listed.iter().filter(|listed| listed.is_linked);
+            let known: usize = known.map(|listed| listed.values(attribute)).sum();
+            let left = most.checked_sub(known).ok_or_else(too_many)?;
+            listed.retain(|listed| !listed.is_linked);
+            let ids: Vec<String> = listed.iter().filter_map(|listed| id(listed)).collect();
             if ids.is_empty() {
                 continue;
             }
-            let linked = self.linked(ask, asked, &ids, &Needed::All).await?;
-            for listed in page.iter_mut().filter(without) {
-                if let Some(id) = id(listed) {
-                    let links = linked.of(links::side(asked.of), &id);
-                    links.add_to(&mut listed.document, ask.base_url);
+            let edges = self.all_of(ask, side, &ids, left).await?.ok_or_else(too_many)?;
+            let mut linked = Linked::new(side, edges, true);
+            for (listed, id) in listed.into_iter().zip(&ids) {
+                match linked.take(side, id) {
+                    Links::Members(members) if members.len() > MAX_LISTED_MEMBERS => {
+                        listed.keep_members(attribute, members);
+                    }
+                    links => links.add_to(&mut listed.document, ask.base_url),
                 }
             }
         }
         Ok(())
     }
 
-    /// All memberships of these resources: in one range where they are all there is, else one by one.
-    async fn all_of(&self, ask: &Ask<'_>, asked: &Asked<'_>, ids: &[String]) -> Result<Vec<Edge>, Error> {
-        let side = links::side(asked.of);
-        let mut found = Vec::new();
+    /// All memberships of these resources: in one range where they are all there is, else one by one. Nothing if there are
+    /// more than `most`.
+    async fn all_of(&self, ask: &Ask<'_>, side: Side, ids: &[String], most: usize) -> Result<Option<Vec<Edge>>, Error> {
         if let (true, Some(first), Some(last)) = (ask.is_a_list() && ids.len() > FEW, ids.first(), ids.last()) {
-            let range = side.between(first, last);
-            let edges = self.edges(&range, ask.memberships.left(side)).await?;
-            ask.memberships.spend(side, &edges)?;
-            return Ok(edges.edges);
+            let edges = self.edges(&side.between(first, last), most).await?;
+            return Ok((!edges.more).then_some(edges.edges));
         }
+        let mut found = Vec::new();
         for some in ids.chunks(FEW) {
             let ranges: Vec<Range> = some.iter().map(|id| side.of(id)).collect();
-            let left = ask.memberships.left(side);
+            let left = most - found.len();
             let reads = ranges.iter().map(|range| self.edges(range, left)).collect();
-            for edges in in_parallel(reads).await? {
-                ask.memberships.spend(side, &edges)?;
-                found.extend(edges.edges);
+            for Edges { edges, more } in in_parallel(reads).await? {
+                if more || found.len() + edges.len() > most {
+                    return Ok(None);
+                }
+                found.extend(edges);
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// The memberships between each of these resources and each of the others.
@@ -204,7 +236,7 @@ impl Directory {
     }
 }
 
-/// How many memberships a query has read so far.
+/// How many memberships a filter has looked at so far.
 #[derive(Debug, Default)]
 pub(super) struct Memberships(AtomicUsize);
 
@@ -213,19 +245,8 @@ impl Memberships {
         most(side).saturating_sub(self.0.load(Ordering::Relaxed))
     }
 
-    /// # Errors
-    /// [`Rule::TooManyMemberships`]
-    fn spend(&self, side: Side, edges: &Edges) -> Result<(), Error> {
-        let spent = self.0.fetch_add(edges.edges.len(), Ordering::Relaxed) + edges.edges.len();
-        if edges.more || spent > most(side) {
-            let attribute = match side {
-                Side::Members => "members",
-                Side::Groups => "groups",
-            };
-            let limit = most(side).to_string();
-            return Err(Rule::TooManyMemberships.at(attribute).with("limit", limit).into());
-        }
-        Ok(())
+    fn spend(&self, _: Side, number: usize) {
+        self.0.fetch_add(number, Ordering::Relaxed);
     }
 }
 
@@ -239,3 +260,6 @@ fn most(side: Side) -> usize {
 fn id(listed: &Listed) -> Option<String> {
     listed.document.get("id").and_then(Value::as_str).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

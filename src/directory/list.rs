@@ -167,11 +167,8 @@ impl Directory {
             let (passed, rows) = rows.split_at(to_pass.min(rows.len()));
             let (shown, refused) = rows.split_at(page.admit(rows.iter().map(|row| row.body.len())));
             let documents = self.documents(ask, asked, shown, None).await?;
-            page.resources.extend(documents.into_iter().map(|document| Listed {
-                of,
-                document,
-                is_linked: false,
-            }));
+            let listed = documents.into_iter().map(|document| Listed::new(of, document, false));
+            page.resources.extend(listed);
             mark.position += passed.len() + shown.len();
             if let Some(last) = shown.last().or(passed.last()) {
                 mark.key = Some(last.key.clone());

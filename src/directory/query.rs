@@ -169,9 +169,9 @@ impl Directory {
         let read;
         let linked = match (linked, &asked.needed) {
             (None, Needed::Nothing) => None,
-            (None, needed) => {
+            (None, _) => {
                 let ids: Vec<String> = stored.iter().map(|stored| stored.envelope.id.clone()).collect();
-                read = self.linked(ask, asked, &ids, needed).await?;
+                read = self.needed(ask, asked, &ids).await?;
                 Some(&read)
             }
             (linked, _) => linked,

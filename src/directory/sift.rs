@@ -336,7 +336,7 @@ fn too_much_work(is_filtered: bool) -> Error {
     refusal(is_filtered, limit)
 }
 
-fn refusal(is_filtered: bool, limit: String) -> Error {
+pub(super) fn refusal(is_filtered: bool, limit: String) -> Error {
     let rule = if is_filtered {
         Rule::TooMany
     } else {

@@ -104,8 +104,8 @@ rules! {
          or give it fewer conditions."
         MATCHING;
     TooManyMemberships "too-many-memberships" 400 tooMany
-        "The answer would hold more than {limit} values of {subject}: add excludedAttributes={subject}, or ask for fewer \
-         resources."
+        "The answer would hold more than {limit} values of {subject}: add excludedAttributes={subject}, or ask for one \
+         resource at a time (count=1)."
         PROTOCOL;
     MemberFilter "member-filter" 400 invalidFilter
         "The path chooses members by {subject}, which is not kept with them: choose them by {expected}."

@@ -1,0 +1,148 @@
+//! Memberships in lists and filters: how many may be shown, and what it costs to look at them.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::super::{
+    Error, Found,
+    edges::{self, Edge},
+    tests::{World, refusal, shown},
+};
+use crate::{
+    rows,
+    scim::{
+        limits::MAX_LISTED_MEMBERS,
+        list::{ListQuery, Paging},
+        members::Kind,
+        normalize::Trace,
+        schema::{Catalog, ResourceType},
+    },
+    store::{Change, MAX_CHANGES, Store},
+};
+
+fn id(number: usize) -> String {
+    format!("id-{number:06}")
+}
+
+fn groups() -> Arc<ResourceType> {
+    Arc::clone(Catalog::standard().resource_type("Group").unwrap())
+}
+
+impl World {
+    /// Users and groups with names, and these memberships: numbers of group and user.
+    async fn linked(users: usize, groups: usize, memberships: impl Iterator<Item = (usize, usize)>) -> Self {
+        let mut world = Self::new().await;
+        world.directory.deadline = Instant::now() + Duration::from_mins(10);
+        let user = |number: usize| (id(number), json!({ "userName": format!("u{number}") }));
+        world.fill("u", (0..users).map(user)).await;
+        let group = |number: usize| (id(number), json!({ "displayName": format!("G{number}") }));
+        world.fill("g", (0..groups).map(group)).await;
+        let edge = |(group, user)| Edge {
+            group: id(group),
+            member: id(user),
+            kind: Kind::User,
+        };
+        let rows = memberships.map(edge).flat_map(|edge| {
+            let body = edges::body(&edge);
+            [
+                Change::Insert(rows::write(rows::member_key(&edge.group, &edge.member), &body)),
+                Change::Insert(rows::write(rows::membership_key(&edge.member, &edge.group), &body)),
+            ]
+        });
+        for part in rows.collect::<Vec<_>>().chunks(MAX_CHANGES) {
+            world
+                .store
+                .commit(&world.directory.access.tenant.id, part)
+                .await
+                .unwrap();
+        }
+        world
+    }
+
+    async fn ask(&self, types: &[Arc<ResourceType>], query: &ListQuery) -> Result<Found, Error> {
+        let shown: Vec<_> = types.iter().map(|of| shown(of)).collect();
+        let base_url = "https://example.com/scim/acme";
+        self.directory
+            .query(types, query, &shown, base_url, &mut Trace::default())
+            .await
+    }
+}
+
+fn query(filter: Option<&str>, count: usize) -> ListQuery {
+    ListQuery {
+        filter: filter.map(str::to_owned),
+        count,
+        ..ListQuery::default()
+    }
+}
+
+/// How many values each resource of a page has, wherever they are.
+fn values(found: &Found, attribute: &str) -> Vec<usize> {
+    let values = found.resources.iter().map(|listed| match listed.many_members() {
+        Some((_, members)) => members.len(),
+        None => listed.values(attribute),
+    });
+    values.collect()
+}
+
+/// Issue: "a list that would return more than 10,000 membership rows answers 400 tooMany", but whoever looks for one group
+/// is shown it, as by its id: OneLogin and Logic Apps cannot leave out the members.
+#[tokio::test]
+async fn a_large_group_is_shown_alone() {
+    const LARGE: usize = MAX_LISTED_MEMBERS + 500;
+    let memberships = (0..LARGE).map(|user| (0, user)).chain((0..20).map(|user| (1, user)));
+    let world = World::linked(0, 2, memberships).await;
+    let groups = [groups()];
+    for filter in [
+        "displayName eq \"G0\"",
+        "displayName sw \"g0\"",
+        "id eq \"id-000000\"",
+        "displayName eq \"g0\" and members eq \"id-000007\"",
+        "members eq \"id-009999\"",
+    ] {
+        let found = world.ask(&groups, &query(Some(filter), 100)).await.unwrap();
+        assert_eq!(values(&found, "members"), [LARGE], "{filter}");
+        assert!(
+            found.resources[0].values("members") <= 1,
+            "{filter}: a placeholder is in the document"
+        );
+    }
+    let by_cursor = ListQuery {
+        paging: Paging::Cursor(None),
+        ..query(None, 1)
+    };
+    for query in [query(None, 1), query(Some("displayName pr"), 1), by_cursor] {
+        let found = world.ask(&groups, &query).await.unwrap();
+        assert_eq!(values(&found, "members"), [LARGE], "one on a page");
+    }
+    for filter in [None, Some("displayName pr"), Some("members eq \"id-000007\"")] {
+        let refused = world.ask(&groups, &query(filter, 100)).await.unwrap_err();
+        assert_eq!(refusal(&refused), "too-many-memberships", "{filter:?}");
+        let told = refused.to_string();
+        assert!(
+            told.contains("excludedAttributes=members") && told.contains("count=1"),
+            "{told}"
+        );
+    }
+    let both = [Arc::clone(&world.users), Arc::clone(&groups[0])];
+    let found = world
+        .ask(&both, &query(Some("displayName eq \"G0\""), 100))
+        .await
+        .unwrap();
+    assert_eq!(values(&found, "members"), [LARGE]);
+}
+
+/// What a filter must look at is bounded too, and it is the filter that is refused: leaving members out would not help.
+#[tokio::test]
+async fn a_filter_looks_at_so_many_memberships() {
+    let memberships = (0..=MAX_LISTED_MEMBERS).map(|user| (user % 3, user));
+    let world = World::linked(0, 3, memberships).await;
+    let groups = [groups()];
+    for filter in ["members.type eq \"Group\"", "not (members.type eq \"User\")"] {
+        let refused = world.ask(&groups, &query(Some(filter), 1)).await.unwrap_err();
+        assert_eq!(refusal(&refused), "too-many", "{filter}");
+        assert!(refused.to_string().contains("10000 memberships"), "{refused}");
+    }
+}
