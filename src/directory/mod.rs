@@ -61,7 +61,6 @@ mod write;
 
 use links::Links;
 pub use links::Shown;
-pub use names::refers_to_others;
 pub use page::{Found, Listed};
 pub use shared::Shared;
 pub use sift::MAX_SCANNED;

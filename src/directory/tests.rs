@@ -303,16 +303,16 @@ async fn operations_cost_the_round_trips_of_the_table() {
         1,
         "read"
     );
-    let enterprise = crate::scim::schema::ENTERPRISE_USER_URN;
+    let (enterprise, every) = (crate::scim::schema::ENTERPRISE_USER_URN, Selection::default());
     let mut document = json!({ enterprise: { "manager": { "value": id } } });
     let names = world
         .directory
-        .name_others(&world.users, document.as_object_mut().unwrap());
+        .name_others(&world.users, document.as_object_mut().unwrap(), &every);
     assert_eq!(world.cost(names).await, 1, "names of others");
     let mut document = json!({ "userName": "nobody's subordinate" });
     let names = world
         .directory
-        .name_others(&world.users, document.as_object_mut().unwrap());
+        .name_others(&world.users, document.as_object_mut().unwrap(), &every);
     assert_eq!(world.cost(names).await, 0, "no others");
     assert_eq!(world.cost(world.patch(id, rename.clone())).await, 2, "patch");
     assert_eq!(

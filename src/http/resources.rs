@@ -9,7 +9,7 @@ use super::{
     call::{Failure, Visit},
 };
 use crate::{
-    directory::{self, Precondition, Shown, Stored},
+    directory::{Precondition, Shown, Stored},
     scim::{
         list::{ListQuery, Paging, cursor_response, list_response},
         members::{Link, LongDocument, Member},
@@ -36,9 +36,7 @@ pub(super) async fn read(visit: &Visit, endpoint: &str, id: &str) -> Result<Answ
     }
     if stored.many_members().is_none() {
         let mut document = stored.document(&of, &visit.base_url);
-        if directory::refers_to_others(&of, &mut project(&of, document.clone(), &selection)) {
-            visit.directory.name_others(&of, &mut document).await?;
-        }
+        visit.directory.name_others(&of, &mut document, &selection).await?;
         return Ok(Answer::ok(project(&of, document, &selection)).version(&stored.envelope.version));
     }
     Ok(show(visit, &of, &stored, &selection))
