@@ -95,12 +95,14 @@ impl Side {
         }
     }
 
-    /// The edges of all resources from one to another, as their own keys order them.
-    pub(super) fn between(self, first: &str, last: &str) -> Range {
-        Range {
-            from: self.of(first).from,
-            ..self.of(last)
-        }
+    /// The edges of all these resources, and perhaps of others. An id that another one begins with comes before it, but
+    /// its edges come behind that one's: what follows an id in their keys sorts behind every letter.
+    pub(super) fn around(self, ids: &[String]) -> Option<Range> {
+        ids.iter().map(|id| self.of(id)).reduce(|all, one| Range {
+            side: self,
+            from: all.from.min(one.from),
+            until: all.until.max(one.until),
+        })
     }
 }
 

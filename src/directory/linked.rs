@@ -1,12 +1,13 @@
 //! Memberships in queries: those that a filter asks for, and those of the resources on a page.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
 use futures::future::try_join;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::{
     Directory, Error,
@@ -15,7 +16,7 @@ use super::{
     links::{self, Links},
     page::Listed,
     query::{Ask, Asked},
-    sift,
+    sift::{self, SCAN_STEP},
 };
 use crate::{
     rows::{self, EdgeBody},
@@ -31,6 +32,11 @@ use crate::{
 
 /// Resources whose memberships are read one by one beside the resources themselves.
 const FEW: usize = 8;
+/// Pairs of resources whose membership is looked up by its key: as many as there are rows in a step, so that a filter on one
+/// member, or on one group, needs no more however many that one has.
+const MAX_PAIRS: usize = SCAN_STEP;
+/// Memberships of those whom a filter names that are read otherwise; little of each is kept, and not beside a document.
+const MAX_OF_OTHERS: usize = MAX_LISTED_GROUPS;
 
 /// What a filter or an order must know of memberships.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,12 +57,24 @@ impl Needed {
         }
         match filter {
             Some(filter) if filter.mentions(attribute) => match filter.equals_of(attribute) {
-                Some(ids) => Self::Pairs(ids.into_iter().map(str::to_owned).collect()),
+                Some(ids) => {
+                    let ids: BTreeSet<&str> = ids.into_iter().collect();
+                    Self::Pairs(ids.into_iter().map(str::to_owned).collect())
+                }
                 None => Self::All,
             },
             _ => Self::Nothing,
         }
     }
+}
+
+/// What a query has learnt of the memberships of one type's resources.
+#[derive(Debug, Default)]
+pub(super) struct Memberships {
+    /// How many the filter has looked at so far.
+    looked_at: AtomicUsize,
+    /// All of those whom the filter names, by the id of the resource at this end.
+    of_others: OnceCell<Linked>,
 }
 
 /// Memberships that were read, by the id of whose they are.
@@ -65,6 +83,15 @@ pub(super) struct Linked {
     edges: HashMap<String, Vec<Edge>>,
     /// All that each of them has.
     pub(super) complete: bool,
+}
+
+impl Side {
+    fn opposite(self) -> Self {
+        match self {
+            Self::Members => Self::Groups,
+            Self::Groups => Self::Members,
+        }
+    }
 }
 
 impl Linked {
@@ -101,7 +128,7 @@ impl Directory {
             return self.needed(ask, asked, ids).await.map(Some);
         }
         let side = links::side(asked.of);
-        let edges = self.all_of(ask, side, ids, most(side)).await?;
+        let edges = self.all_of(side, ids, most(side)).await?;
         Ok(edges.map(|edges| Linked::new(side, edges, true)))
     }
 
@@ -113,13 +140,18 @@ impl Directory {
         let side = links::side(asked.of);
         let edges = match &asked.needed {
             Needed::Nothing => Vec::new(),
-            Needed::Pairs(others) => self.pairs(side, ids, others).await?,
+            Needed::Pairs(others) if ids.len() * others.len() <= MAX_PAIRS => self.pairs(side, ids, others).await?,
+            Needed::Pairs(others) => {
+                let found = self.of_others(ask, asked, others).await?;
+                let edges = ids.iter().filter_map(|id| found.edges.get(id));
+                edges.flatten().cloned().collect()
+            }
             Needed::All => {
-                let left = ask.memberships.left(side);
-                let edges = self.all_of(ask, side, ids, left).await?;
-                let too_many = || sift::refusal(ask.is_filtered(), format!("{} memberships", most(side)));
-                let edges = edges.ok_or_else(too_many)?;
-                ask.memberships.spend(side, edges.len());
+                let looked_at = &asked.memberships.looked_at;
+                let left = most(side).saturating_sub(looked_at.load(Ordering::Relaxed));
+                let edges = self.all_of(side, ids, left).await?;
+                let edges = edges.ok_or_else(|| too_many(ask, most(side)))?;
+                looked_at.fetch_add(edges.len(), Ordering::Relaxed);
                 edges
             }
         };
@@ -148,7 +180,12 @@ impl Directory {
             if ids.is_empty() {
                 continue;
             }
-            let edges = self.all_of(ask, side, &ids, left).await?.ok_or_else(too_many)?;
+            let edges = if ask.is_a_list() && ids.len() > FEW {
+                self.all_around(side, &ids, left).await?
+            } else {
+                self.all_of(side, &ids, left).await?
+            };
+            let edges = edges.ok_or_else(too_many)?;
             let mut linked = Linked::new(side, edges, true);
             for (listed, id) in listed.into_iter().zip(&ids) {
                 match linked.take(side, id) {
@@ -162,13 +199,25 @@ impl Directory {
         Ok(())
     }
 
-    /// All memberships of these resources: in one range where they are all there is, else one by one. Nothing if there are
-    /// more than `most`.
-    async fn all_of(&self, ask: &Ask<'_>, side: Side, ids: &[String], most: usize) -> Result<Option<Vec<Edge>>, Error> {
-        if let (true, Some(first), Some(last)) = (ask.is_a_list() && ids.len() > FEW, ids.first(), ids.last()) {
-            let edges = self.edges(&side.between(first, last), most).await?;
-            return Ok((!edges.more).then_some(edges.edges));
+    /// As [`Self::all_of`], of resources that follow one another: in one range.
+    async fn all_around(&self, side: Side, ids: &[String], most: usize) -> Result<Option<Vec<Edge>>, Error> {
+        let Some(range) = side.around(ids) else {
+            return Ok(Some(Vec::new()));
+        };
+        let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        let Edges { mut edges, more } = self.edges(&range, most).await?;
+        let read = edges.len();
+        edges.retain(|edge| wanted.contains(side.owner(edge)));
+        match (more, edges.len() < read) {
+            (false, _) => Ok(Some(edges)),
+            (true, false) => Ok(None),
+            // It may be others who have so many.
+            (true, true) => self.all_of(side, ids, most).await,
         }
+    }
+
+    /// All memberships of these resources. Nothing if there are more than `most`.
+    async fn all_of(&self, side: Side, ids: &[String], most: usize) -> Result<Option<Vec<Edge>>, Error> {
         let mut found = Vec::new();
         for some in ids.chunks(FEW) {
             let ranges: Vec<Range> = some.iter().map(|id| side.of(id)).collect();
@@ -182,6 +231,17 @@ impl Directory {
             }
         }
         Ok(Some(found))
+    }
+
+    /// All memberships of those whom a filter names, read once.
+    async fn of_others<'q>(&self, ask: &Ask<'_>, asked: &'q Asked<'_>, others: &[String]) -> Result<&'q Linked, Error> {
+        let side = links::side(asked.of);
+        let read = async || {
+            let edges = self.all_of(side.opposite(), others, MAX_OF_OTHERS).await?;
+            let edges = edges.ok_or_else(|| too_many(ask, MAX_OF_OTHERS))?;
+            Ok(Linked::new(side, edges, false))
+        };
+        asked.memberships.of_others.get_or_try_init(read).await
     }
 
     /// The memberships between each of these resources and each of the others.
@@ -236,18 +296,8 @@ impl Directory {
     }
 }
 
-/// How many memberships a filter has looked at so far.
-#[derive(Debug, Default)]
-pub(super) struct Memberships(AtomicUsize);
-
-impl Memberships {
-    fn left(&self, side: Side) -> usize {
-        most(side).saturating_sub(self.0.load(Ordering::Relaxed))
-    }
-
-    fn spend(&self, _: Side, number: usize) {
-        self.0.fetch_add(number, Ordering::Relaxed);
-    }
+fn too_many(ask: &Ask<'_>, most: usize) -> Error {
+    sift::refusal(ask.is_filtered(), format!("{most} memberships"))
 }
 
 fn most(side: Side) -> usize {

@@ -38,7 +38,6 @@ pub(super) struct Ask<'q> {
     /// Resources on a page.
     pub(super) count: usize,
     pub(super) start: Start,
-    pub(super) memberships: Memberships,
 }
 
 /// What is asked for of one type.
@@ -50,6 +49,7 @@ pub(super) struct Asked<'q> {
     pub(super) needed: Needed,
     /// The answer shows memberships.
     pub(super) shows_links: bool,
+    pub(super) memberships: Memberships,
 }
 
 /// Where the page begins.
@@ -124,7 +124,6 @@ impl Directory {
             base_url,
             count: query.count,
             start,
-            memberships: Memberships::default(),
         };
         let mut outcome = if query.sort.is_some() {
             self.sorted(&ask).await?
@@ -225,6 +224,7 @@ fn asked<'q>(
             of,
             needed: Needed::by(of, filter.as_ref(), sort.as_ref()),
             shows_links: shown.direct,
+            memberships: Memberships::default(),
             filter,
             sort,
         })

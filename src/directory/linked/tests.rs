@@ -39,9 +39,15 @@ impl World {
         world.fill("u", (0..users).map(user)).await;
         let group = |number: usize| (id(number), json!({ "displayName": format!("G{number}") }));
         world.fill("g", (0..groups).map(group)).await;
-        let edge = |(group, user)| Edge {
-            group: id(group),
-            member: id(user),
+        world.join(memberships.map(|(group, user)| (id(group), id(user)))).await;
+        world
+    }
+
+    /// Makes the second of each two a member of the first.
+    async fn join(&self, memberships: impl Iterator<Item = (String, String)>) {
+        let edge = |(group, member)| Edge {
+            group,
+            member,
             kind: Kind::User,
         };
         let rows = memberships.map(edge).flat_map(|edge| {
@@ -51,14 +57,10 @@ impl World {
                 Change::Insert(rows::write(rows::membership_key(&edge.member, &edge.group), &body)),
             ]
         });
+        let partition = &self.directory.access.tenant.id;
         for part in rows.collect::<Vec<_>>().chunks(MAX_CHANGES) {
-            world
-                .store
-                .commit(&world.directory.access.tenant.id, part)
-                .await
-                .unwrap();
+            self.store.commit(partition, part).await.unwrap();
         }
-        world
     }
 
     async fn ask(&self, types: &[Arc<ResourceType>], query: &ListQuery) -> Result<Found, Error> {
@@ -145,4 +147,87 @@ async fn a_filter_looks_at_so_many_memberships() {
         assert_eq!(refusal(&refused), "too-many", "{filter}");
         assert!(refused.to_string().contains("10000 memberships"), "{refused}");
     }
+}
+
+/// Whom a filter names is asked, when asking each resource for each of them would take too long.
+#[tokio::test]
+async fn a_filter_that_names_many_looks_from_their_end() {
+    const MANY: usize = 1_000;
+    let memberships = (0..MANY).flat_map(|number| [(number, number), (number, (number + 1) % MANY)]);
+    let world = World::linked(MANY, MANY, memberships).await;
+    for (of, attribute) in [(groups(), "members"), (Arc::clone(&world.users), "groups")] {
+        for (named, negated, expected) in [
+            (1, false, 2),
+            (1, true, MANY - 2),
+            (60, false, 61),
+            (60, true, MANY - 61),
+        ] {
+            let terms: Vec<String> = (100..100 + named)
+                .map(|number| format!("{attribute} eq \"{}\"", id(number)))
+                .collect();
+            let any = terms.join(" or ");
+            let filter = if negated {
+                format!("not ({any})")
+            } else {
+                format!("id pr and ({any})")
+            };
+            world.store.take();
+            let found = world.ask(&[Arc::clone(&of)], &query(Some(&filter), 0)).await.unwrap();
+            let counts = world.store.take();
+            assert_eq!(found.total, Some(expected), "{filter}");
+            assert!(counts.calls() <= 2 * named + 10, "{filter}: {counts:?}");
+        }
+    }
+}
+
+/// Each type has its own limit: users are in more groups than a group has members.
+#[tokio::test]
+async fn what_users_show_is_not_counted_for_groups() {
+    let of_users = (0..900).flat_map(|user| (0..20).map(move |group| (10_000 + group, user)));
+    let world = World::linked(900, 100, of_users.chain((0..100).map(|group| (group, 5_000)))).await;
+    let types = [Arc::clone(&world.users), groups()];
+    let found = world.ask(&types, &query(None, 1_000)).await.unwrap();
+    assert_eq!(values(&found, "groups"), [vec![20; 900], vec![0; 100]].concat());
+    assert_eq!(values(&found, "members"), [vec![0; 900], vec![1; 100]].concat());
+    let filter = "groups pr or members pr";
+    let found = world.ask(&types, &query(Some(filter), 1_000)).await.unwrap();
+    assert_eq!(found.total, Some(1_000));
+}
+
+/// An imported id may begin with another one: the edges of the two are in the other order than the two.
+#[tokio::test]
+async fn ids_that_begin_with_others_have_their_memberships() {
+    let world = World::new().await;
+    let ids: Vec<String> = std::iter::once("x".to_owned())
+        .chain((1..10).map(|number| format!("x-{number}")))
+        .chain(["xa".to_owned(), "y".to_owned()])
+        .collect();
+    let group = |id: &String| (id.clone(), json!({ "displayName": id }));
+    world.fill("g", ids.iter().map(group)).await;
+    let groups = [groups()];
+    let joins = |id: &String, members: usize| {
+        let id = id.clone();
+        (0..members).map(move |number| (id.clone(), format!("u{number}")))
+    };
+    world
+        .join(
+            ids[..11]
+                .iter()
+                .enumerate()
+                .flat_map(|(number, id)| joins(id, number + 1)),
+        )
+        .await;
+    for count in [9, 10, 11, 12] {
+        let found = world.ask(&groups, &query(None, count)).await.unwrap();
+        let expected: Vec<usize> = (1..=11).chain([0]).take(count).collect();
+        assert_eq!(values(&found, "members"), expected, "{count} on a page");
+    }
+    // Whose many members lie between those of the page.
+    world
+        .join((100..MAX_LISTED_MEMBERS + 100).map(|number| ("xa".to_owned(), format!("u{number}"))))
+        .await;
+    let found = world.ask(&groups, &query(None, 10)).await.unwrap();
+    assert_eq!(values(&found, "members"), (1..=10).collect::<Vec<_>>());
+    let refused = world.ask(&groups, &query(None, 11)).await.unwrap_err();
+    assert_eq!(refusal(&refused), "too-many-memberships");
 }
