@@ -85,6 +85,11 @@ impl Ask<'_> {
         matches!(self.start, Start::Cursor(_))
     }
 
+    /// Whether one answer may look at a part only, behind which the next one goes on: what is sorted must all be known.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.is_by_cursor() && self.types.iter().all(|asked| asked.sort.is_none())
+    }
+
     /// Whether everything is asked for, in the order of the keys.
     pub(super) fn is_a_list(&self) -> bool {
         !self.is_filtered() && self.types.iter().all(|asked| asked.sort.is_none())

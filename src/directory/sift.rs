@@ -76,7 +76,7 @@ impl Directory {
         let mut passed = behind.map(str::to_owned);
         for (of, asked) in ask.types.iter().enumerate().skip(first) {
             let behind = behind.filter(|_| of == first);
-            let mut source = self.source(asked, behind).await?;
+            let mut source = self.source(ask, asked, behind).await?;
             loop {
                 if source.is_range() && spent.rows >= MAX_SCANNED {
                     return stop_or_refuse(ask, passed, too_many_resources);
@@ -137,22 +137,23 @@ impl Directory {
     }
 
     /// Where the matches of one type are, behind a key.
-    async fn source(&self, asked: &Asked<'_>, behind: Option<&str>) -> Result<Source, Error> {
+    async fn source(&self, ask: &Ask<'_>, asked: &Asked<'_>, behind: Option<&str>) -> Result<Source, Error> {
         let kind = index::kind(asked.of);
         let ids = match plan(asked.of, asked.filter.as_ref()) {
-            Plan::Nowhere => Vec::new(),
-            Plan::Id(id) => vec![id.to_owned()],
-            Plan::Indexed(index, value) => self.look_up(index, value).await?,
-            Plan::Linked(id) => self.look_up_linked(asked.of, id).await?,
-            Plan::Scan => {
-                let (start, until) = rows::range(&rows::resource_key_prefix(kind));
-                let from = Some(behind.map_or(start, rows::behind));
-                return Ok(Source::Range { from, until });
-            }
+            Plan::Nowhere => Some(Vec::new()),
+            Plan::Id(id) => Some(vec![id.to_owned()]),
+            // Where there are too many to be looked up, all resources are walked through, as far as the client goes.
+            Plan::Indexed(index, value) => known_or_walked(ask, self.look_up(index, value).await?)?,
+            Plan::Linked(id) => known_or_walked(ask, self.look_up_linked(asked.of, id).await?)?,
+            Plan::Scan => None,
+        };
+        let Some(mut ids) = ids else {
+            let (start, until) = rows::range(&rows::resource_key_prefix(kind));
+            let from = Some(behind.map_or(start, rows::behind));
+            return Ok(Source::Range { from, until });
         };
         // That the ids are theirs need not be checked: what led to them stands in the filter.
         let key = |id: &String| rows::resource_key(kind, id);
-        let mut ids = ids;
         ids.retain(|id| behind.is_none_or(|behind| key(id).as_str() > behind));
         ids.sort_by_cached_key(key);
         ids.dedup();
@@ -189,14 +190,12 @@ impl Directory {
         }
     }
 
-    /// The ids of the resources that have this one among their members or groups.
-    async fn look_up_linked(&self, of: &ResourceType, id: &str) -> Result<Vec<String>, Error> {
+    /// The ids of the resources that have this one among their members or groups; nothing if they are too many.
+    async fn look_up_linked(&self, of: &ResourceType, id: &str) -> Result<Option<Vec<String>>, Error> {
         let found = self.linked_with(of, id, MAX_SCANNED).await?;
-        if found.more {
-            return Err(too_many_resources(true));
-        }
         let side = links::side(of);
-        Ok(found.edges.iter().map(|edge| side.owner(edge).to_owned()).collect())
+        let ids = found.edges.iter().map(|edge| side.owner(edge).to_owned());
+        Ok((!found.more).then(|| ids.collect()))
     }
 
     /// The next rows of a range, and where those behind them begin.
@@ -206,8 +205,8 @@ impl Directory {
         Ok((page.rows, next))
     }
 
-    /// The ids of the resources that hold a value, by its index rows.
-    async fn look_up(&self, index: &Index, value: &str) -> Result<Vec<String>, Error> {
+    /// The ids of the resources that hold a value, by its index rows; nothing if they are too many.
+    async fn look_up(&self, index: &Index, value: &str) -> Result<Option<Vec<String>>, Error> {
         let partition = &self.access.tenant.id;
         let key = index.key(&self.access.tenant, value);
         let rows: Vec<Row> = if index.unique {
@@ -221,7 +220,7 @@ impl Directory {
             let page =
                 settle::patient_scan(&*self.store, partition, (&from, &until), MAX_SCANNED, self.deadline).await?;
             if page.more {
-                return Err(too_many_resources(true));
+                return Ok(None);
             }
             page.rows
         };
@@ -233,7 +232,7 @@ impl Directory {
                 ids.push(entry.id);
             }
         }
-        Ok(ids)
+        Ok(Some(ids))
     }
 }
 
@@ -309,17 +308,24 @@ fn batches(mut rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     })
 }
 
-/// One answer may look at no more: a query by cursor goes on behind what it has `passed`, another is refused.
+/// One answer may look at no more: a query that can go on does so behind what it has `passed`, another is refused.
 fn stop_or_refuse(
     ask: &Ask<'_>,
     passed: Option<String>,
     refusal: impl Fn(bool) -> Error,
 ) -> Result<Option<String>, Error> {
-    let is_sorted = ask.types.iter().any(|asked| asked.sort.is_some());
     match passed {
-        Some(passed) if ask.is_by_cursor() && !is_sorted => Ok(Some(passed)),
+        Some(passed) if ask.can_go_on() => Ok(Some(passed)),
         _ => Err(refusal(ask.is_filtered())),
     }
+}
+
+/// The ids that were looked up. If they were too many, a query that can go on does without them, and another is refused.
+fn known_or_walked(ask: &Ask<'_>, ids: Option<Vec<String>>) -> Result<Option<Vec<String>>, Error> {
+    if ids.is_none() && !ask.can_go_on() {
+        return Err(too_many_resources(true));
+    }
+    Ok(ids)
 }
 
 fn too_many_resources(is_filtered: bool) -> Error {

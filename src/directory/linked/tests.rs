@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::super::{
-    Error, Found,
+    Error, Found, MAX_SCANNED,
     edges::{self, Edge},
     tests::{World, refusal, shown},
 };
@@ -230,4 +230,29 @@ async fn ids_that_begin_with_others_have_their_memberships() {
     assert_eq!(values(&found, "members"), (1..=10).collect::<Vec<_>>());
     let refused = world.ask(&groups, &query(None, 11)).await.unwrap_err();
     assert_eq!(refusal(&refused), "too-many-memberships");
+}
+
+/// R-PAGE-02: the members of a group so large that they are not looked up one by one.
+#[tokio::test]
+async fn a_filter_on_a_large_group_is_walked_by_cursor() {
+    const LARGE: usize = MAX_SCANNED + 100;
+    let world = World::linked(LARGE + 50, 1, (0..LARGE).map(|user| (0, user))).await;
+    let users = [Arc::clone(&world.users)];
+    let filter = "groups eq \"id-000000\"";
+    let refused = world.ask(&users, &query(Some(filter), 10)).await.unwrap_err();
+    assert_eq!(refusal(&refused), "too-many");
+    let (mut cursor, mut seen) = (None, 0);
+    loop {
+        let query = ListQuery {
+            paging: Paging::Cursor(cursor),
+            ..query(Some(filter), 1_000)
+        };
+        let found = world.ask(&users, &query).await.unwrap();
+        seen += found.resources.len();
+        cursor = found.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, LARGE);
 }
