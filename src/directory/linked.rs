@@ -162,7 +162,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Rule::TooManyMemberships`], but never for a single resource of a type: it is shown as if it had been asked for by
-    /// its id. OneLogin and Azure's Logic Apps look groups up by name, and cannot leave out the members.
+    /// its id. `OneLogin` and Azure's Logic Apps look groups up by name, and cannot leave out the members.
     pub(super) async fn show_links(&self, ask: &Ask<'_>, page: &mut [Listed]) -> Result<(), Error> {
         for (of, asked) in ask.types.iter().enumerate().filter(|(_, asked)| asked.shows_links) {
             let Some(attribute) = links::attribute(asked.of) else {

@@ -3,8 +3,8 @@
 //! Reading order: this file (the operations), `write` (the one way every change takes), `index` (which values can be
 //! looked up), `edges` (memberships as they are read), `members`, `memberships` and `journal` (and as they are written),
 //! `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its pages
-//! begin), `sift` (what a filter matches), `sorted`, `page`, `cursor`, and `shared` (between requests); last `handover` and
-//! `survey` (schemas that change), and `check` (whether the rows fit together).
+//! begin), `sift` (what a filter matches), `plan` (by which way), `sorted`, `page`, `cursor`, and `shared` (between
+//! requests); last `handover` and `survey` (schemas that change), and `check` (whether the rows fit together).
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
@@ -49,6 +49,7 @@ mod members;
 mod memberships;
 mod names;
 mod page;
+mod plan;
 mod query;
 mod shared;
 mod sift;

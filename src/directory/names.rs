@@ -188,9 +188,9 @@ mod tests {
             let groups = document["groups"].as_array().unwrap();
             let named = groups.iter().filter(|group| group.get("display").is_some()).count();
             let manager = &document[ENTERPRISE_USER_URN]["manager"];
-            let managed = usize::from(manager.get("displayName") == Some(&json!("B")));
+            let boss = usize::from(manager.get("displayName") == Some(&json!("B")));
             let case = format!("{} groups, {attributes} {excluded}", groups.len());
-            assert_eq!((named, managed), expected, "{case}");
+            assert_eq!((named, boss), expected, "{case}");
             let looked_up = match expected {
                 (0, managers) => managers,
                 (_, managers) => groups.len() + managers,

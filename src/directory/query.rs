@@ -72,12 +72,20 @@ pub(super) struct Outcome {
 impl Ask<'_> {
     /// The key behind which to begin, and the number of its type.
     pub(super) fn behind(&self) -> Result<(usize, Option<&str>), Error> {
-        let Start::Cursor(Some(Place::Behind(key))) = &self.start else {
+        let Some(key) = self.goes_on_from() else {
             return Ok((0, None));
         };
         let is_of = |asked: &Asked<'_>| key.starts_with(&rows::resource_key_prefix(index::kind(asked.of)));
         let of = self.types.iter().position(is_of);
         Ok((of.ok_or_else(|| Rule::InvalidCursor.error())?, Some(key)))
+    }
+
+    /// The key behind which to begin, of whatever type.
+    pub(super) fn goes_on_from(&self) -> Option<&String> {
+        match &self.start {
+            Start::Cursor(Some(Place::Behind(key))) => Some(key),
+            _ => None,
+        }
     }
 
     /// Whether the query can go on later with the next page where this one ends.

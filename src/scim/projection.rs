@@ -157,11 +157,10 @@ impl Verdict<'_> {
         let returned = part.map_or(Returned::Default, |part| part.returned);
         match (returned, self) {
             (Returned::Never, _) | (_, Verdict::Leave) => false,
-            (Returned::Always, _) => true,
+            (Returned::Always, _) | (Returned::Default, Verdict::Take) => true,
             (_, Verdict::TakeOnly(subs)) => subs.contains(&name),
             (Returned::Request, _) => false,
             (_, Verdict::TakeExcept(subs)) => !subs.contains(&name),
-            (Returned::Default, Verdict::Take) => true,
         }
     }
 }
