@@ -41,6 +41,7 @@ use crate::store::{Row, Write};
 mod bodies;
 mod key;
 
+pub use crate::store::behind;
 pub use bodies::{
     EdgeBody, EventBody, GateBody, GateStamp, IndexBody, JournalBody, MarkBody, MembersBody, ResourceBody, Stamp,
     SumBaseBody, SumBody, TraceBody, TraceStamp,
@@ -137,6 +138,9 @@ pub fn event_key(operation: &Operation) -> String {
     format!("o~{operation}")
 }
 
+/// Most parts of one event: as many as their keys have numbers for.
+pub const MAX_EVENT_PARTS: usize = 1_000;
+
 /// The key of a part of an event that does not fit into one row; parts count from 0.
 pub fn event_part_key(operation: &str, part: usize) -> String {
     format!("o~{operation}~{part:03}")
@@ -193,12 +197,6 @@ pub fn mark_key(kind: &str, position: usize) -> String {
 pub fn range(prefix: &str) -> (String, String) {
     // `~` is the last character of the key alphabet and begins no part.
     (prefix.to_owned(), format!("{prefix}~"))
-}
-
-/// The first key that can stand behind this one: where a scan goes on.
-pub fn behind(key: &str) -> String {
-    // `-` is the first character of the key alphabet.
-    format!("{key}-")
 }
 
 /// One write: its id is the event row's key and the version of what it wrote.

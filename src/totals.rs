@@ -88,9 +88,11 @@ pub fn is_due(operation: &Operation) -> bool {
 /// # Errors
 /// Any of [`Error`].
 pub async fn tally(store: &dyn Store, partition: &str, kind: &str, deadline: Instant) -> Result<Tally, Error> {
+    let range = rows::range(&rows::sum_key_prefix(kind));
     let mut tries = Tries::until(deadline)?;
     loop {
-        if let Some(tally) = add_up(kind, &read(store, partition, kind, deadline).await?)? {
+        let rows = settle::patient_scan_all(store, partition, &range, deadline).await?;
+        if let Some(tally) = add_up(kind, &rows)? {
             return Ok(tally);
         }
         let torn = tries.pause_after(store::Error::Busy(None)).await;
@@ -146,19 +148,6 @@ const EMPTY: SumBaseBody = SumBaseBody {
     n: 0,
     changes: 0,
 };
-
-async fn read(store: &dyn Store, partition: &str, kind: &str, deadline: Instant) -> Result<Vec<Row>, Error> {
-    let (mut from, until) = rows::range(&rows::sum_key_prefix(kind));
-    let mut rows = Vec::new();
-    loop {
-        let page = settle::patient_scan(store, partition, (&from, &until), usize::MAX, deadline).await?;
-        rows.extend(page.rows);
-        match rows.last() {
-            Some(last) if page.more => from = rows::behind(&last.key),
-            _ => return Ok(rows),
-        }
-    }
-}
 
 /// What the rows add up to; nothing if they were read partly before a fold and partly after.
 fn add_up(kind: &str, rows: &[Row]) -> Result<Option<Tally>, FormatError> {

@@ -78,11 +78,10 @@ impl Side {
             side: self,
             from,
             until,
+            owner: Some(id.to_owned()),
         }
     }
-}
 
-impl Side {
     /// Whose membership it is, seen from this end.
     pub(super) fn owner(self, edge: &Edge) -> &str {
         match self {
@@ -99,21 +98,26 @@ impl Side {
         }
     }
 
-    /// The edges of all resources from one to another, as their own keys order them.
-    pub(super) fn between(self, first: &str, last: &str) -> Range {
-        Range {
-            from: self.of(first).from,
-            ..self.of(last)
-        }
+    /// The edges of all these resources, and perhaps of others. An id that another one begins with comes before it, but
+    /// its edges come behind that one's: what follows an id in their keys sorts behind every letter.
+    pub(super) fn around(self, ids: &[String]) -> Option<Range> {
+        ids.iter().map(|id| self.of(id)).reduce(|all, one| Range {
+            side: self,
+            from: all.from.min(one.from),
+            until: all.until.max(one.until),
+            owner: None,
+        })
     }
 }
 
 /// Keys of edges.
 #[derive(Clone, Debug)]
 pub(super) struct Range {
-    side: Side,
+    pub(super) side: Side,
     from: String,
     until: String,
+    /// The resource whose edges these are, if it is one.
+    pub(super) owner: Option<String>,
 }
 
 impl Range {
@@ -186,8 +190,7 @@ impl Directory {
             let mut journals = Vec::new();
             for gate in &scanned.gates {
                 if let Some(operation) = &gate.spreading {
-                    let journal = self.journal(operation).await?;
-                    journals.push(journal.within(range));
+                    journals.push(self.known_journal(operation).await?.within(range));
                 }
             }
             return self.lay_over(range, scanned, &journals, &pending).await;
@@ -221,15 +224,7 @@ impl Directory {
         }
         // Something may have been spread over an edge after it was seen and before we looked for what is pending. What
         // is pending now is known; what was spread until now is seen now.
-        let journals = async {
-            let mut journals = Vec::new();
-            for pointer in &pending.journals {
-                // One at a time, of which little is kept: there may be many large ones.
-                let journal = self.journal(&pointer.operation).await?;
-                journals.push(journal.within(range));
-            }
-            Ok(journals)
-        };
+        let journals = self.journals_of(&pending, |journal| journal.within(range));
         let (scanned, journals) = try_join(self.scan_edges(range, limit), journals).await?;
         self.lay_over(range, scanned, &journals, &pending).await
     }
@@ -246,16 +241,28 @@ impl Directory {
             [gate] => gate.members.clone(),
             _ => String::new(),
         };
-        let Scanned {
-            mut edges, more, split, ..
-        } = scanned;
+        Ok(Seen {
+            edges: self.laid_over(range.side, scanned.edges, journals, pending).await?,
+            more: scanned.more,
+            version,
+            split: scanned.split,
+        })
+    }
+
+    /// The same, of edges by themselves.
+    pub(super) async fn laid_over(
+        &self,
+        side: Side,
+        mut edges: Vec<Edge>,
+        journals: &[Journal],
+        pending: &Pending,
+    ) -> Result<Vec<Edge>, Error> {
         if !journals.is_empty() {
-            let mut by_key: BTreeMap<String, Edge> =
-                edges.into_iter().map(|edge| (range.side.key(&edge), edge)).collect();
+            let mut by_key: BTreeMap<String, Edge> = edges.into_iter().map(|edge| (side.key(&edge), edge)).collect();
             let mut joining = Vec::new();
             for journal in journals {
                 by_key.retain(|_, edge| edge.group != journal.group || journal.keeps(&edge.member));
-                let joins = journal.edges().map(|edge| (range.side.key(&edge), edge));
+                let joins = journal.edges().map(|edge| (side.key(&edge), edge));
                 joining.extend(joins.filter(|(key, _)| !by_key.contains_key(key)));
             }
             // Who was deleted after the decision does not join any more.
@@ -268,13 +275,8 @@ impl Directory {
             by_key.extend(joining);
             edges = by_key.into_values().collect();
         }
-        pending.drop_gone(range.side, &mut edges);
-        Ok(Seen {
-            edges,
-            more,
-            version,
-            split,
-        })
+        pending.drop_gone(side, &mut edges);
+        Ok(edges)
     }
 
     /// The edges in a range as they stand, whatever is decided beside them.
@@ -310,20 +312,9 @@ impl Directory {
     }
 
     /// All rows between these bounds.
-    pub(super) async fn all_rows(&self, (from, until): &(String, String)) -> Result<Vec<Row>, Error> {
-        let mut from = from.clone();
-        let mut rows = Vec::new();
-        loop {
-            let bounds = (from.as_str(), until.as_str());
-            let partition = &self.access.tenant.id;
-            let page = settle::patient_scan(&*self.store, partition, bounds, STEP, self.deadline).await?;
-            let next = page.rows.last().filter(|_| page.more).map(|row| rows::behind(&row.key));
-            rows.extend(page.rows);
-            match next {
-                Some(next) => from = next,
-                None => return Ok(rows),
-            }
-        }
+    pub(super) async fn all_rows(&self, bounds: &(String, String)) -> Result<Vec<Row>, Error> {
+        let partition = &self.access.tenant.id;
+        Ok(settle::patient_scan_all(&*self.store, partition, bounds, self.deadline).await?)
     }
 
     /// Which of these resources there are.

@@ -3,7 +3,10 @@
 //! From the decision on every reader sees the whole change (`edges`). While it is spread the group's gate is closed, so
 //! nobody else changes the group's memberships; whoever wants to, finishes the spreading first.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
@@ -13,6 +16,7 @@ use super::{
     in_parallel,
     memberships::Sizes,
     pause,
+    pending::Pending,
 };
 use crate::{
     rows::{self, EventBody, FORMAT, GateBody, GateStamp, JournalBody, MembersBody, TraceBody},
@@ -55,11 +59,35 @@ impl Journal {
     }
 
     /// What it says of the edges in a range.
-    pub(super) fn within(mut self, range: &Range) -> Self {
-        let group = &self.group;
-        self.joins.retain(|member, _| range.holds(group, member));
-        self.leaves.retain(|member| range.holds(group, member));
-        self
+    pub(super) fn within(&self, range: &Range) -> Self {
+        match (range.side, &range.owner) {
+            (Side::Groups, Some(member)) => self.of([member]),
+            _ => self.of(self.members().filter(|member| range.holds(&self.group, member))),
+        }
+    }
+
+    /// What it says of these members.
+    pub(super) fn of<'m>(&self, members: impl IntoIterator<Item = &'m String>) -> Self {
+        let mut part = Self {
+            operation: self.operation.clone(),
+            group: self.group.clone(),
+            whole: self.whole,
+            ..Self::default()
+        };
+        for member in members {
+            if let Some(kind) = self.joins.get(member) {
+                part.joins.insert(member.clone(), *kind);
+            }
+            if self.leaves.contains(member) {
+                part.leaves.insert(member.clone());
+            }
+        }
+        part
+    }
+
+    /// Everybody it names.
+    fn members(&self) -> impl Iterator<Item = &String> {
+        self.joins.keys().chain(&self.leaves)
     }
 
     /// As it stands in the event: in as many parts as rows need.
@@ -174,6 +202,31 @@ impl Step {
 }
 
 impl Directory {
+    /// What an operation decided for a group's memberships, which never changes; of those that are pending now, most
+    /// requests ask for the same.
+    pub(super) async fn known_journal(&self, operation: &str) -> Result<Arc<Journal>, Error> {
+        let partition = &self.access.tenant.id;
+        if let Some(known) = self.shared.journal(partition, operation) {
+            return Ok(known);
+        }
+        let journal = Arc::new(self.journal(operation).await?);
+        self.shared.remember(partition, &journal);
+        Ok(journal)
+    }
+
+    /// What is pending, one after the other, and of each only a part: there may be many large ones.
+    pub(super) async fn journals_of(
+        &self,
+        pending: &Pending,
+        part: impl Fn(&Journal) -> Journal,
+    ) -> Result<Vec<Journal>, Error> {
+        let mut journals = Vec::with_capacity(pending.journals.len());
+        for pointer in &pending.journals {
+            journals.push(part(&*self.known_journal(&pointer.operation).await?));
+        }
+        Ok(journals)
+    }
+
     /// What an operation decided for a group's memberships.
     pub(super) async fn journal(&self, operation: &str) -> Result<Journal, Error> {
         let key = rows::event_part_key(operation, 0);

@@ -131,13 +131,17 @@ impl Directory {
     /// Fills the page from the type and the key of the cursor on; says in which type it ended.
     async fn walk_on(&self, ask: &Ask<'_>, page: &mut Page) -> Result<(usize, Reached), Error> {
         let (mut of, behind) = ask.behind()?;
+        let mut passed = behind.map(str::to_owned);
         let mut begin = Mark {
-            key: behind.map(str::to_owned),
+            key: passed.clone(),
             ..Mark::START
         };
         loop {
-            let reached = self.walk(ask, of, &begin, 0, page).await?;
+            let mut reached = self.walk(ask, of, &begin, 0, page).await?;
+            // The page may be full before the first one of this type: then it goes on behind the last of another.
+            passed = reached.mark.key.take().or(passed);
             if page.room() == 0 || of + 1 == ask.types.len() {
+                reached.mark.key = passed;
                 return Ok((of, reached));
             }
             of += 1;
@@ -167,11 +171,8 @@ impl Directory {
             let (passed, rows) = rows.split_at(to_pass.min(rows.len()));
             let (shown, refused) = rows.split_at(page.admit(rows.iter().map(|row| row.body.len())));
             let documents = self.documents(ask, asked, shown, None).await?;
-            page.resources.extend(documents.into_iter().map(|document| Listed {
-                of,
-                document,
-                is_linked: false,
-            }));
+            let listed = documents.into_iter().map(|document| Listed::new(of, document, false));
+            page.resources.extend(listed);
             mark.position += passed.len() + shown.len();
             if let Some(last) = shown.last().or(passed.last()) {
                 mark.key = Some(last.key.clone());

@@ -2,9 +2,9 @@
 //!
 //! Reading order: this file (the operations), `write` (the one way every change takes), `index` (which values can be
 //! looked up), `edges` and `pending` (memberships as they are read), `members`, `memberships` and `journal` (and as they are
-//! written), `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its pages
-//! begin), `sift` (what a filter matches), `sorted`, `page`, `cursor`, and `shared` (between requests); last `handover` and
-//! `survey` (schemas that change), and `check` (whether the rows fit together).
+//! written), `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its
+//! pages begin), `sift` (what a filter matches), `plan` (by which way), `sorted`, `page`, `cursor`, and `shared` (between
+//! requests); last `handover` and `survey` (schemas that change), and `check` (whether the rows fit together).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -49,6 +49,7 @@ mod memberships;
 mod names;
 mod page;
 mod pending;
+mod plan;
 mod query;
 mod shared;
 mod sift;
@@ -61,7 +62,6 @@ mod write;
 
 use links::Links;
 pub use links::Shown;
-pub use names::refers_to_others;
 pub use page::{Found, Listed};
 pub use shared::Shared;
 pub use sift::MAX_SCANNED;

@@ -4,82 +4,199 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{Directory, Error, Stored, edges::resource_key, links};
-use crate::scim::{
-    members::Kind,
-    schema::{ENTERPRISE_USER_URN, ResourceType},
+use super::{Directory, Error, MAX_PARALLEL, Stored, edges::resource_key, in_parallel};
+use crate::{
+    scim::{
+        members::Kind,
+        projection::Selection,
+        schema::{Attribute, Extension, ResourceType},
+    },
+    store::{MAX_BODY_BYTES, MAX_SCAN_BYTES},
 };
 
-/// Resources whose names are looked up for one answer; one that refers to more has no names at all.
+/// Resources whose names are looked up for one answer. An attribute that refers to more is shown without any.
 const MAX_NAMED: usize = 100;
+/// Resources read with one call: those of all calls under way take no more room than a scan.
+const READ_AT_ONCE: usize = MAX_SCAN_BYTES / MAX_BODY_BYTES / MAX_PARALLEL;
 
-/// The values of a document that refer to other resources: what each refers to, and where its name belongs.
-fn references<'d>(
-    of: &ResourceType,
-    document: &'d mut Map<String, Value>,
-) -> Vec<(Kind, String, &'d mut Map<String, Value>)> {
-    let mut found = Vec::new();
-    let linked = links::attribute(of);
-    for (name, value) in document {
-        match value {
-            // RFC 7643 §4.3.
-            Value::Object(extension) if name == ENTERPRISE_USER_URN => {
-                if let Some(Value::Object(manager)) = extension.get_mut("manager") {
-                    found.extend(reference(Kind::User, manager));
-                }
-            }
-            Value::Array(values) if Some(name.as_str()) == linked => {
-                found.extend(values.iter_mut().filter_map(|value| {
-                    let value = value.as_object_mut()?;
-                    let member = value.get("type").and_then(Value::as_str).and_then(Kind::from_keyword);
-                    reference(member.unwrap_or(Kind::Group), value)
-                }));
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-fn reference(kind: Kind, value: &mut Map<String, Value>) -> Option<(Kind, String, &mut Map<String, Value>)> {
-    let id = value.get("value")?.as_str()?.to_owned();
-    Some((kind, id, value))
-}
-
-/// Whether a document refers to resources whose names belong into it, and to few enough.
-pub fn refers_to_others(of: &ResourceType, document: &mut Map<String, Value>) -> bool {
-    (1..=MAX_NAMED).contains(&references(of, document).len())
+/// A value that refers to another resource.
+struct Reference<'d> {
+    kind: Kind,
+    id: String,
+    value: &'d mut Map<String, Value>,
+    /// Where in the value the name belongs.
+    part: &'d str,
 }
 
 impl Directory {
-    /// Adds to a document the names of the resources that it refers to, with one round trip. Who does not exist, or has
-    /// no name, is left without.
-    pub async fn name_others(&self, of: &ResourceType, document: &mut Map<String, Value>) -> Result<(), Error> {
-        let references = references(of, document);
-        let keys: Vec<String> = references.iter().map(|(kind, id, _)| resource_key(id, *kind)).collect();
-        let mut names = HashMap::new();
-        for row in self.rows(&keys).await?.into_iter().flatten() {
-            let stored = Stored::read(&row)?;
-            if let Some(name) = name(&stored) {
-                names.insert(stored.envelope.id, name);
-            }
-        }
-        for (_, id, value) in references {
-            if let Some(name) = names.get(&id) {
-                // `manager` spells it differently (RFC 7643 §4.3).
-                let attribute = if value.contains_key("type") {
-                    "display"
-                } else {
-                    "displayName"
-                };
-                value.insert(attribute.to_owned(), name.clone());
+    /// Adds to a complete document the names of other resources that the selection shows, with one more round trip for
+    /// each 32. Who does not exist, or has no name, is left without.
+    pub async fn name_others(
+        &self,
+        of: &ResourceType,
+        document: &mut Map<String, Value>,
+        selection: &Selection,
+    ) -> Result<(), Error> {
+        let references = references(of, document, selection);
+        let keys: Vec<String> = references.iter().map(|it| resource_key(&it.id, it.kind)).collect();
+        let calls = keys.chunks(READ_AT_ONCE).map(|keys| self.names(keys)).collect();
+        let names: HashMap<String, Value> = in_parallel(calls).await?.into_iter().flatten().collect();
+        for reference in references {
+            if let Some(name) = names.get(&reference.id) {
+                reference.value.insert(reference.part.to_owned(), name.clone());
             }
         }
         Ok(())
     }
+
+    /// What people call the resources with these keys, by their ids. Of a resource, which may be large, only this is kept.
+    async fn names(&self, keys: &[String]) -> Result<Vec<(String, Value)>, Error> {
+        let mut names = Vec::new();
+        for row in self.rows(keys).await?.into_iter().flatten() {
+            let stored = Stored::read(&row)?;
+            if let Some(name) = stored.attributes.as_map().get("displayName") {
+                names.push((stored.envelope.id, name.clone()));
+            }
+        }
+        Ok(names)
+    }
 }
 
-/// What people call a resource.
-fn name(stored: &Stored) -> Option<Value> {
-    stored.attributes.as_map().get("displayName").cloned()
+/// The values of a complete document beside which the selection shows names: at most [`MAX_NAMED`], those of attributes with
+/// few values before others.
+fn references<'d>(
+    of: &'d ResourceType,
+    document: &'d mut Map<String, Value>,
+    selection: &Selection,
+) -> Vec<Reference<'d>> {
+    let mut found: Vec<Vec<Reference<'d>>> = Vec::new();
+    for (name, value) in document {
+        match (of.extension(name), value) {
+            (Some(extension), Value::Object(attributes)) => {
+                for (name, value) in attributes {
+                    let attribute = extension.schema.attribute(name);
+                    found.extend(attribute.map(|it| of_attribute(Some(extension), it, value, selection)));
+                }
+            }
+            (_, value) => {
+                let attribute = of.attribute(name);
+                found.extend(attribute.map(|it| of_attribute(None, it, value, selection)));
+            }
+        }
+    }
+    found.sort_by_key(Vec::len);
+    let mut left = MAX_NAMED;
+    found
+        .into_iter()
+        .take_while(|references| {
+            let fits = references.len() <= left;
+            left = left.saturating_sub(references.len());
+            fits
+        })
+        .flatten()
+        .collect()
+}
+
+fn of_attribute<'d>(
+    extension: Option<&Extension>,
+    attribute: &'d Attribute,
+    value: &'d mut Value,
+    selection: &Selection,
+) -> Vec<Reference<'d>> {
+    let shown = attribute
+        .name_of_other()
+        .filter(|part| selection.includes_part(extension, attribute, &part.name));
+    let Some(part) = shown else {
+        return Vec::new();
+    };
+    let values = match value {
+        Value::Array(values) => &mut values[..],
+        value => std::slice::from_mut(value),
+    };
+    values
+        .iter_mut()
+        .filter_map(|value| reference(attribute, &part.name, value))
+        .collect()
+}
+
+/// What a value refers to: what its attribute always refers to, or what it says itself. The `type` of a user's `groups` says
+/// something else.
+fn reference<'d>(attribute: &Attribute, part: &'d str, value: &'d mut Value) -> Option<Reference<'d>> {
+    let value = value.as_object_mut()?;
+    let kind = match &attribute.sub_attribute("$ref")?.reference_types[..] {
+        [kind] => Kind::from_keyword(kind)?,
+        _ => value
+            .get("type")
+            .and_then(Value::as_str)
+            .and_then(Kind::from_keyword)
+            .unwrap_or(Kind::Group),
+    };
+    Some(Reference {
+        kind,
+        id: value.get("value")?.as_str()?.to_owned(),
+        value,
+        part,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::{super::tests::World, READ_AT_ONCE};
+    use crate::scim::{projection::Selection, schema::ENTERPRISE_USER_URN};
+
+    /// A user with a manager and so many groups, of whom there are some.
+    async fn refers(groups: usize) -> (World, Map<String, Value>) {
+        let world = World::new().await;
+        let named = |number: usize| (format!("g{number}"), json!({ "displayName": format!("G{number}") }));
+        world.fill("g", (0..groups.min(50)).map(named)).await;
+        let boss = ("boss".to_owned(), json!({ "userName": "b", "displayName": "B" }));
+        world.fill("u", [boss].into_iter()).await;
+        let values = (0..groups).map(|number| json!({ "value": format!("g{number}"), "type": "direct" }));
+        let user = json!({
+            "id": "2819c223", "groups": values.collect::<Vec<_>>(), ENTERPRISE_USER_URN: { "manager": { "value": "boss" } },
+        });
+        (world, user.as_object().unwrap().clone())
+    }
+
+    /// R-PROJ-02, design §4: names that are shown are looked up, at most a hundred, and no others.
+    #[tokio::test]
+    async fn names_are_looked_up_where_they_are_shown() {
+        let manager = format!("{ENTERPRISE_USER_URN}:manager");
+        for (groups, attributes, excluded, expected) in [
+            (2, "", "", (2, 1)),
+            (2, "groups", "", (2, 0)),
+            (2, "groups.display", "", (2, 0)),
+            (2, "groups.type,manager.value", "", (0, 0)),
+            (2, &*format!("{manager}.displayName"), "", (0, 1)),
+            (2, "", "groups.display", (0, 1)),
+            (2, "", "groups,manager", (0, 0)),
+            (99, "", "", (50, 1)),
+            (100, "", "", (0, 1)),
+            (100, "groups", "", (50, 0)),
+            (5_000, "", "", (0, 1)),
+            (5_000, "groups.display", "", (0, 0)),
+            (5_000, "groups.type,manager.value", "", (0, 0)),
+        ] {
+            let (world, mut document) = refers(groups).await;
+            let selection = Selection::parse(&world.users, Some(attributes), Some(excluded)).unwrap();
+            world.store.take();
+            let named = world.directory.name_others(&world.users, &mut document, &selection);
+            named.await.unwrap();
+            let counts = world.store.take();
+            let groups = document["groups"].as_array().unwrap();
+            let named = groups.iter().filter(|group| group.get("display").is_some()).count();
+            let manager = &document[ENTERPRISE_USER_URN]["manager"];
+            let boss = usize::from(manager.get("displayName") == Some(&json!("B")));
+            let case = format!("{} groups, {attributes} {excluded}", groups.len());
+            assert_eq!((named, boss), expected, "{case}");
+            let looked_up = match expected {
+                (0, managers) => managers,
+                (_, managers) => groups.len() + managers,
+            };
+            assert_eq!(counts.gets, looked_up.div_ceil(READ_AT_ONCE), "{case}");
+            assert!(counts.round_trips <= looked_up.div_ceil(32), "{case}");
+        }
+    }
 }

@@ -6,7 +6,10 @@ use super::{
     Error,
     sift::{Candidate, Take},
 };
-use crate::scim::limits::MAX_PAGE_BYTES;
+use crate::scim::{
+    limits::MAX_PAGE_BYTES,
+    members::{Member, placeholder},
+};
 
 /// One page of a query's answer.
 #[derive(Debug)]
@@ -28,6 +31,40 @@ pub struct Listed {
     pub document: Map<String, Value>,
     /// Its memberships are there, if it has any.
     pub(super) is_linked: bool,
+    /// More than a document holds.
+    members: Option<(&'static str, Vec<Member>)>,
+}
+
+impl Listed {
+    pub(super) fn new(of: usize, document: Map<String, Value>, is_linked: bool) -> Self {
+        Self {
+            of,
+            document,
+            is_linked,
+            members: None,
+        }
+    }
+
+    /// How many values of an attribute there are in the document.
+    pub(super) fn values(&self, attribute: &str) -> usize {
+        self.document
+            .get(attribute)
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len)
+    }
+
+    /// Keeps members beside the document, which gets a placeholder for them.
+    pub(super) fn keep_members(&mut self, attribute: &'static str, members: Vec<Member>) {
+        self.document.insert(attribute.to_owned(), placeholder());
+        self.members = Some((attribute, members));
+    }
+
+    /// As [`Stored::many_members`](super::Stored::many_members).
+    pub fn many_members(&self) -> Option<(&'static str, &[Member])> {
+        self.members
+            .as_ref()
+            .map(|(attribute, members)| (*attribute, &members[..]))
+    }
 }
 
 /// A page while it fills.
@@ -118,11 +155,8 @@ impl Take for Page {
             return Ok(true);
         }
         if self.admit(std::iter::once(candidate.bytes)) == 1 {
-            self.resources.push(Listed {
-                of: candidate.of,
-                document: candidate.document,
-                is_linked: candidate.is_linked,
-            });
+            let listed = Listed::new(candidate.of, candidate.document, candidate.is_linked);
+            self.resources.push(listed);
             return Ok(true);
         }
         Ok(self.counts_on)

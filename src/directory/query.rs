@@ -38,7 +38,6 @@ pub(super) struct Ask<'q> {
     /// Resources on a page.
     pub(super) count: usize,
     pub(super) start: Start,
-    pub(super) memberships: Memberships,
 }
 
 /// What is asked for of one type.
@@ -50,6 +49,7 @@ pub(super) struct Asked<'q> {
     pub(super) needed: Needed,
     /// The answer shows memberships.
     pub(super) shows_links: bool,
+    pub(super) memberships: Memberships,
 }
 
 /// Where the page begins.
@@ -72,7 +72,7 @@ pub(super) struct Outcome {
 impl Ask<'_> {
     /// The key behind which to begin, and the number of its type.
     pub(super) fn behind(&self) -> Result<(usize, Option<&str>), Error> {
-        let Start::Cursor(Some(Place::Behind(key))) = &self.start else {
+        let Some(key) = self.goes_on_from() else {
             return Ok((0, None));
         };
         let is_of = |asked: &Asked<'_>| key.starts_with(&rows::resource_key_prefix(index::kind(asked.of)));
@@ -80,9 +80,22 @@ impl Ask<'_> {
         Ok((of.ok_or_else(|| Rule::InvalidCursor.error())?, Some(key)))
     }
 
+    /// The key behind which to begin, of whatever type.
+    pub(super) fn goes_on_from(&self) -> Option<&String> {
+        match &self.start {
+            Start::Cursor(Some(Place::Behind(key))) => Some(key),
+            _ => None,
+        }
+    }
+
     /// Whether the query can go on later with the next page where this one ends.
     pub(super) fn is_by_cursor(&self) -> bool {
         matches!(self.start, Start::Cursor(_))
+    }
+
+    /// Whether one answer may look at a part only, behind which the next one goes on: what is sorted must all be known.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.is_by_cursor() && self.types.iter().all(|asked| asked.sort.is_none())
     }
 
     /// Whether everything is asked for, in the order of the keys.
@@ -124,7 +137,6 @@ impl Directory {
             base_url,
             count: query.count,
             start,
-            memberships: Memberships::default(),
         };
         let mut outcome = if query.sort.is_some() {
             self.sorted(&ask).await?
@@ -169,9 +181,9 @@ impl Directory {
         let read;
         let linked = match (linked, &asked.needed) {
             (None, Needed::Nothing) => None,
-            (None, needed) => {
+            (None, _) => {
                 let ids: Vec<String> = stored.iter().map(|stored| stored.envelope.id.clone()).collect();
-                read = self.linked(ask, asked, &ids, needed).await?;
+                read = self.needed(ask, asked, &ids).await?;
                 Some(&read)
             }
             (linked, _) => linked,
@@ -225,6 +237,7 @@ fn asked<'q>(
             of,
             needed: Needed::by(of, filter.as_ref(), sort.as_ref()),
             shows_links: shown.direct,
+            memberships: Memberships::default(),
             filter,
             sort,
         })

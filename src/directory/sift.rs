@@ -9,6 +9,7 @@ use super::{
     index::{self, Index},
     linked::{Linked, Needed},
     links,
+    plan::{Plan, plan},
     query::{Ask, Asked},
 };
 use crate::{
@@ -24,6 +25,8 @@ pub const MAX_SCANNED: usize = 10_000;
 pub(super) const SCAN_STEP: usize = 1_000;
 /// Bytes of bodies whose documents are in memory at a time: a thousand ordinary users.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a membership in a document, about.
+const LINK_BYTES: usize = 150;
 /// Rows fetched by key at first: large ones are not too much then.
 const FIRST_KEYS: usize = MAX_SCAN_BYTES / MAX_BODY_BYTES;
 
@@ -43,27 +46,27 @@ pub(super) trait Take: Send {
     fn take(&mut self, candidate: Candidate) -> Result<bool, Error>;
 }
 
-/// Where a filter's matches can be.
-enum Plan<'f> {
-    Nowhere,
-    Id(&'f str),
-    Indexed(&'static Index, &'f str),
-    /// Those that are linked with this one.
-    Linked(&'f str),
-    Scan,
-}
-
 /// Rows that are still to be looked at, in ascending order.
 enum Source {
     Ids { ids: Vec<String>, stride: Stride },
     Range { from: Option<String>, until: String },
 }
 
+/// What became of rows that were put to a filter.
+enum Sifted {
+    All,
+    /// There was no room for a match.
+    NoRoom,
+    /// One answer may do no more work.
+    TooMuch,
+}
+
 /// What one answer has looked at.
 #[derive(Default)]
 struct Spent {
     rows: usize,
-    /// Bytes of their bodies, times the filter's conditions; at most [`MAX_FILTER_WORK`].
+    /// Bytes of their bodies, and of the memberships that the filter looks at, times the filter's conditions; at most
+    /// [`MAX_FILTER_WORK`].
     work: usize,
 }
 
@@ -76,7 +79,7 @@ impl Directory {
         let mut passed = behind.map(str::to_owned);
         for (of, asked) in ask.types.iter().enumerate().skip(first) {
             let behind = behind.filter(|_| of == first);
-            let mut source = self.source(asked, behind).await?;
+            let mut source = self.source(ask, asked, behind).await?;
             loop {
                 if source.is_range() && spent.rows >= MAX_SCANNED {
                     return stop_or_refuse(ask, passed, too_many_resources);
@@ -89,11 +92,14 @@ impl Directory {
                 let affordable = spent.affordable(&rows, asked);
                 let (now, later) = rows.split_at(affordable);
                 for batch in batches(now) {
-                    if !self
-                        .sift_batch(ask, of, (batch, linked.as_ref()), to, &mut passed)
-                        .await?
-                    {
-                        return Ok(passed);
+                    let batch = (batch, linked.as_ref());
+                    match self.sift_batch(ask, of, batch, to, &mut passed, &mut spent).await? {
+                        Sifted::All => {}
+                        Sifted::NoRoom => return Ok(passed),
+                        Sifted::TooMuch => {
+                            let further = passed.filter(|passed| ask.goes_on_from() != Some(passed));
+                            return stop_or_refuse(ask, further, too_much_work);
+                        }
                     }
                 }
                 if !later.is_empty() {
@@ -104,8 +110,7 @@ impl Directory {
         Ok(None)
     }
 
-    /// Puts the resources in these rows to the filter; false when there was no room for a match. `passed` is then the last
-    /// one before it.
+    /// Puts the resources in these rows to the filter; `passed` is the last one of which it is known whether it matches.
     async fn sift_batch(
         &self,
         ask: &Ask<'_>,
@@ -113,13 +118,18 @@ impl Directory {
         (rows, linked): (&[Row], Option<&Linked>),
         to: &mut dyn Take,
         passed: &mut Option<String>,
-    ) -> Result<bool, Error> {
+        spent: &mut Spent,
+    ) -> Result<Sifted, Error> {
         let asked = &ask.types[of];
         let documents = self.documents(ask, asked, rows, linked).await?;
         let is_linked = linked.map_or(asked.needed == Needed::All, |linked| linked.complete);
         let mut done = 0;
         for (row, document) in rows.iter().zip(documents) {
-            self.spend(&mut done, asked.work(row)).await?;
+            let links = asked.links_work(&document);
+            if !spent.affords(links) {
+                return Ok(Sifted::TooMuch);
+            }
+            self.spend(&mut done, asked.work(row).saturating_add(links)).await?;
             let matches = asked.filter.as_ref().is_none_or(|filter| filter.matches(&document));
             let bytes = row.body.len();
             let candidate = Candidate {
@@ -129,30 +139,31 @@ impl Directory {
                 document,
             };
             if matches && !to.take(candidate)? {
-                return Ok(false);
+                return Ok(Sifted::NoRoom);
             }
             *passed = Some(row.key.clone());
         }
-        Ok(true)
+        Ok(Sifted::All)
     }
 
     /// Where the matches of one type are, behind a key.
-    async fn source(&self, asked: &Asked<'_>, behind: Option<&str>) -> Result<Source, Error> {
+    async fn source(&self, ask: &Ask<'_>, asked: &Asked<'_>, behind: Option<&str>) -> Result<Source, Error> {
         let kind = index::kind(asked.of);
         let ids = match plan(asked.of, asked.filter.as_ref()) {
-            Plan::Nowhere => Vec::new(),
-            Plan::Id(id) => vec![id.to_owned()],
-            Plan::Indexed(index, value) => self.look_up(index, value).await?,
-            Plan::Linked(id) => self.look_up_linked(asked.of, id).await?,
-            Plan::Scan => {
-                let (start, until) = rows::range(&rows::resource_key_prefix(kind));
-                let from = Some(behind.map_or(start, rows::behind));
-                return Ok(Source::Range { from, until });
-            }
+            Plan::Nowhere => Some(Vec::new()),
+            Plan::Id(id) => Some(vec![id.to_owned()]),
+            // Where there are too many to be looked up, all resources are walked through, as far as the client goes.
+            Plan::Indexed(index, value) => known_or_walked(ask, self.look_up(index, value).await?)?,
+            Plan::Linked(id) => known_or_walked(ask, self.look_up_linked(asked.of, id).await?)?,
+            Plan::Scan => None,
+        };
+        let Some(mut ids) = ids else {
+            let (start, until) = rows::range(&rows::resource_key_prefix(kind));
+            let from = Some(behind.map_or(start, rows::behind));
+            return Ok(Source::Range { from, until });
         };
         // That the ids are theirs need not be checked: what led to them stands in the filter.
         let key = |id: &String| rows::resource_key(kind, id);
-        let mut ids = ids;
         ids.retain(|id| behind.is_none_or(|behind| key(id).as_str() > behind));
         ids.sort_by_cached_key(key);
         ids.dedup();
@@ -189,14 +200,12 @@ impl Directory {
         }
     }
 
-    /// The ids of the resources that have this one among their members or groups.
-    async fn look_up_linked(&self, of: &ResourceType, id: &str) -> Result<Vec<String>, Error> {
+    /// The ids of the resources that have this one among their members or groups; nothing if they are too many.
+    async fn look_up_linked(&self, of: &ResourceType, id: &str) -> Result<Option<Vec<String>>, Error> {
         let found = self.linked_with(of, id, MAX_SCANNED).await?;
-        if found.more {
-            return Err(too_many_resources(true));
-        }
         let side = links::side(of);
-        Ok(found.edges.iter().map(|edge| side.owner(edge).to_owned()).collect())
+        let ids = found.edges.iter().map(|edge| side.owner(edge).to_owned());
+        Ok((!found.more).then(|| ids.collect()))
     }
 
     /// The next rows of a range, and where those behind them begin.
@@ -206,8 +215,8 @@ impl Directory {
         Ok((page.rows, next))
     }
 
-    /// The ids of the resources that hold a value, by its index rows.
-    async fn look_up(&self, index: &Index, value: &str) -> Result<Vec<String>, Error> {
+    /// The ids of the resources that hold a value, by its index rows; nothing if they are too many.
+    async fn look_up(&self, index: &Index, value: &str) -> Result<Option<Vec<String>>, Error> {
         let partition = &self.access.tenant.id;
         let key = index.key(&self.access.tenant, value);
         let rows: Vec<Row> = if index.unique {
@@ -221,7 +230,7 @@ impl Directory {
             let page =
                 settle::patient_scan(&*self.store, partition, (&from, &until), MAX_SCANNED, self.deadline).await?;
             if page.more {
-                return Err(too_many_resources(true));
+                return Ok(None);
             }
             page.rows
         };
@@ -233,15 +242,26 @@ impl Directory {
                 ids.push(entry.id);
             }
         }
-        Ok(ids)
+        Ok(Some(ids))
     }
 }
 
 impl Asked<'_> {
     /// What it costs to put a row to the filter.
     fn work(&self, row: &Row) -> usize {
-        let terms = self.filter.as_ref().map_or(1, Filter::terms);
-        row.body.len().saturating_mul(terms)
+        row.body.len().saturating_mul(self.terms())
+    }
+
+    /// What it costs to put a resource's memberships to the filter, if it looks at them.
+    fn links_work(&self, document: &Map<String, Value>) -> usize {
+        let attribute = links::attribute(self.of).filter(|_| self.needed != Needed::Nothing);
+        let values = attribute.and_then(|attribute| document.get(attribute)?.as_array());
+        let links = values.map_or(0, Vec::len);
+        links.saturating_mul(LINK_BYTES).saturating_mul(self.terms())
+    }
+
+    fn terms(&self) -> usize {
+        self.filter.as_ref().map_or(1, Filter::terms)
     }
 }
 
@@ -264,15 +284,23 @@ impl Spent {
     fn affordable(&mut self, rows: &[Row], asked: &Asked<'_>) -> usize {
         let mut affordable = 0;
         for row in rows {
-            let work = self.work.saturating_add(asked.work(row));
-            if work > MAX_FILTER_WORK {
+            if !self.affords(asked.work(row)) {
                 break;
             }
-            self.work = work;
             affordable += 1;
         }
         self.rows += affordable;
         affordable
+    }
+
+    /// Adds work, unless it is too much.
+    fn affords(&mut self, work: usize) -> bool {
+        let work = self.work.saturating_add(work);
+        let affords = work <= MAX_FILTER_WORK;
+        if affords {
+            self.work = work;
+        }
+        affords
     }
 }
 
@@ -289,7 +317,8 @@ impl Stride {
     pub(super) fn learn(&mut self, rows: &[Row]) {
         let bytes: usize = rows.iter().map(|row| row.body.len()).sum();
         if let Some(fit) = (MAX_SCAN_BYTES * rows.len()).checked_div(bytes) {
-            self.rows = fit.clamp(1, MAX_GET_KEYS);
+            // Those to come may be larger.
+            self.rows = fit.clamp(1, MAX_GET_KEYS).min(2 * self.rows);
         }
     }
 }
@@ -309,17 +338,24 @@ fn batches(mut rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     })
 }
 
-/// One answer may look at no more: a query by cursor goes on behind what it has `passed`, another is refused.
+/// One answer may look at no more: a query that can go on does so behind what it has `passed`, another is refused.
 fn stop_or_refuse(
     ask: &Ask<'_>,
     passed: Option<String>,
     refusal: impl Fn(bool) -> Error,
 ) -> Result<Option<String>, Error> {
-    let is_sorted = ask.types.iter().any(|asked| asked.sort.is_some());
     match passed {
-        Some(passed) if ask.is_by_cursor() && !is_sorted => Ok(Some(passed)),
+        Some(passed) if ask.can_go_on() => Ok(Some(passed)),
         _ => Err(refusal(ask.is_filtered())),
     }
+}
+
+/// The ids that were looked up. If they were too many, a query that can go on does without them, and another is refused.
+fn known_or_walked(ask: &Ask<'_>, ids: Option<Vec<String>>) -> Result<Option<Vec<String>>, Error> {
+    if ids.is_none() && !ask.can_go_on() {
+        return Err(too_many_resources(true));
+    }
+    Ok(ids)
 }
 
 fn too_many_resources(is_filtered: bool) -> Error {
@@ -336,32 +372,11 @@ fn too_much_work(is_filtered: bool) -> Error {
     refusal(is_filtered, limit)
 }
 
-fn refusal(is_filtered: bool, limit: String) -> Error {
+pub(super) fn refusal(is_filtered: bool, limit: String) -> Error {
     let rule = if is_filtered {
         Rule::TooMany
     } else {
         Rule::TooManyToSort
     };
     rule.error().with("limit", limit).into()
-}
-
-/// In an `and`, any indexed equality drives; one that can match a single resource before others.
-fn plan<'f>(of: &ResourceType, filter: Option<&'f Filter>) -> Plan<'f> {
-    let equalities = filter.map(Filter::equalities).unwrap_or_default();
-    let equal = |name: &str| equalities.iter().find(|equality| equality.name == name);
-    if equal("meta.resourceType").is_some_and(|equality| !equality.text.eq_ignore_ascii_case(&of.name)) {
-        return Plan::Nowhere;
-    }
-    if let Some(id) = equal("id") {
-        return Plan::Id(id.text);
-    }
-    let mut indexes: Vec<&'static Index> = index::indexes(of).collect();
-    indexes.sort_by_key(|index| !index.unique);
-    for index in indexes {
-        if let Some(equality) = equalities.iter().find(|equality| index.is_of(&equality.name)) {
-            return Plan::Indexed(index, equality.text);
-        }
-    }
-    let linked = links::attribute(of).and_then(|attribute| equal(&format!("{attribute}.value")));
-    linked.map_or(Plan::Scan, |equality| Plan::Linked(equality.text))
 }

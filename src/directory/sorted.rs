@@ -140,11 +140,11 @@ mod tests {
                 sort: Some(Sort::parse(&[of], &by, &mut Trace::default()).unwrap()),
                 needed: Needed::Nothing,
                 shows_links: false,
+                memberships: Memberships::default(),
             }],
             base_url: "",
             count: 10,
             start: Start::Index(0),
-            memberships: Memberships::default(),
         };
         let attribute = "title";
         let most = MAX_SORT_BYTES / LARGE / 2 - 1;

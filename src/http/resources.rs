@@ -1,15 +1,18 @@
 //! The verbs, the same for every resource type: from HTTP's words to the directory's and back.
 
+use serde::Serialize;
+use serde_json::{Map, Value};
+
 use super::{
     answer::Answer,
     body::Body,
     call::{Failure, Visit},
 };
 use crate::{
-    directory::{self, Listed, Precondition, Shown, Stored},
+    directory::{Precondition, Shown, Stored},
     scim::{
         list::{ListQuery, Paging, cursor_response, list_response},
-        members::{Link, LongDocument},
+        members::{Link, LongDocument, Member},
         projection::{Selection, project},
         resource,
         schema::ResourceType,
@@ -32,9 +35,7 @@ pub(super) async fn read(visit: &Visit, endpoint: &str, id: &str) -> Result<Answ
     let stored = visit.directory.read(&of, id, Shown::read(&of, &selection)).await?;
     if stored.many_members().is_none() {
         let mut document = stored.document(&of, &visit.base_url);
-        if directory::refers_to_others(&of, &mut project(&of, document.clone(), &selection)) {
-            visit.directory.name_others(&of, &mut document).await?;
-        }
+        visit.directory.name_others(&of, &mut document, &selection).await?;
         return Ok(Answer::ok(project(&of, document, &selection)).version(&stored.envelope.version));
     }
     Ok(show(visit, &of, &stored, &selection))
@@ -62,13 +63,18 @@ pub(super) async fn query(visit: &mut Visit, endpoint: Option<&str>) -> Result<A
         .directory
         .query(&types, &query, &shown, &visit.base_url, &mut visit.trace)
         .await?;
-    let resources = found.resources.into_iter();
-    let resources = resources.map(|Listed { of, document, .. }| project(&types[of], document, &selections[of]));
+    let mut resources = found.resources;
+    let resources = resources.iter_mut().map(|listed| {
+        let (document, of) = (std::mem::take(&mut listed.document), listed.of);
+        let document = project(&types[of], document, &selections[of]);
+        with_members(document, listed.many_members(), &visit.base_url)
+    });
     let list = match (query.paging, found.total) {
         (Paging::Index(start), Some(total)) => list_response(total, start, resources.collect()),
         (_, total) => cursor_response(total, found.next_cursor, resources.collect()),
     };
-    Ok(visit.told(Answer::ok(list)))
+    let answer = Answer::ok(list);
+    Ok(visit.told(answer))
 }
 
 /// POST, PUT, PATCH and DELETE (RFC 7644 §3.3, §3.5, §3.6). A PATCH is always answered 200 with the resource, which
@@ -104,14 +110,20 @@ pub(super) async fn write(mut visit: Visit, endpoint: &str, write: Write) -> Res
 /// What the client asked to see of a resource.
 fn show(visit: &Visit, of: &ResourceType, stored: &Stored, selection: &Selection) -> Answer {
     let document = project(of, stored.document(of, &visit.base_url), selection);
-    let answer = match stored.many_members() {
-        Some((attribute, members)) => {
-            let links = members.iter().map(|member| Link::member(member, None));
-            Answer::ok(LongDocument::new(document, attribute, links, &visit.base_url))
-        }
-        None => Answer::ok(document),
-    };
-    visit.told(answer.version(&stored.envelope.version))
+    let document = with_members(document, stored.many_members(), &visit.base_url);
+    let answer = Answer::ok(document).version(&stored.envelope.version);
+    visit.told(answer)
+}
+
+/// A projected document, with the members for which it has a placeholder, if they are many.
+fn with_members<'a>(
+    document: Map<String, Value>,
+    many: Option<(&'a str, &'a [Member])>,
+    base_url: &'a str,
+) -> impl Serialize {
+    let (attribute, members) = many.unwrap_or_default();
+    let links = members.iter().map(|member| Link::member(member, None));
+    LongDocument::new(document, attribute, links, base_url)
 }
 
 /// Runs a write in a task of its own: it goes on to its end when the client goes away or the deadline passes. The

@@ -80,7 +80,7 @@ pub fn schema(catalog: &Catalog, urn: &str, base_url: &str) -> Option<Value> {
 }
 
 fn list_all(resources: Vec<Map<String, Value>>) -> Value {
-    list_response(resources.len(), 1, resources)
+    json!(list_response(resources.len(), 1, resources))
 }
 
 fn resource_type_document(rt: &ResourceType, base_url: &str) -> Map<String, Value> {

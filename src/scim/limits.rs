@@ -57,7 +57,7 @@ pub const MAX_PAGE: usize = 1_000;
 /// §3.4.2.4 lets a page be shorter than `count`; `itemsPerPage` tells.
 pub const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Bytes of the stored resources that a filter looks at, counted once for each of its conditions. Ten thousand users of
+/// Bytes of the stored resources that a filter looks at, and of the memberships, counted once for each of its conditions. Ten thousand users of
 /// 2 KiB may be put to six conditions, one user of 300 KiB to four hundred.
 pub const MAX_FILTER_WORK: usize = 128 * 1024 * 1024;
 

@@ -1,6 +1,6 @@
 //! Queries and their answer (RFC 7644 §3.4.2, RFC 9865).
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::error::{Error, Rule};
 use super::limits::{DEFAULT_PAGE, MAX_PAGE};
@@ -101,31 +101,40 @@ impl ListQuery {
     }
 }
 
+/// One page (RFC 7644 §3.4.2, RFC 9865 §2).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListResponse<R> {
+    schemas: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_results: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_index: Option<usize>,
+    items_per_page: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    #[serde(rename = "Resources")]
+    resources: Vec<R>,
+}
+
 /// One page: the first of `resources` is number `start_index` of `total`.
-pub fn list_response(total: usize, start_index: usize, resources: Vec<Map<String, Value>>) -> Value {
-    let items = resources.len();
-    json!({
-        "schemas": [LIST_RESPONSE_URN],
-        "totalResults": total,
-        "startIndex": start_index,
-        "itemsPerPage": items,
-        "Resources": Value::from_iter(resources),
-    })
+pub fn list_response<R>(total: usize, start_index: usize, resources: Vec<R>) -> ListResponse<R> {
+    ListResponse {
+        start_index: Some(start_index),
+        ..cursor_response(Some(total), None, resources)
+    }
 }
 
 /// One page of a query by cursor (RFC 9865 §2). The last one has no `next`; `total` is left out when it is not known.
-pub fn cursor_response(total: Option<usize>, next: Option<String>, resources: Vec<Map<String, Value>>) -> Value {
-    let mut response = Map::new();
-    response.insert("schemas".into(), json!([LIST_RESPONSE_URN]));
-    if let Some(total) = total {
-        response.insert("totalResults".into(), total.into());
+pub fn cursor_response<R>(total: Option<usize>, next: Option<String>, resources: Vec<R>) -> ListResponse<R> {
+    ListResponse {
+        schemas: [LIST_RESPONSE_URN],
+        total_results: total,
+        start_index: None,
+        items_per_page: resources.len(),
+        next_cursor: next,
+        resources,
     }
-    response.insert("itemsPerPage".into(), resources.len().into());
-    if let Some(next) = next {
-        response.insert("nextCursor".into(), next.into());
-    }
-    response.insert("Resources".into(), Value::from_iter(resources));
-    Value::Object(response)
 }
 
 /// RFC 9865 §2.1 has an error of its own for a `count` that is out of range; RFC 7644 §3.4.2.4 brings it into range.
@@ -165,11 +174,11 @@ fn number(parameter: &str, text: &str) -> Result<usize, Error> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use serde_json::{Value, json};
 
     use super::super::error::Rule;
     use super::super::limits::{DEFAULT_PAGE, MAX_PAGE};
-    use super::{ListQuery, Paging, SortBy, cursor_response, list_response};
+    use super::{ListQuery, ListResponse, Paging, SortBy, cursor_response, list_response};
 
     #[track_caller]
     fn check(parameters: &[(&str, &str)], expected: ListQuery) {
@@ -294,9 +303,10 @@ mod tests {
 
     #[test]
     fn a_page_says_what_it_is() {
-        let resource = || vec![Map::from_iter([("id".to_owned(), json!("2819c223"))])];
+        let resource = || vec![json!({ "id": "2819c223" })];
+        let text = |response: ListResponse<Value>| serde_json::to_string(&response).unwrap();
         assert_eq!(
-            list_response(12, 6, resource()).to_string(),
+            text(list_response(12, 6, resource())),
             json!({
                 "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
                 "totalResults": 12,
@@ -306,9 +316,9 @@ mod tests {
             })
             .to_string()
         );
-        assert_eq!(list_response(0, 1, Vec::new())["Resources"], json!([]));
+        assert!(text(list_response(0, 1, Vec::new())).ends_with("\"Resources\":[]}"));
         assert_eq!(
-            cursor_response(Some(12), Some("VZUTiyhEQJ94IR".into()), resource()).to_string(),
+            text(cursor_response(Some(12), Some("VZUTiyhEQJ94IR".into()), resource())),
             json!({
                 "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
                 "totalResults": 12,
@@ -318,7 +328,7 @@ mod tests {
             })
             .to_string()
         );
-        let last = cursor_response(None, None, Vec::new());
+        let last = serde_json::to_value(cursor_response(None, None, resource())).unwrap();
         assert_eq!(last.as_object().unwrap().keys().len(), 3, "{last}");
     }
 }

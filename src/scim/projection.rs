@@ -58,6 +58,11 @@ impl Selection {
             .is_some_and(|attribute| !matches!(self.verdict(None, attribute), Verdict::Leave))
     }
 
+    /// Whether an answer may have the part `part` (canonical) of an attribute, of an extension or of the core schema.
+    pub fn includes_part(&self, extension: Option<&Extension>, attribute: &Attribute, part: &str) -> bool {
+        self.verdict(extension, attribute).keeps(attribute, part)
+    }
+
     fn read(rt: &ResourceType, kind: Kind, parameter: &str, list: &str) -> Result<Selection, Error> {
         let names: Vec<&str> = list
             .split(|c: char| c == ',' || c.is_whitespace())
@@ -145,6 +150,21 @@ enum Verdict<'s> {
     TakeExcept(Vec<&'s str>),
 }
 
+impl Verdict<'_> {
+    /// Whether it leaves the attribute's part `name`.
+    fn keeps(&self, attribute: &Attribute, name: &str) -> bool {
+        let part = attribute.sub_attribute(name);
+        let returned = part.map_or(Returned::Default, |part| part.returned);
+        match (returned, self) {
+            (Returned::Never, _) | (_, Verdict::Leave) => false,
+            (Returned::Always, _) | (Returned::Default, Verdict::Take) => true,
+            (_, Verdict::TakeOnly(subs)) => subs.contains(&name),
+            (Returned::Request, _) => false,
+            (_, Verdict::TakeExcept(subs)) => !subs.contains(&name),
+        }
+    }
+}
+
 /// The part of a complete `document` that `selection` asks for, in the order of every answer: `schemas`, `id`,
 /// `externalId`, the core attributes, the extensions, `meta`.
 pub fn project(rt: &ResourceType, mut document: Map<String, Value>, selection: &Selection) -> Map<String, Value> {
@@ -199,19 +219,7 @@ fn parts(attribute: &Attribute, value: Value, verdict: &Verdict<'_>) -> Option<V
             (!values.is_empty()).then_some(Value::Array(values))
         }
         Value::Object(mut members) => {
-            members.retain(|name, _| {
-                let returned = attribute
-                    .sub_attribute(name)
-                    .map_or(Returned::Default, |sub| sub.returned);
-                match (returned, verdict) {
-                    (Returned::Never, _) => false,
-                    (Returned::Always, _) => true,
-                    (_, Verdict::TakeOnly(subs)) => subs.contains(&name.as_str()),
-                    (Returned::Request, _) => false,
-                    (_, Verdict::TakeExcept(subs)) => !subs.contains(&name.as_str()),
-                    _ => true,
-                }
-            });
+            members.retain(|name, _| verdict.keeps(attribute, name));
             (!members.is_empty()).then_some(Value::Object(members))
         }
         value => Some(value),

@@ -83,17 +83,17 @@ rules! {
     FilterSensitive "filter-sensitive" 403 sensitive
         "The filter names {subject}, which is never shown and cannot be searched."
         MATCHING;
+    FilterOnDerived "filter-on-derived" 400 invalidFilter
+        "The filter names {subject}, which is not stored but added when a resource is shown: compare {expected} instead."
+        MATCHING;
     TooMany "too-many" 400 tooMany
         "The filter would have to look at more than {limit}: narrow it with an eq on userName, externalId, emails or (of \
          groups) displayName, give it fewer conditions, or page with cursor."
         "Open Provisioning > Mappings and match users by userName, externalId or an e-mail address, groups by displayName \
          or externalId: other attributes cannot be looked up where there are so many resources.";
     TooManyMemberships "too-many-memberships" 400 tooMany
-        "The answer would hold more than {limit} values of {subject}: add excludedAttributes={subject}, or ask for fewer \
-         resources."
-        PROTOCOL;
-    MemberFilter "member-filter" 400 invalidFilter
-        "The path chooses members by {subject}, which is not kept with them: choose them by {expected}."
+        "The answer would hold more than {limit} values of {subject}: add excludedAttributes={subject}, or ask for one \
+         resource at a time (count=1)."
         PROTOCOL;
     FilterOnDiscovery "filter-on-discovery" 403 -
         "This endpoint cannot be filtered (RFC 7644 section 4): ask without filter."
@@ -260,6 +260,9 @@ rules! {
         PROTOCOL;
     SortNeedsSubAttribute "sort-needs-sub-attribute" 400 invalidPath
         "sortBy names {subject}, which has parts: name one of them, such as {expected}."
+        PROTOCOL;
+    SortByDerived "sort-by-derived" 400 invalidPath
+        "sortBy names {subject}, which is not stored but added when a resource is shown: name {expected} instead."
         PROTOCOL;
     SortSensitive "sort-sensitive" 403 sensitive
         "sortBy names {subject}, which is never shown and cannot be sorted by."

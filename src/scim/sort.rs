@@ -48,7 +48,8 @@ impl Sort {
     /// Reads `sortBy` for resources of the first of these types. What only another one has is missing there.
     ///
     /// # Errors
-    /// `invalidPath` for what none of the types has or what has parts; `sensitive` for what is never returned.
+    /// `invalidPath` for what none of the types has, what has parts, or what is never stored; `sensitive` for what is never
+    /// returned.
     pub fn parse(types: &[&ResourceType], by: &SortBy, trace: &mut Trace) -> Result<Sort, Error> {
         let name = by.attribute.as_str();
         let unknown = || Rule::UnknownSortAttribute.at(name);
@@ -59,6 +60,11 @@ impl Sort {
         let part = path.sub_attribute().and_then(|name| definition?.sub_attribute(name));
         if [definition, part].into_iter().flatten().any(is_hidden) {
             return Err(Rule::SortSensitive.at(path.name()));
+        }
+        let name_of_other = definition.and_then(Attribute::name_of_other);
+        if part.is_some() && part == name_of_other {
+            let value = format!("{}.value", path.attribute_name());
+            return Err(Rule::SortByDerived.at(path.name()).with("expected", value));
         }
         let needs_part =
             |(path, part): (Path, String)| Rule::SortNeedsSubAttribute.at(path.name()).with("expected", part);
@@ -338,6 +344,8 @@ mod tests {
         check(ENTERPRISE_USER_URN, Rule::SortNeedsSubAttribute, "enterprise");
         check("pin", Rule::SortSensitive, "pin");
         check("door.code", Rule::SortSensitive, "door.code");
+        check("groups.display", Rule::SortByDerived, "name groups.value instead");
+        check("manager.displayName", Rule::SortByDerived, "manager.value");
     }
 
     /// RFC 7644 §3.4.2.1, §3.4.2.3.

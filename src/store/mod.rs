@@ -224,6 +224,12 @@ pub(crate) fn check_commit(partition: &str, changes: &[Change]) -> Result<(), Er
     Ok(())
 }
 
+/// The first key that can stand behind this one: where a scan goes on.
+pub fn behind(key: &str) -> String {
+    // `-` is the first character of the key alphabet.
+    format!("{key}-")
+}
+
 /// Keys and partitions: 1 to [`MAX_KEY_BYTES`] of `[0-9A-Za-z._~-]`, which every store takes as they are.
 pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     let fits = (1..=MAX_KEY_BYTES).contains(&key.len());

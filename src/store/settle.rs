@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Change, Error, Page, Row, Store, Write};
+use super::{Change, Error, Page, Row, Store, Write, behind};
 
 /// The first pause between two tries, at most; each further one may be twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -127,6 +127,29 @@ pub async fn patient_scan(
     deadline: Instant,
 ) -> Result<Page, Error> {
     patiently(deadline, || store.scan(partition, from, until, limit)).await
+}
+
+/// All rows in a range, in as many scans as it takes. These may be of different moments.
+///
+/// # Errors
+///
+/// As [`patient_get`].
+pub async fn patient_scan_all(
+    store: &dyn Store,
+    partition: &str,
+    (from, until): &(String, String),
+    deadline: Instant,
+) -> Result<Vec<Row>, Error> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut from = from.clone();
+    loop {
+        let page = patient_scan(store, partition, (&from, until), usize::MAX, deadline).await?;
+        rows.extend(page.rows);
+        match rows.last() {
+            Some(last) if page.more => from = behind(&last.key),
+            _ => return Ok(rows),
+        }
+    }
 }
 
 async fn patiently<T, F>(deadline: Instant, mut read: impl FnMut() -> F) -> Result<T, Error>

@@ -293,16 +293,7 @@ impl Tenants {
     }
 
     async fn rows(&self, prefix: &str, deadline: Instant) -> Result<Vec<Row>, Error> {
-        let (mut from, until) = rows::range(prefix);
-        let mut rows = Vec::new();
-        loop {
-            let page = settle::patient_scan(&*self.store, CONTROL, (&from, &until), usize::MAX, deadline).await?;
-            rows.extend(page.rows);
-            match rows.last() {
-                Some(last) if page.more => from = rows::behind(&last.key),
-                _ => return Ok(rows),
-            }
-        }
+        Ok(settle::patient_scan_all(&*self.store, CONTROL, &rows::range(prefix), deadline).await?)
     }
 
     async fn settle(&self, changes: &[Change], deadline: Instant) -> Result<(), store::Error> {

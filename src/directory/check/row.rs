@@ -151,7 +151,8 @@ impl Held {
             Key::Journal(_) => {
                 let body: JournalBody = rows::body(row)?;
                 let key = rows::journal_key(&body.operation);
-                (Self::Journal(body), key)
+                let enough = body.parts <= rows::MAX_EVENT_PARTS;
+                (enough.then_some(Self::Journal(body)).ok_or(Damage::Unreadable)?, key)
             }
             Key::Spread => {
                 let body: TraceBody = rows::body(row)?;
@@ -336,6 +337,9 @@ fn event(row: &Row, operation: &str) -> Read {
     let body: EventBody = rows::body(row)?;
     if Operation::time_of(operation) != Some(body.time) {
         return Err(Damage::Misplaced);
+    }
+    if body.parts > rows::MAX_EVENT_PARTS {
+        return Err(Damage::Unreadable);
     }
     let held = Held::Event {
         operation: operation.to_owned(),

@@ -10,6 +10,7 @@ use super::super::{
     tests::{World, refusal},
 };
 use crate::scim::{
+    limits::MAX_PAGE_BYTES,
     list::{ListQuery, Paging, SortBy},
     normalize::Trace,
     schema::{ResourceType, Schema},
@@ -236,6 +237,31 @@ async fn matches_of_an_indexed_value_are_walked_by_cursor() {
     }
 }
 
+/// R-PAGE-02: so many that they are not looked up one by one.
+#[tokio::test]
+async fn matches_of_an_indexed_value_are_walked_by_cursor_however_many_they_are() {
+    const USERS: usize = MAX_SCANNED + 1_500;
+    let mut world = World::new().await;
+    world.directory.deadline = Instant::now() + Duration::from_mins(10);
+    let user = |number: usize| {
+        let shared = if number.is_multiple_of(500) { "y" } else { "x" };
+        (
+            id(number),
+            json!({ "userName": format!("u{number}"), "externalId": shared, "active": number > 9 }),
+        )
+    };
+    world.fill("u", (0..USERS).map(user)).await;
+    let filter = r#"externalId eq "x" and active eq false"#;
+    assert_eq!(refusal(&world.query(Some(filter), 10).await.unwrap_err()), "too-many");
+    let found = pages(&world, by_cursor(Some(filter), 4), false, async |_| {}).await;
+    assert_eq!(all(&found), (1..10).map(id).collect::<Vec<_>>());
+    let sorted = ListQuery {
+        sort: Some(by("userName", false)),
+        ..by_cursor(Some(filter), 4)
+    };
+    assert_eq!(refusal(&world.find(&sorted).await.unwrap_err()), "too-many");
+}
+
 /// A cursor of one query is none of another; see `cursor` for all the ways to get it wrong.
 #[tokio::test]
 async fn a_cursor_of_another_query_is_refused() {
@@ -387,6 +413,33 @@ async fn all_types_are_one_list() {
         });
         assert_eq!(groups.count(), 150);
     }
+}
+
+/// R-SEARCH-01, R-PAGE-02: a page that large users have filled, and the first group begins the next one.
+#[tokio::test]
+async fn a_page_full_of_large_users_leads_to_the_groups() {
+    const LARGE: usize = 400 * 1024;
+    let world = World::new().await;
+    let users = MAX_PAGE_BYTES / (LARGE + 1_000);
+    let user = |number: usize| {
+        (
+            id(number),
+            json!({ "userName": format!("u{number}"), "title": "y".repeat(LARGE) }),
+        )
+    };
+    world.fill("u", (0..users).map(user)).await;
+    let group = |number: usize| {
+        (
+            id(number),
+            json!({ "displayName": format!("{number}{}", "y".repeat(LARGE)) }),
+        )
+    };
+    world.fill("g", (0..3).map(group)).await;
+    let found = pages(&world, by_cursor(None, 100), true, async |_| {}).await;
+    assert_eq!(
+        found.iter().map(|(found, _)| of(found)).collect::<Vec<_>>(),
+        [(users, 0), (0, 3)]
+    );
 }
 
 /// R-FILTER-08; RFC 7644 §3.4.2.2: what a type does not have, its resources have no value of.

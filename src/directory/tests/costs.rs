@@ -11,6 +11,7 @@ use crate::{scim::normalize::Trace, store::Store, tenants::Tenants};
 /// design: the table of round trips, its rows about users and credentials.
 #[tokio::test]
 async fn operations_cost_the_round_trips_of_the_table() {
+    let every = Selection::default();
     let world = World::new().await;
     let user = json!({ "userName": "a@example.com", "externalId": "x1",
                        "emails": [{ "value": "a@example.com", "type": "work" }] });
@@ -51,12 +52,12 @@ async fn operations_cost_the_round_trips_of_the_table() {
     let mut document = json!({ enterprise: { "manager": { "value": id } } });
     let names = world
         .directory
-        .name_others(&world.users, document.as_object_mut().unwrap());
+        .name_others(&world.users, document.as_object_mut().unwrap(), &every);
     assert_eq!(world.cost(names).await, 1, "names of others");
     let mut document = json!({ "userName": "nobody's subordinate" });
     let names = world
         .directory
-        .name_others(&world.users, document.as_object_mut().unwrap());
+        .name_others(&world.users, document.as_object_mut().unwrap(), &every);
     assert_eq!(world.cost(names).await, 0, "no others");
     assert_eq!(world.cost(world.patch(id, rename.clone())).await, 2, "patch");
     assert_eq!(
@@ -127,6 +128,7 @@ pub(super) fn remove(members: &[String]) -> serde_json::Value {
 /// design §4, E-GROUP-03, E-GROUP-04: the rows of the table about groups that are not large.
 #[tokio::test]
 async fn operations_on_groups_cost_the_round_trips_of_the_table() {
+    let every = Selection::default();
     let world = World::new().await;
     let (groups, directory) = (&world.groups, &world.directory);
     let people = world.many_users(40).await;
@@ -157,7 +159,7 @@ async fn operations_on_groups_cost_the_round_trips_of_the_table() {
     assert_eq!(later.cost(read).await, 1, "GET with 10 members");
     let mut document = document.unwrap();
     assert_eq!(document["members"].as_array().unwrap().len(), 10);
-    let names = directory.name_others(groups, &mut document);
+    let names = directory.name_others(groups, &mut document, &every);
     assert_eq!(world.cost(names).await, 1, "names of 10 members");
 
     let more = &people[10..];
@@ -199,6 +201,7 @@ async fn operations_on_groups_cost_the_round_trips_of_the_table() {
 /// design §4: its groups cost a user's GET nothing, and their names one round trip.
 #[tokio::test]
 async fn operations_on_users_in_groups_cost_the_round_trips_of_the_table() {
+    let every = Selection::default();
     let world = World::new().await;
     let (users, directory) = (&world.users, &world.directory);
     let user = world.many_users(1).await;
@@ -215,7 +218,7 @@ async fn operations_on_users_in_groups_cost_the_round_trips_of_the_table() {
     assert_eq!(world.cost(read).await, 1, "GET");
     let mut document = document.unwrap();
     assert_eq!(document["groups"].as_array().map(Vec::len), Some(3));
-    let names = directory.name_others(users, &mut document);
+    let names = directory.name_others(users, &mut document, &every);
     assert_eq!(world.cost(names).await, 1, "names of groups");
 }
 

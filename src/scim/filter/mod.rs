@@ -119,7 +119,8 @@ pub struct Equality<'f> {
 /// (Entra), an extension's attribute without its URN (Entra: `manager eq "…"`).
 ///
 /// # Errors
-/// `invalidFilter` naming the position or the attribute; `sensitive` for an attribute that is never returned.
+/// `invalidFilter` naming the position or the attribute, also for one that is never stored; `sensitive` for an attribute that
+/// is never returned.
 pub fn parse(rt: &ResourceType, text: &str, trace: &mut Trace) -> Result<Filter, Error> {
     Parser::new(text, trace).filter(Scope::Resource(rt))
 }

@@ -86,6 +86,7 @@ impl<'t> Parser<'t> {
             let definition = definition.filter(|_| path.sub_attribute().is_none());
             let definition = definition.filter(|definition| has_values(definition));
             let definition = definition.ok_or_else(|| Rule::PathFilterNotAllowed.at(name))?;
+            refuse_names(&path, definition, &filter)?;
             path = path.with_filter(filter);
             if let Some(sub_name) = sub_name {
                 let Some(sub_attribute) = definition.sub_attribute(sub_name) else {
@@ -165,6 +166,10 @@ impl<'t> Parser<'t> {
         {
             return Err(Rule::FilterSensitive.at(resolved.path.name()));
         }
+        let name = resolved.definition.and_then(Attribute::name_of_other);
+        if let Some(name) = name.filter(|name| resolved.path.sub_attribute() == Some(&name.name)) {
+            return Err(by_name(&resolved.path, name));
+        }
         if self.rest().starts_with('[') {
             self.value_path(resolved)
         } else {
@@ -185,6 +190,7 @@ impl<'t> Parser<'t> {
             return Err(self.syntax("an operator"));
         }
         let filter = self.bracketed(Scope::Value(definition))?;
+        refuse_names(&path, definition, &filter)?;
         let name = if self.eat(".") {
             self.word()
         } else if self.at_operator() {
@@ -216,6 +222,7 @@ impl<'t> Parser<'t> {
             Filter::Not(present) => (*present, true),
             comparison => (comparison, false),
         };
+        refuse_names(&path, definition, &comparison)?;
         let found = Filter::ValuePath {
             path,
             filter: Box::new(Filter::all(vec![filter, comparison])),
@@ -315,6 +322,21 @@ impl<'t> Parser<'t> {
             .at(self.position_of(self.at))
             .with("expected", expected)
     }
+}
+
+/// Refuses a filter between brackets that chooses values by the names of what they refer to.
+fn refuse_names(path: &Path, definition: &Attribute, filter: &Filter) -> Result<(), Error> {
+    let name = definition.name_of_other();
+    match name.filter(|name| filter.mentions(&name.name)) {
+        Some(name) => Err(by_name(path, name)),
+        None => Ok(()),
+    }
+}
+
+fn by_name(path: &Path, name: &Attribute) -> Error {
+    let attribute = path.attribute_name();
+    let refused = Rule::FilterOnDerived.at(format!("{attribute}.{}", name.name));
+    refused.with("expected", format!("{attribute}.value"))
 }
 
 /// Whether brackets make sense behind the attribute: it has several values, or one with parts (Entra: `manager[…]`).

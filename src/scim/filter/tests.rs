@@ -398,6 +398,31 @@ fn what_is_never_returned_cannot_be_searched() {
     check_refused(r#"urn:example:2.0:Extra:key[pin sw "1"]"#, Rule::FilterSensitive, "pin");
 }
 
+/// Names of others are never stored: whatever a filter says of them, it would find nothing, or with `not` everything.
+#[test]
+fn names_of_others_cannot_be_searched() {
+    let manager = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager";
+    for (filter, name) in [
+        ("groups.display eq \"Guides\"", "groups"),
+        ("not (GROUPS.Display eq \"Guides\")", "groups"),
+        ("userName pr or groups.display pr", "groups"),
+        ("groups.display eq null", "groups"),
+        ("groups[display sw \"G\"]", "groups"),
+        ("groups[type eq \"direct\" and not (display eq \"G\")]", "groups"),
+        ("groups[type eq \"direct\"].display eq \"G\"", "groups"),
+        ("manager.displayName eq \"Babs\"", manager),
+        ("manager[displayName eq \"Babs\"]", manager),
+    ] {
+        check_refused(filter, Rule::FilterOnDerived, &format!("compare {name}.value instead"));
+    }
+    let groups = Catalog::standard().resource_type("Group").unwrap().clone();
+    let refused = parse(&groups, "members[display eq \"Babs\"]", &mut Trace::default()).unwrap_err();
+    assert_eq!(refused.rule(), Rule::FilterOnDerived);
+    check("emails.display eq \"Babs\"", false);
+    check("displayName pr", false);
+    check("groups pr or groups[type eq \"direct\"]", false);
+}
+
 /// R-FILTER-09.
 #[test]
 fn nesting_and_length_are_limited() {

@@ -38,7 +38,8 @@ impl<'a> Target<'a> {
             .find(|part| !STORED.contains(&part.name.as_str()) && filter.is_some_and(|it| it.mentions(&part.name)));
         if let Some(part) = derived {
             let name = format!("{}.{}", definition.name, part.name);
-            return Err(Rule::MemberFilter.at(name).with("expected", STORED.join(" or ")));
+            let value = format!("{}.value", definition.name);
+            return Err(Rule::FilterOnDerived.at(name).with("expected", value));
         }
         Ok(Target {
             definition,

@@ -327,6 +327,16 @@ impl Attribute {
         find(&self.sub_attributes, name)
     }
 
+    /// The part that shows the name of the resource of this service that a value refers to: `display`, or `displayName` of a
+    /// manager (RFC 7643 §4.3). It is never stored but looked up when the value is shown, so nothing can be found by it.
+    pub fn name_of_other(&self) -> Option<&Attribute> {
+        let refers = self.sub_attribute("$ref").is_some_and(Attribute::refers_to_resources);
+        let is_name = |part: &&Attribute| {
+            part.mutability == Mutability::ReadOnly && ["display", "displayName"].contains(&part.name.as_str())
+        };
+        self.sub_attributes.iter().filter(|_| refers).find(is_name)
+    }
+
     /// Whether it is the `$ref` to the resource of this service that `value` names (RFC 7643 §2.4), which follows from it,
     /// and not an address that a client gives (§7, `referenceTypes`).
     pub fn refers_to_resources(&self) -> bool {

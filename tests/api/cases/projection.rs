@@ -18,6 +18,7 @@ cases![
     too_many_names_are_refused,
     a_part_of_a_resource_has_its_headers,
     what_is_not_shown_can_be_searched,
+    names_of_others_are_shown_when_they_alone_are_asked_for,
 ];
 
 async fn select(t: &Tenant, place: &str, parameter: &str, names: &str) -> Answer {
@@ -304,5 +305,61 @@ async fn what_is_not_shown_can_be_searched(t: &Tenant) {
             assert_eq!(list.listed("/id"), [user.id()], "{filter} {query}");
             assert_eq!(list.listed("/title"), [""], "{filter} {query}");
         }
+    }
+}
+
+/// R-PROJ-01: names are looked up, not stored; they are parts like others all the same.
+async fn names_of_others_are_shown_when_they_alone_are_asked_for(t: &Tenant) {
+    let named = |name: &str, rest: Value| {
+        let mut attributes = rest;
+        attributes["displayName"] = name.into();
+        user_with(name, attributes)
+    };
+    let boss = t.post("/Users", named("Boss", json!({}))).await.is(201);
+    let manager = json!({ ENTERPRISE_URN: { "manager": { "value": boss.id() } } });
+    let babs = t.post("/Users", named("Babs", manager)).await.is(201);
+    let group = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Guides", "members": [{ "value": babs.id() }] });
+    let group = t.post("/Groups", group).await.is(201);
+    let boss_part = |parts: Value| json!({ ENTERPRISE_URN: { "manager": parts } });
+    for (of, names, rest) in [
+        (
+            &group,
+            "members.display".to_owned(),
+            json!({ "members": [{ "display": "Babs" }] }),
+        ),
+        (
+            &group,
+            "members.type".into(),
+            json!({ "members": [{ "type": "User" }] }),
+        ),
+        (
+            &babs,
+            "groups.display".into(),
+            json!({ "groups": [{ "display": "Guides" }] }),
+        ),
+        (
+            &babs,
+            "groups.value,groups.display".into(),
+            json!({ "groups": [{ "value": group.id(), "display": "Guides" }] }),
+        ),
+        (
+            &babs,
+            format!("{ENTERPRISE_URN}:manager.displayName"),
+            boss_part(json!({ "displayName": "Boss" })),
+        ),
+        (
+            &babs,
+            format!("{ENTERPRISE_URN}:manager.value"),
+            boss_part(json!({ "value": boss.id() })),
+        ),
+    ] {
+        let mut expected = rest;
+        expected["schemas"] = of.body["schemas"].clone();
+        expected["id"] = of.id().into();
+        assert_eq!(
+            select(t, &of.place(), "attributes", &names).await.body,
+            expected,
+            "{names}"
+        );
     }
 }

@@ -471,6 +471,35 @@ static ROWS: &[Planted] = &[
         Left::Damage,
     ),
     planted(
+        "an event and a pending change of more parts than there can be",
+        |_, ids| {
+            Box::pin(async {
+                let mut changes = pending(7, &ids.group, &ids.c);
+                changes.retain(|change| !matches!(change, Change::Insert(write) if write.key.ends_with("~000")));
+                let many = |write: &mut Write| {
+                    let body: Value = serde_json::from_slice(&write.body).unwrap();
+                    let body = Value::Object(
+                        body.as_object()
+                            .unwrap()
+                            .clone()
+                            .into_iter()
+                            .chain([("parts".to_owned(), json!(1_u64 << 60))])
+                            .collect(),
+                    );
+                    write.body = body.to_string().into_bytes();
+                };
+                for change in &mut changes {
+                    if let Change::Insert(write) = change {
+                        many(write);
+                    }
+                }
+                changes
+            })
+        },
+        &[(D::Unreadable, 2)],
+        Left::Damage,
+    ),
+    planted(
         "rows of a newer version",
         |world, ids| {
             Box::pin(async {

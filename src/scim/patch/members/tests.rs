@@ -211,9 +211,16 @@ fn other_filters_wait_for_the_present_members() {
         assert_eq!(change.remove.join(" "), goes, "{filter}");
     }
     check_refused(
+        json!([{"op": "remove", "path": "members[$ref co \"Users\"]"}]),
+        Rule::FilterOnDerived,
+        "The filter names members.$ref, which is not stored but added when a resource is shown: compare members.value \
+         instead.",
+    );
+    check_refused(
         json!([{"op": "remove", "path": "members[display eq \"Babs\"]"}]),
-        Rule::MemberFilter,
-        "The path chooses members by members.display, which is not kept with them: choose them by value or type.",
+        Rule::FilterOnDerived,
+        "The filter names members.display, which is not stored but added when a resource is shown: compare members.value \
+         instead.",
     );
 }
 
