@@ -84,7 +84,8 @@ impl Directory {
         let kind = index::kind(ask.types[of].of);
         let (tally, marks) = if let Some(guess) = self.guess(kind, skip, page.room()) {
             let mut part = page.rest();
-            // The tally first: what comes between the two makes the mark that is left out of date at once, not untrue.
+            // At the same time, for the price of one: what comes or goes between the two may make the mark that is left untrue by
+            // as much, for those who list from it before the next change.
             let (tally, reached) = try_join!(tally, self.walk(ask, of, &guess, skip, &mut part))?;
             if guess.is_true(tally.changes) {
                 self.leave(kind, &guess, reached, skip, tally);
