@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    net::TcpListener,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -10,12 +9,6 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{
-    App as Actix, HttpServer,
-    dev::Server,
-    middleware::from_fn,
-    web::{self, Data, Payload},
-};
 use tokio::time::{Instant, sleep};
 
 pub mod admission;
@@ -25,26 +18,21 @@ mod background;
 pub use azure::http_client;
 pub use background::finish_left_behind;
 
+pub use crate::http::run;
+
 use admission::Admission;
 
 use crate::{
     ambient::Ambient,
     config::{Settings, StoreSetting},
     directory,
-    http::{self, BasePath},
+    http::BasePath,
     store::{self, Store, sqlite::SqliteStore},
     tenants::{self, Expiry, NewTenant, Tenants, Terms},
 };
 
-/// An idle connection is closed by whoever is in front of us, never by us: closing one that is about to be used again
-/// fails the request on it. Longer than any front end keeps one.
-const KEEP_ALIVE: Duration = Duration::from_mins(65);
 /// Pause between two tries to open the store.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
-/// How long requests may go on after the server was told to stop.
-const DRAIN_SECONDS: u64 = 20;
-/// Most connections of one worker thread; bounds memory.
-const MAX_CONNECTIONS: usize = 5_000;
 
 /// One running scimgate.
 pub struct App {
@@ -196,29 +184,4 @@ pub async fn bootstrap(app: &App, service: &Service) -> Result<(), tenants::Erro
         }
         Err(error) => Err(error),
     }
-}
-
-/// The HTTP server on a listener; it runs while the returned future is polled.
-pub fn run(app: &Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
-    let app = Arc::clone(app);
-    let factory = move || {
-        let app = Data::new(Arc::clone(&app));
-        Actix::new()
-            .app_data(app)
-            .wrap(from_fn(http::edge::guard))
-            .default_service(web::to(entry))
-    };
-    let server = HttpServer::new(factory)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(KEEP_ALIVE)
-        .client_disconnect_timeout(Duration::from_secs(2))
-        .max_connections(MAX_CONNECTIONS)
-        .shutdown_timeout(DRAIN_SECONDS)
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
-}
-
-async fn entry(app: Data<Arc<App>>, request: actix_web::HttpRequest, payload: Payload) -> actix_web::HttpResponse {
-    http::entry(&app, &request, payload).await
 }

@@ -48,11 +48,15 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// A crate, and the rooms that may name it.
 const CRATES: &[(&str, &[&str])] = &[
-    ("actix_web", &["app", "http", "main"]),
+    ("actix_http", &["http"]),
+    ("actix_server", &["http"]),
+    ("actix_service", &["http"]),
+    ("actix_web", &["http", "main"]),
     ("azure_core", &["app"]),
     ("azure_data_tables", &["app", "store"]),
     ("azure_identity", &["app"]),
     ("clap", &["cli", "config", "main"]),
+    ("hyper", &["http"]),
     ("opentelemetry", &["telemetry"]),
     ("reqwest", &["app"]),
     ("rusqlite", &["store"]),

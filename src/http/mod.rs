@@ -1,12 +1,17 @@
-//! HTTP: the only importer of actix-web.
+//! HTTP: the only importer of actix and hyper.
 //!
 //! Reading order: this file (every route on one screen), `address` (what a URL means), `call` (one request), `auth`,
-//! `resources`, `bulk` and `discovery` (the endpoints), `answer` and `normalized` (what goes out), `edge` (what every
-//! answer keeps to).
+//! `resources`, `bulk` and `discovery` (the endpoints), `answer` and `normalized` (what goes out), `edge` (the port,
+//! and what every answer keeps to).
 
-use std::sync::Arc;
+use std::{io, net::TcpListener, sync::Arc};
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    dev::Server,
+    http::Method,
+    web::{self, Data, Payload},
+};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -22,7 +27,7 @@ mod bulk;
 mod call;
 mod console;
 mod discovery;
-pub mod edge;
+mod edge;
 mod health;
 mod normalized;
 mod reference;
@@ -38,8 +43,16 @@ use body::Body;
 use call::{Call, Failure};
 use reference::Reference;
 
+/// The HTTP server on a listener; it runs while the returned future is polled.
+pub fn run(app: &Arc<App>, listener: TcpListener) -> io::Result<Server> {
+    edge::serve(app, listener, |routes| {
+        routes.default_service(web::to(entry));
+    })
+}
+
 /// Every request comes in here.
-pub(crate) async fn entry(app: &App, request: &HttpRequest, payload: Payload) -> HttpResponse {
+async fn entry(app: Data<Arc<App>>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let (app, request) = (&**app, &request);
     let began = Instant::now();
     let answer = answer(app, request, payload).await;
     let response = answer.unwrap_or_else(|failure| answer::failed(app, request, &failure));

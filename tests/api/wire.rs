@@ -114,7 +114,8 @@ impl Connection {
         }
     }
 
-    async fn take(&mut self, length: usize) -> Vec<u8> {
+    /// So many bytes, whatever they are.
+    pub(crate) async fn take(&mut self, length: usize) -> Vec<u8> {
         while self.come.len() < length {
             assert!(
                 self.more().await,

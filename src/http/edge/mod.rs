@@ -1,0 +1,57 @@
+//! The outermost room: what every answer keeps to, whatever made it, so that no proxy in front has cause for a 502.
+//!
+//! Reading order: this file (a request from one side to the other), `clean` (what of an answer goes out), `server` (the
+//! port), `h1` and `h2` (what each HTTP version adds), `malformed` (what HTTP/2 would refuse without an answer).
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use actix_web::{
+    Error, HttpMessage, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::Next,
+    web::Data,
+};
+use futures::FutureExt;
+
+use super::{answer, reference::Reference};
+use crate::app::App;
+
+mod clean;
+mod h1;
+mod h2;
+mod malformed;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub(super) use server::serve;
+
+use clean::Flaw;
+
+/// Makes a complete, clean answer of whatever the handler does, also of a panic or an error halfway through a body.
+///
+/// Nothing is sent before all of an answer is known: what fails later than that would end a connection in the middle of a
+/// response, or leave bytes on it that the next request's client takes for its own answer.
+async fn guard(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let original = request.request().clone();
+    let app = Arc::clone(original.app_data::<Data<Arc<App>>>().expect("every server has its app"));
+    let reference = Reference::new(original.headers(), &*app.ambient);
+    original.extensions_mut().insert(reference);
+    let answer = async {
+        let response = next.call(request).await.map_err(|_| Flaw::Framework)?;
+        clean::answer(response.into_parts().1).await
+    };
+    // A panic's own text was written by the panic hook; it may quote the request and goes no further.
+    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+    let response: HttpResponse = match answer.unwrap_or(Err(Flaw::Panic)) {
+        Ok(response) => response,
+        Err(flaw) => {
+            tracing::error!(%flaw, %reference, "an answer was no answer");
+            clean::answer(answer::internal(&app, &original))
+                .await
+                .expect("our own refusals are answers")
+        }
+    };
+    Ok(ServiceResponse::new(original, response))
+}
