@@ -19,12 +19,12 @@ pub(crate) struct Case {
     pub(crate) left_out: Vec<LeftOut>,
 }
 
-/// The Functions host itself makes a case impossible in one of its modes.
+/// What stands in front makes a case impossible.
 pub(crate) struct LeftOut {
     pub(crate) way: Way,
-    /// What the host does to the request or to the answer.
+    /// What it does to the request or to the answer.
     pub(crate) distortion: &'static str,
-    /// The case of the same module that says, in that mode only, what becomes of it.
+    /// The case of the same module that says, in that way only, what becomes of it.
     pub(crate) sibling: &'static str,
 }
 
@@ -66,7 +66,8 @@ impl Case {
     }
 
     pub(crate) fn runs_in(&self, way: Way) -> bool {
-        self.only.is_none_or(|(only, _)| only == way) && self.left_out.iter().all(|left_out| left_out.way != way)
+        self.only.is_none_or(|(only, _)| only.is_like(way))
+            && self.left_out.iter().all(|left_out| !left_out.way.is_like(way))
     }
 }
 

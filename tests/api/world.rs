@@ -24,6 +24,8 @@ use scimgate::{
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::envoy::{Envoy, Version};
+
 /// How long a service may take until it is ready.
 const START_TIME: Duration = Duration::from_secs(30);
 
@@ -45,6 +47,8 @@ pub(crate) enum Way {
     Proxy,
     /// The executable runs behind the Functions host, which builds requests anew.
     Forward,
+    /// The service runs in this process, behind an Envoy that speaks this version to it and retries nothing.
+    Envoy(Version),
 }
 
 /// The settings beside the store.
@@ -62,7 +66,13 @@ pub(crate) enum Setup {
 }
 
 pub(crate) const KINDS: [Kind; 2] = [Kind::Sqlite, Kind::Tables];
-pub(crate) const WAYS: [Way; 3] = [Way::Direct, Way::Proxy, Way::Forward];
+pub(crate) const WAYS: [Way; 5] = [
+    Way::Direct,
+    Way::Proxy,
+    Way::Forward,
+    Way::Envoy(Version::Http1),
+    Way::Envoy(Version::Http2),
+];
 pub(crate) const PUBLIC_URL: &str = "https://scim.example.com";
 pub(crate) const SUPPORT: &str = "https://example.com/help";
 
@@ -81,15 +91,25 @@ impl fmt::Display for Way {
             Way::Direct => "direct",
             Way::Proxy => "proxy",
             Way::Forward => "forward",
+            Way::Envoy(Version::Http1) => "envoy-h1",
+            Way::Envoy(Version::Http2) => "envoy-h2",
         })
     }
 }
 
+/// Behind an Envoy, whichever version it speaks.
+pub(crate) const ENVOY: Way = Way::Envoy(Version::Http1);
+
 impl Way {
-    /// The host's mode; none without a host.
+    /// Whether a case can't tell the two apart.
+    pub(crate) fn is_like(self, other: Way) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    /// The Functions host's mode; none without that host.
     pub(crate) fn mode(self) -> Option<Mode> {
         match self {
-            Way::Direct => None,
+            Way::Direct | Way::Envoy(_) => None,
             Way::Proxy => Some(Mode::Proxy),
             Way::Forward => Some(Mode::Forward),
         }
@@ -143,17 +163,29 @@ impl Ambient for Slow {
 pub(crate) enum Running {
     Thread(ServerHandle, JoinHandle<std::io::Result<()>>),
     Host(Host),
+    Behind(Envoy, Box<Running>),
 }
 
 impl Running {
-    pub(crate) async fn stop(self) {
+    /// Ends it, and says what an Envoy found wrong with it.
+    pub(crate) async fn stop(self) -> Vec<String> {
         match self {
             Running::Thread(handle, thread) => {
                 handle.stop(false).await;
                 let ended = thread.join();
                 assert!(matches!(ended, Ok(Ok(()))), "the service ended with {ended:?}");
+                Vec::new()
             }
-            Running::Host(host) => host.stop().await,
+            Running::Host(host) => {
+                host.stop().await;
+                Vec::new()
+            }
+            Running::Behind(envoy, service) => {
+                let findings = envoy.stop().await;
+                Box::pin(service.stop()).await;
+                println!("behind Envoy: {findings}");
+                findings.faults()
+            }
         }
     }
 }
@@ -173,6 +205,14 @@ impl World {
                     .await
                     .map_err(|error| error.to_string())?;
                 let tenants = app.start(Arc::clone(&store)).tenants.clone();
+                let (running, address) = match way {
+                    Way::Envoy(version) => {
+                        let envoy = Envoy::start(address, version, false).await?;
+                        let address = envoy.address;
+                        (Running::Behind(envoy, Box::new(running)), address)
+                    }
+                    _ => (running, address),
+                };
                 (running, address, tenants, store)
             }
             Some(mode) => {
@@ -223,7 +263,7 @@ impl World {
     /// What the host and the handler behind it wrote.
     fn log(&self) -> String {
         match &self.running {
-            Running::Thread(..) => String::new(),
+            Running::Thread(..) | Running::Behind(..) => String::new(),
             Running::Host(host) => format!("{:#?}", host.log()),
         }
     }
@@ -326,8 +366,9 @@ impl Worlds {
         cell.get_or_init(start).await.clone()
     }
 
-    /// Stops all of them; nobody may use them any more.
-    pub(crate) async fn stop(self) {
+    /// Stops all of them; nobody may use them any more. Says what Envoys found wrong with those behind them.
+    pub(crate) async fn stop(self) -> Vec<String> {
+        let mut faults = Vec::new();
         for cell in self
             .0
             .into_inner()
@@ -338,8 +379,9 @@ impl Worlds {
             if let Some(Ok(world)) = world
                 && let Some(world) = Arc::into_inner(world)
             {
-                world.running.stop().await;
+                faults.extend(world.running.stop().await);
             }
         }
+        faults
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     case::cases,
     tenant::{SCIM_JSON, Tenant, user},
-    world::{PUBLIC_URL, Setup, Way},
+    world::{ENVOY, PUBLIC_URL, Setup, Way},
 };
 
 cases![
@@ -36,7 +36,12 @@ cases![
             "the host replaces X-Forwarded-*",
             "the_proxying_host_is_believed_and_nobody_behind_it"
         ),
-    a_host_that_is_none_is_400_and_nothing_is_written,
+    a_host_that_is_none_is_400_and_nothing_is_written.not_in(
+        ENVOY,
+        "Envoy refuses some of them itself",
+        "an_envoy_refuses_a_host_that_is_none"
+    ),
+    an_envoy_refuses_a_host_that_is_none.only(ENVOY, "there some are refused without us"),
     a_request_without_one_host_is_400.only(Way::Direct, "the host in front has a Host of its own"),
     the_targets_own_host_stands_before_the_header.only(Way::Direct, "the host in front makes a target of its own"),
 ];
@@ -226,6 +231,14 @@ async fn a_proxys_nonsense_is_400_and_nothing_is_written(t: &Tenant) {
 }
 
 /// RFC 9112 §3.2.
+async fn an_envoy_refuses_a_host_that_is_none(t: &Tenant) {
+    for host in NO_HOSTS {
+        let line = format!("Host: {host}\r\n");
+        with_host(t, "POST", &line, &user("bjensen").to_string()).await.is(400);
+    }
+    assert_eq!(t.users().await, 0);
+}
+
 async fn a_host_that_is_none_is_400_and_nothing_is_written(t: &Tenant) {
     let new = user("bjensen").to_string();
     let long = "a".repeat(300);

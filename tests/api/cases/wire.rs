@@ -5,6 +5,7 @@ use crate::{
     case::cases,
     tenant::{SCIM_JSON, Tenant, user},
     wire::Connection,
+    world::{ENVOY, Way},
 };
 
 cases![
@@ -17,7 +18,10 @@ cases![
     http_1_0_is_answered_and_closed,
     connection_close_is_kept,
     an_absolute_target_is_a_path_too,
-    an_upgrade_is_not_taken_up,
+    an_upgrade_is_not_taken_up.not_in(ENVOY, "Envoy refuses upgrades", "an_envoy_refuses_an_upgrade"),
+    an_envoy_refuses_an_upgrade.only(ENVOY, "there it is refused without us"),
+    a_head_that_cant_be_read_is_announced_as_the_last.only(Way::Direct, "what is in front reads it first"),
+    a_target_that_an_envoy_passes_on_and_is_none_is_400.only(ENVOY, "the Functions host encodes it anew"),
 ];
 
 /// A create as bytes; `extra` is more of the head.
@@ -263,5 +267,47 @@ async fn an_upgrade_is_not_taken_up(t: &Tenant) {
         connection.write(request.as_bytes()).await;
         assert_eq!(connection.answer("GET").await.is(200).total(), 0);
         assert!(connection.is_quiet().await, "{upgrade}");
+    }
+}
+
+async fn an_envoy_refuses_an_upgrade(t: &Tenant) {
+    let mut connection = connect(t).await;
+    let request = format!(
+        "{}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        t.head("GET", "/Users")
+    );
+    connection.write(request.as_bytes()).await;
+    assert!(connection.answer("GET").await.is(403).bytes.is_empty());
+}
+
+/// RFC 9113 §8.1.1: what HTTP/2 calls malformed is no 502 of ours, and nothing is done.
+async fn a_target_that_an_envoy_passes_on_and_is_none_is_400(t: &Tenant) {
+    for path in [
+        "/Users?filter=userName+eq+\"bjensen\"",
+        "/Users?filter=userName+eq+%22a<b%22",
+        "/Users/a<b",
+        "/Users/a`b",
+    ] {
+        t.wire(read(t, path)).await.is(400);
+        t.wire(read(t, path).replacen("GET", "DELETE", 1)).await.is(400);
+    }
+    assert_eq!(t.users().await, 0);
+}
+
+/// RFC 9112 §9.6: unannounced, whoever pools connections sends another client's request on this one.
+async fn a_head_that_cant_be_read_is_announced_as_the_last(t: &Tenant) {
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: a\r\n".repeat(200));
+    for request in [read(t, "/Users/a<b"), many] {
+        for before in 0..3 {
+            let mut connection = connect(t).await;
+            for _ in 0..before {
+                connection.write(read(t, "/Users").as_bytes()).await;
+                connection.answer("GET").await.is(200);
+            }
+            connection.write(request.as_bytes()).await;
+            let answer = connection.answer("GET").await;
+            assert_eq!(answer.header("connection").as_deref(), Some("close"), "{answer}");
+            assert!(connection.is_closed().await, "{answer}");
+        }
     }
 }

@@ -1,0 +1,157 @@
+//! The service under load behind Envoy: a life of a user, again and again, by many clients on one pool of connections.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use reqwest::{Client, Method, header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// Clients at once; stray bytes only ever hit another one's request.
+pub(crate) const CLIENTS: usize = 24;
+
+const SECRET: &str = "sg_a_secret_that_is_long_enough_for_a_load";
+
+/// The executable on a file of its own; ends with the value.
+pub(crate) struct Service {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Service {
+    pub(crate) fn start() -> Result<Service, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let store = format!("sqlite:{}", folder.path().join("rows.db").display());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_scimgate"))
+            .args(["serve", "--port", "0", "--tenant-rate", "0", "--store", &store])
+            .args(["--bootstrap-tenant", "acme", "--bootstrap-token", SECRET])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let mut said = BufReader::new(child.stdout.take().expect("its output is ours"));
+        let mut line = String::new();
+        said.read_line(&mut line).map_err(|error| error.to_string())?;
+        // One line for each request follows; somebody has to take them.
+        std::thread::spawn(move || std::io::copy(&mut said.by_ref(), &mut std::io::sink()));
+        let port = line.strip_prefix("scimgate listens on port ");
+        let port = port.and_then(|rest| rest.split(';').next()?.parse().ok());
+        let port: u16 = port.ok_or_else(|| format!("scimgate says: {line}"))?;
+        Ok(Service {
+            child,
+            address: ([127, 0, 0, 1], port).into(),
+            _folder: folder,
+        })
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends about so many requests; the error is the first answer that is not the expected one.
+pub(crate) async fn run(client: &Client, proxy: SocketAddr, requests: usize) -> Result<usize, String> {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for number in 0..CLIENTS {
+        let (client, sent) = (client.clone(), Arc::clone(&sent));
+        let url = format!("http://{proxy}/scim/acme/Users");
+        clients.spawn(async move {
+            let mut lives = 0;
+            while sent.load(Ordering::Relaxed) < requests {
+                let life = Life {
+                    client: &client,
+                    sent: &sent,
+                    url: &url,
+                };
+                life.live(&format!("user{number}-{lives}")).await?;
+                lives += 1;
+            }
+            Ok::<_, String>(())
+        });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.map_err(|error| error.to_string())??;
+    }
+    Ok(sent.load(Ordering::Relaxed))
+}
+
+struct Life<'a> {
+    client: &'a Client,
+    sent: &'a AtomicUsize,
+    url: &'a str,
+}
+
+impl Life<'_> {
+    /// Every status that a user's life can bring, three of them without a body.
+    async fn live(&self, name: &str) -> Result<(), String> {
+        let new = json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+            "userName": name,
+        });
+        let patch = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{ "op": "Replace", "path": "active", "value": "False" }],
+        });
+        let created = self.ask(Method::POST, "", &[], Some(&new), 201).await?;
+        let id = format!("/{}", created["id"].as_str().unwrap_or_default());
+        let known = [("if-none-match", "*")];
+        let wrong = [("authorization", "Bearer wrong")];
+        self.ask(Method::GET, &id, &[], None, 200).await?;
+        self.ask(Method::GET, &id, &known, None, 304).await?;
+        self.ask(Method::OPTIONS, "", &[], None, 204).await?;
+        self.ask(Method::HEAD, &id, &[], None, 200).await?;
+        self.ask(Method::PATCH, &id, &[], Some(&patch), 200).await?;
+        let filter = format!("?filter=userName%20eq%20%22{name}%22");
+        self.ask(Method::GET, &filter, &[], None, 200).await?;
+        self.ask(Method::POST, "", &[], Some(&new), 409).await?;
+        self.ask(Method::POST, "", &wrong, Some(&new), 401).await?;
+        self.ask(Method::DELETE, &id, &[], None, 204).await?;
+        self.ask(Method::GET, &id, &[], None, 404).await?;
+        self.ask(Method::DELETE, &id, &[], None, 404).await?;
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+        status: u16,
+    ) -> Result<Value, String> {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        let asked = format!("{method} {path}");
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if headers.iter().all(|(name, _)| *name != "authorization") {
+            request = request.bearer_auth(SECRET);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request
+                .header(header::CONTENT_TYPE, "application/scim+json")
+                .body(body.to_string());
+        }
+        let answer = request.send().await.map_err(|error| format!("{asked}: {error:?}"))?;
+        let came = answer.status().as_u16();
+        let text = answer.text().await.map_err(|error| format!("{asked}: {error:?}"))?;
+        if came != status {
+            return Err(format!("{asked}: {came} instead of {status}: {text}"));
+        }
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+}
