@@ -276,7 +276,7 @@ fn public_url(text: &str) -> Result<String, String> {
     Err("expected scheme and host, for example https://scim.example.com".to_owned())
 }
 
-/// Requests a second: 0 for no limit, or [`LEAST_RATE`] and more.
+/// Requests a second: 0 for no limit, or as many as Entra asks for and more.
 pub fn rate(text: &str) -> Result<u32, String> {
     let rate = text.parse().ok().filter(|rate| *rate == 0 || *rate >= LEAST_RATE);
     rate.ok_or_else(|| format!("expected a whole number from {LEAST_RATE}, which Entra asks for, or 0 for no limit"))
