@@ -118,6 +118,42 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
+/// The rule that wrote a detail, by its sentence; what stands behind the sentence (support, reference) is passed over. Of
+/// several that fit, the one whose own words are the most.
+pub fn recognise(detail: &str, status: u16) -> Option<&'static Entry> {
+    let fits = |entry: &&Entry| {
+        let pieces = pieces(entry.sentence);
+        let mut rest = detail;
+        let mut is_first = true;
+        entry.status == status
+            && pieces.iter().all(|piece| {
+                let found = if is_first {
+                    rest.starts_with(piece).then_some(0)
+                } else {
+                    rest.find(piece)
+                };
+                is_first = false;
+                rest = found.map_or(rest, |at| &rest[at + piece.len()..]);
+                found.is_some()
+            })
+    };
+    RULES
+        .iter()
+        .filter(fits)
+        .max_by_key(|entry| pieces(entry.sentence).concat().len())
+}
+
+/// A sentence's own words, around its placeholders.
+fn pieces(mut sentence: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    while let Some((before, rest)) = sentence.split_once('{') {
+        pieces.push(before);
+        sentence = rest.split_once('}').map_or("", |(_, after)| after);
+    }
+    pieces.push(sentence);
+    pieces
+}
+
 /// The whole table for people: each sentence as the provisioning log shows it, and what to do in Entra's portal.
 /// `docs/errors.md` is this text.
 pub fn markdown() -> String {
@@ -210,7 +246,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{MAX_SUBJECT, RULES, Rule, markdown, sanitise};
+    use super::{MAX_SUBJECT, RULES, Rule, fill, markdown, recognise, sanitise};
 
     /// The statuses are those of RFC 7644 §3.12, table 9.
     #[test]
@@ -264,6 +300,19 @@ mod tests {
             })
         );
         assert_eq!(Rule::NotFound.at("User").body(None).get("scimType"), None);
+    }
+
+    #[test]
+    fn a_detail_leads_back_to_its_rule() {
+        for entry in RULES {
+            let detail = fill(entry.sentence, |_| "userName");
+            for behind in ["", " Support: help.example.com.", " Support: x. Reference 0af7-00f0"] {
+                let found = recognise(&format!("{detail}{behind}"), entry.status);
+                assert_eq!(found.map(|found| found.name), Some(entry.name));
+            }
+            assert!(recognise(&detail, 299).is_none());
+        }
+        assert!(recognise("User must be Active.", 409).is_none());
     }
 
     #[test]
