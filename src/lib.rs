@@ -2,7 +2,8 @@
 //!
 //! A request goes one straight way: [`http`] finds the route and the credential, [`tenants`] turns the credential into
 //! an access, [`directory`] asks a pure function of [`scim`] what the resource becomes and commits it to the [`store`],
-//! [`rows`] says how that is spelled, [`totals`] counts. In reading order:
+//! [`rows`] says how that is spelled, [`totals`] counts. [`explain`] reads the errors that others wrote on the way. In reading
+//! order:
 
 pub mod scim;
 
@@ -23,6 +24,8 @@ pub mod http;
 pub mod config;
 
 pub mod telemetry;
+
+pub mod explain;
 
 pub mod app;
 

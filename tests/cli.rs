@@ -848,3 +848,157 @@ async fn a_damaged_tenant_is_found_and_mended_beside_a_running_server() {
     desk.fails(&["check", "nobody"], 1, "there is no tenant 'nobody'");
     desk.fails(&["repair", "nobody"], 1, "there is no tenant 'nobody'");
 }
+
+/// A fixture of a provisioning log.
+fn provisioning(name: &str) -> String {
+    format!("{}/tests/fixtures/provisioning/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[track_caller]
+fn piped(desk: &Desk, words: &[&str], input: &[u8]) -> Output {
+    let mut child = desk.command(words);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Neither a store nor a setting is needed, and none is made.
+#[test]
+fn an_error_is_explained_wherever_it_comes_from() {
+    let desk = Desk::new();
+    let error = "502 bad gateway: upstream connect error or disconnect/reset before headers. retried and the latest reset \
+                 reason: protocol error";
+    let explained = desk.json(&["explain", error, "--tenant", "acme", "--at", "2026-11-22T10:42:07Z"]);
+    assert_eq!(explained["cause"], "envoy-protocol-error");
+    assert_eq!(explained["status"], 502);
+    assert_eq!(explained["customer"].as_array().unwrap().len(), 3);
+    let query = explained["queries"][0]["query"].as_str().unwrap();
+    assert!(
+        query.contains("\"acme\"") && query.contains("datetime(2026-11-22T10:40:07Z)"),
+        "{query}"
+    );
+    let unquoted: Vec<&str> = ["explain"].into_iter().chain(error.split(' ')).collect();
+    assert_eq!(desk.json(&unquoted)["cause"], "envoy-protocol-error");
+    for words in [&["explain"][..], &["explain", "-"]] {
+        let output = piped(&desk, words, format!("{error}\n").as_bytes());
+        let said = text(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("a proxy: Envoy (envoy-protocol-error, status 502)"),
+            "{said}"
+        );
+    }
+    assert_eq!(desk.folder.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn an_error_of_ours_is_explained_with_what_it_refers_to() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let server = Server::start(&desk, &[]);
+    let answer = server.create("acme", "wrong", &json!({}));
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    let wrapped = format!(
+        "StatusCode: Unauthorized Message: Processing of the HTTP request resulted in an exception. Web Response: {body}. \
+         This operation was retried 0 times."
+    );
+    let explained = desk.json(&["explain", &wrapped]);
+    assert_eq!(explained["cause"], "scimgate");
+    assert_eq!(explained["rule"], "unauthorized");
+    let reference = explained["reference"].as_str().unwrap();
+    assert!(body.contains(reference));
+    let query = explained["queries"][0]["query"].as_str().unwrap();
+    assert!(query.contains(&reference[..32]), "{query}");
+}
+
+#[test]
+fn a_row_of_a_log_is_explained_like_its_text() {
+    let desk = Desk::new();
+    let log: Value = serde_json::from_slice(&std::fs::read(provisioning("failing.json")).unwrap()).unwrap();
+    // A create that was refused as taken: what Entra did is in the row.
+    let output = piped(&desk, &["explain", "--json"], log[7].to_string().as_bytes());
+    let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(explained["cause"], "conflict-on-create");
+    let query = explained["queries"][0]["query"].as_str().unwrap();
+    assert!(query.contains("datetime(2026-11-22T10:40:11Z)"), "{query}");
+}
+
+#[test]
+fn a_provisioning_log_is_counted_and_names_nobody() {
+    let desk = Desk::new();
+    let steps = provisioning("ProvisioningLogs_ProvisioningSteps.csv");
+    let csv = provisioning("ProvisioningLogs.csv");
+    for words in [
+        &["explain", "--log", &provisioning("failing.json")][..],
+        &["explain", "--log", &provisioning("graph.json")],
+        &["explain", "--log", &provisioning("AADProvisioningLogs.csv")],
+        &["explain", "--log", &csv, "--log", &steps],
+    ] {
+        let counted = &desk.json(words)["logs"][0];
+        assert_eq!(
+            (&counted["rows"], &counted["failed"]),
+            (&json!(15), &json!(9)),
+            "{words:?}"
+        );
+        assert_eq!(counted["causes"][0]["cause"], "envoy-protocol-error");
+        assert_eq!(counted["causes"][0]["rows"], 4);
+        assert_eq!(counted["notReached"]["never"], 1);
+        let said = text(&desk.run(words).stdout);
+        assert!(
+            said.contains("\"GET\"") && said.contains("502 envoy-protocol-error, retried"),
+            "{said}"
+        );
+        assert!(
+            !said.contains("jensen") && !counted.to_string().contains("jensen"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_failing_log_is_compared_with_a_healthy_one() {
+    let desk = Desk::new();
+    let (failing, healthy) = (provisioning("failing.json"), provisioning("healthy.json"));
+    for words in [
+        ["explain", "--log", &failing, "--log", &healthy],
+        ["explain", "--log", &failing, "--healthy", &healthy],
+    ] {
+        let compared = desk.json(&words);
+        assert_eq!(compared["logs"].as_array().unwrap().len(), 2);
+        let failed = compared["comparison"].as_array().unwrap();
+        let failed = failed
+            .iter()
+            .find(|measure| measure["measure"] == "failed rows, %")
+            .unwrap();
+        assert_eq!(failed["failing"], 60.0);
+        assert!(text(&desk.run(&words).stdout).contains("FAILING  HEALTHY"));
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_is_told_in_one_line() {
+    let desk = Desk::new();
+    let cut_off = provisioning("cut_off.json");
+    desk.fails(
+        &["explain", "--log", &cut_off],
+        1,
+        "cut_off.json: its JSON is broken behind 7 complete rows",
+    );
+    desk.fails(&["explain", "--log", "nowhere.json"], 1, "nowhere.json can't be opened");
+    desk.fails(
+        &[
+            "explain",
+            "--log",
+            &provisioning("ProvisioningLogs_ProvisioningSteps.csv"),
+        ],
+        1,
+        "ProvisioningLogs.csv",
+    );
+    desk.fails(
+        &["explain", "--log", "a", "--log", "b", "--log", "c"],
+        1,
+        "a can't be opened",
+    );
+    desk.fails(&["explain", ""], 1, "nothing to explain");
+    desk.fails(&["explain", "text", "--log", &cut_off], 2, "cannot be used with");
+    desk.fails(&["explain", "502", "--at", "soon"], 2, "a time looks like");
+}

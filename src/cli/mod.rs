@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod check;
+mod explain;
 mod schema;
 mod serve;
 mod show;
@@ -56,6 +57,13 @@ enum Command {
     /// change is written down as an event. What a person must decide is left and shown, for example two users of one
     /// userName. The exit code is 0 when everything is sound in the end, else 1; with --dry-run as for 'check'.
     Repair(check::Repair),
+    /// Say who wrote an error in a provisioning log, what it means, and what to look at next
+    ///
+    /// Takes the text, for example: scimgate explain '502 bad gateway: upstream connect error or disconnect/reset before
+    /// headers. retried and the latest reset reason: protocol error'. With --log it takes a whole provisioning log, counts
+    /// causes over time, and lists the rows that never reached the application; with a second one it compares the two. Works
+    /// for any SCIM endpoint, and prints no names of persons.
+    Explain(explain::Explain),
 }
 
 impl Cli {
@@ -93,6 +101,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             .map(|()| 0),
         Command::Check(check) => check::check(&Operator::new(settings, false).await?, &check).await,
         Command::Repair(repair) => check::repair(&Operator::new(settings, false).await?, &repair).await,
+        Command::Explain(command) => explain::run(&command),
     }
 }
 
