@@ -4,6 +4,8 @@
 
 use std::{fs, path::Path};
 
+use scimgate::explain::{explain, message::Message};
+
 mod conformance;
 mod named;
 mod requirements;
@@ -30,6 +32,33 @@ fn the_page_of_errors_is_the_table_in_code() {
 #[test]
 fn the_page_of_dialects_is_the_table_in_code() {
     check("dialects.md", &scimgate::scim::normalize::markdown());
+}
+
+/// What the runbook says of Envoy's texts is what `explain` says.
+#[test]
+fn the_runbook_s_table_of_texts_is_known_to_the_code() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/502.md")).unwrap();
+    let mut known = Vec::new();
+    for line in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if cells[2].parse::<u16>().is_err() {
+            continue;
+        }
+        for reason in cells[1].split(", ") {
+            let text = match reason.strip_prefix('(') {
+                Some(text) => text.trim_end_matches(')').to_owned(),
+                None => format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}"),
+            };
+            known.push(explain(Message::read(&text)).cause.name);
+        }
+    }
+    assert_eq!(known.len(), 9);
+    assert!(
+        known
+            .iter()
+            .all(|name| name.starts_with("envoy-") && *name != "envoy-other"),
+        "{known:?}"
+    );
 }
 
 #[test]
