@@ -242,6 +242,7 @@ fn a_tenant_is_shown_renamed_and_found_without_case() {
     desk.json(&["tenant", "rename", "acme", "acme-corp"]);
     let shown = desk.json(&["tenant", "show", "Acme-Corp"]);
     assert_eq!(shown["contact"], "it@acme.example");
+    assert_eq!(shown["writes"], json!({ "requests": 0, "failed": 0, "byRule": {} }));
     desk.fails(&["tenant", "show", "acme"], 1, "there is no tenant 'acme'");
     for (rate, limited) in [(Some("25"), json!(25)), (Some("0"), json!(0)), (None, Value::Null)] {
         desk.json(&[&["tenant", "limit", "acme-corp"], rate.as_slice()].concat());

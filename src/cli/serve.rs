@@ -1,12 +1,12 @@
 //! `scimgate serve`: the custom handler.
 
-use std::{convert::Infallible, io::IsTerminal, net::TcpListener, sync::Arc};
+use std::{convert::Infallible, io::IsTerminal, net::TcpListener, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::tenant_url;
@@ -19,6 +19,8 @@ use crate::{
 
 /// Exit code that asks the Functions host to start the process again without counting a failure.
 const RESTART: u8 = 200;
+/// How long the end of the process waits for what was counted to be written down.
+const COUNTS: Duration = Duration::from_secs(2);
 
 #[derive(Args, Default)]
 pub(super) struct Serve {
@@ -56,6 +58,10 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
     };
     app.drain();
     handle.stop(true).await;
+    if let Some(service) = app.service() {
+        // Counts are no reason to stay.
+        let _ = timeout(COUNTS, service.tenants.write_counts()).await;
+    }
     Ok(if app.settings.is_custom_handler() {
         RESTART
     } else {
@@ -90,7 +96,7 @@ async fn open(app: Arc<App>) -> anyhow::Result<Infallible> {
             Ok(()) => return Ok(app::finish_left_behind(&app, service).await),
             Err(error @ (tenants::Error::Store(_) | tenants::Error::Format(_))) => {
                 tracing::error!(%error, "the first tenant can't be made yet");
-                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                tokio::time::sleep(Duration::from_secs(2)).await;
             }
             Err(error) => return Err(error.into()),
         }

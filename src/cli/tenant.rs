@@ -11,7 +11,7 @@ use super::{
     show::{self, date, or_dash},
     token::{self, Validity},
 };
-use crate::tenants::{Error, Issued, Listed, NewTenant, Progress, Tenant};
+use crate::tenants::{ALL_WRITES, Count, Counted, Error, Issued, Listed, NewTenant, Progress, Tenant};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -198,9 +198,13 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
         .ok_or(Error::NoTenant(tenant.name))?;
     let users = users(operator, &listed).await?;
     let tenant = &listed.tenant;
+    let lately = operator
+        .tenants
+        .lately(Counted::Writes, &tenant.id, operator.deadline());
+    let writes = Writes::of(lately.await?);
     let text = format!(
         "Tenant        {}\nTenant URL    {}\nTitle         {}\nContact       {}\nMade          {}\nUsers         {}\n\
-         Last request  {}\nNext expiry   {}\nPartition     {}",
+         Last request  {}\nWrites        {}\nNext expiry   {}\nPartition     {}",
         tenant.name,
         operator.tenant_url(&tenant.name),
         or_dash(Some(tenant.title.clone())),
@@ -208,10 +212,55 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
         show::minute(tenant.created),
         or_dash(users.map(|users| users.to_string())),
         or_dash(listed.last_request.map(show::minute)),
+        writes.text(),
         or_dash(listed.next_expiry.map(date)),
         tenant.id,
     );
-    output.print(&describe(operator, &listed, users), &text)
+    let mut json = describe(operator, &listed, users);
+    json["writes"] = writes.json();
+    output.print(&json, &text)
+}
+
+/// What a tenant wrote in the last 24 hours.
+struct Writes {
+    all: u64,
+    /// By rule, the most frequent first.
+    failed: Vec<Count>,
+}
+
+impl Writes {
+    fn of(counts: Vec<Count>) -> Self {
+        let (all, failed): (Vec<Count>, _) = counts.into_iter().partition(|count| count.name == ALL_WRITES);
+        Self {
+            all: all.first().map_or(0, |count| count.requests),
+            failed,
+        }
+    }
+
+    fn failures(&self) -> u64 {
+        self.failed.iter().map(|count| count.requests).sum()
+    }
+
+    fn text(&self) -> String {
+        let rules = self
+            .failed
+            .iter()
+            .map(|count| format!("{} {}", count.name, count.requests));
+        let rules = rules.collect::<Vec<_>>().join(", ");
+        let failed = match self.failures() {
+            0 => "none failed".to_owned(),
+            failed => format!("{failed} failed ({rules}; docs/errors.md explains them)"),
+        };
+        format!("{} in the last 24 h, {failed}", self.all)
+    }
+
+    fn json(&self) -> Value {
+        let rules = self
+            .failed
+            .iter()
+            .map(|count| (count.name.clone(), json!(count.requests)));
+        json!({ "requests": self.all, "failed": self.failures(), "byRule": rules.collect::<serde_json::Map<_, _>>() })
+    }
 }
 
 /// How many users the tenant has; nobody knows while it is being removed.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{
-    HttpRequest,
+    HttpMessage, HttpRequest, HttpResponse,
     http::{
         Method,
         header::{self, HeaderValue},
@@ -11,7 +11,7 @@ use actix_web::{
 };
 use tokio::time::Instant;
 
-use super::{address::is_host, answer::Answer};
+use super::{address::is_host, answer::Answer, console::RefusedBy};
 use crate::{
     app::{
         App, Service,
@@ -25,7 +25,7 @@ use crate::{
         projection::Selection,
         schema::{Catalog, ResourceType},
     },
-    tenants::{Access, Tenants},
+    tenants::{ALL_WRITES, Access, Counted, Tenants},
 };
 
 /// A request whose sender is not known yet.
@@ -105,6 +105,11 @@ impl Call<'_> {
         form_urlencoded::parse(self.request.query_string().as_bytes()).any(|(name, _)| ListQuery::knows(&name))
     }
 
+    /// Remembers the sender beside the request, for [`count`].
+    pub(super) fn sent_by(&self, access: &Access) {
+        self.request.extensions_mut().insert(Sender(access.tenant.id.clone()));
+    }
+
     /// Lets in a request whose sender is known, unless the sender has had its share.
     pub(super) fn admit(&self, access: &Access, admitted: &mut Admitted) -> Result<(), Turned> {
         let query = self.request.query_string();
@@ -178,6 +183,22 @@ impl Call<'_> {
     }
 }
 
+/// The tenant that a request was found to come from.
+struct Sender(String);
+
+/// Counts a tenant's write, and the rule by which it failed: what Entra counts before it puts a job in quarantine.
+pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let (Some(service), false) = (app.service(), reads || request.path().ends_with("/.search")) else {
+        return;
+    };
+    if let Some(Sender(tenant)) = request.extensions().get() {
+        let refused = response.extensions().get::<RefusedBy>().map(|RefusedBy(rule)| *rule);
+        let names = std::iter::once(ALL_WRITES).chain(refused).map(str::to_owned);
+        service.tenants.count(Counted::Writes, tenant, names);
+    }
+}
+
 /// The entity tags of a condition (RFC 9110 §13.1), in any number of lines; compared weakly, as ours are all weak. What
 /// cannot be read is no tag of ours, but a condition all the same.
 pub(super) fn condition<'l>(lines: impl IntoIterator<Item = &'l str>) -> Precondition {
@@ -231,7 +252,7 @@ impl Visit {
     /// Counts the attributes that a write had in vain.
     pub(super) fn count_dropped(&self, trace: &Trace) {
         let tenant = &self.directory.access.tenant.id;
-        self.tenants.note_dropped(tenant, trace.unknown_attributes());
+        self.tenants.count(Counted::Dropped, tenant, trace.unknown_attributes());
     }
 
     /// What of a resource the client wants to see (RFC 7644 §3.9).

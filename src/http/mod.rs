@@ -57,6 +57,7 @@ async fn entry(app: Data<Arc<App>>, request: HttpRequest, payload: Payload) -> H
     let answer = answer(app, request, payload).await;
     let response = answer.unwrap_or_else(|failure| answer::failed(app, request, &failure));
     console::tell(app, request, &response, began.elapsed());
+    call::count(app, request, &response);
     console::show_response(app, response)
 }
 
@@ -96,6 +97,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     }
     let mut admitted = call.service.admission.enter()?;
     let access = auth::authenticate(call).await?;
+    call.sent_by(&access);
     call.admit(&access, &mut admitted)?;
     let mut visit = call.visit(Arc::clone(&access), admitted)?;
     if let E::Resources(name) | E::Resource(name, _) | E::Search(Some(name)) = &endpoint {

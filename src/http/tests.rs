@@ -18,7 +18,7 @@ use crate::{
         faults::{Call, Fault, FaultStore},
         sqlite::SqliteStore,
     },
-    tenants::{NewTenant, Terms},
+    tenants::{Counted, NewTenant, Terms},
 };
 
 #[derive(Parser)]
@@ -28,6 +28,7 @@ struct Line {
 }
 
 pub(super) struct World {
+    app: Arc<App>,
     pub(super) store: Arc<FaultStore>,
     pub(super) client: reqwest::Client,
     pub(super) url: String,
@@ -56,6 +57,7 @@ impl World {
         let url = format!("http://{}/scim/acme", listener.local_addr().unwrap());
         tokio::task::spawn_local(app::run(&app, listener).unwrap());
         let world = Self {
+            app,
             store,
             client: app::http_client().unwrap(),
             url,
@@ -298,6 +300,48 @@ fn who_sends_too_much_is_429_and_can_still_look_up() {
         assert_eq!((refused.status, refused.retry_after), (429, true), "{}", refused.body);
         let look_up = format!("/Users?filter={}", "userName%20eq%20%22nobody%22");
         assert_eq!(world.send("GET", &look_up, None).await.status, 200);
+    });
+}
+
+/// E-LIFE-05: what Entra counts before it puts a job in quarantine is counted here too, by tenant and rule.
+#[test]
+fn writes_and_failures_are_counted_by_tenant() {
+    actix_web::rt::System::new().block_on(async {
+        let world = World::start(&[]).await;
+        let id = world.create("a").await;
+        for (status, method, path, body) in [
+            (409, "POST", "/Users", user("a")),
+            (409, "POST", "/Users", user("A")),
+            (400, "POST", "/Users", json!({})),
+            (200, "PUT", &format!("/Users/{id}"), user("b")),
+            (404, "DELETE", "/Users/nobody", json!({})),
+        ] {
+            assert_eq!(world.send(method, path, Some(&body)).await.status, status);
+        }
+        assert_eq!(world.send("GET", "/Users/nobody", None).await.status, 404);
+        let service = world.app.service().unwrap();
+        service.tenants.write_counts().await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let counts = service
+            .tenants
+            .lately(Counted::Writes, &world.partition, deadline)
+            .await;
+        let mut counts: Vec<_> = counts
+            .unwrap()
+            .into_iter()
+            .map(|count| (count.requests, count.name))
+            .collect();
+        counts.sort();
+        let counts: Vec<_> = counts.iter().map(|(number, name)| (*number, name.as_str())).collect();
+        assert_eq!(
+            counts,
+            [
+                (1, "not-found"),
+                (1, "schemas-missing"),
+                (2, "unique-taken"),
+                (6, "all")
+            ]
+        );
     });
 }
 

@@ -18,8 +18,8 @@ use crate::{
 
 mod authenticate;
 mod credentials;
-mod dropped;
 mod error;
+mod lately;
 mod listed;
 mod removal;
 mod schemas;
@@ -28,8 +28,8 @@ mod tests;
 
 pub use authenticate::{Access, CACHED, Refusal};
 pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms};
-pub use dropped::Dropped;
 pub use error::Error;
+pub use lately::{ALL_WRITES, Count, Counted};
 pub use listed::Listed;
 pub use removal::{Progress, Removal};
 pub use schemas::{CLOCKS, Catalogs, Coming, NewExtension, SchemaChange, Schemas, TenantExtension};
@@ -140,7 +140,7 @@ pub struct Tenants {
     store: Arc<dyn Store>,
     ambient: Arc<dyn Ambient>,
     cache: Arc<authenticate::Cache>,
-    drops: Arc<dropped::Drops>,
+    lately: Arc<lately::Lately>,
 }
 
 impl Tenants {
@@ -150,7 +150,7 @@ impl Tenants {
             store,
             ambient,
             cache: Arc::default(),
-            drops: Arc::default(),
+            lately: Arc::default(),
         }
     }
 

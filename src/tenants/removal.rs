@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    CACHED, Error, Tenants, alias_key, credentials, dropped::dropped_key, parse_name, replace, schemas::schemas_key,
+    CACHED, Error, Tenants, alias_key, credentials, lately::Counted, parse_name, replace, schemas::schemas_key,
     seen_key, tenant_key, try_again,
 };
 use crate::{
@@ -104,12 +104,12 @@ impl Removal<'_> {
         for (id, hash) in self.tenants.held(&self.tenant, deadline).await? {
             keys.extend([credentials::token_key(&hash), credentials::held_key(&self.tenant, &id)]);
         }
+        keys.extend(Counted::EVERY.map(|of| of.key(&self.tenant)));
         // The tenant's own row goes last: as long as it is there, the removal can be taken up again.
         keys.extend([
             seen_key(&self.tenant),
             schemas_key(&self.name),
             alias_key(&self.tenant),
-            dropped_key(&self.tenant),
             tenant_key(&self.name),
         ]);
         for key in keys {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, path::Path};
 
 use crate::{
     named::{self, Found, Named},
-    requirements::{Lack, Requirement, SUBJECTS},
+    requirements::{Requirement, SUBJECTS},
 };
 
 const HEAD: &str = "\
@@ -24,22 +24,19 @@ fn requirements() -> impl Iterator<Item = &'static Requirement> {
 /// The page.
 pub(crate) fn markdown(found: &Found) -> String {
     let mut page = HEAD.to_owned();
-    let count = |is: fn(&Requirement) -> bool| requirements().filter(|one| is(one)).count();
-    let covered = count(|one| one.lacks.is_none());
-    let open = count(|one| matches!(one.lacks, Some(Lack::Open(_))));
-    let not_here = count(|one| matches!(one.lacks, Some(Lack::NotHere(_))));
+    let (not_here, covered): (Vec<_>, Vec<_>) = requirements().partition(|one| one.not_here.is_some());
+    let (covered, not_here) = (covered.len(), not_here.len());
     let _ = writeln!(
         page,
-        "\n{covered} are covered, {open} open, {not_here} not a matter of this service."
+        "\n{covered} are covered, {not_here} are not a matter of this service."
     );
     for (subject, requirements) in SUBJECTS {
         let _ = writeln!(page, "\n## {subject}");
         for one in *requirements {
             let _ = write!(page, "\n### {}\n\n{}", one.id, one.what);
-            match one.lacks {
+            match one.not_here {
                 None => page.push_str("\n\n"),
-                Some(Lack::Open(missing)) => _ = writeln!(page, " **Open**: {missing}\n"),
-                Some(Lack::NotHere(why)) => _ = writeln!(page, " **Not here**: {why}"),
+                Some(why) => _ = writeln!(page, " **Not here**: {why}"),
             }
             tests_of(one, found, &mut page);
         }
@@ -72,9 +69,9 @@ fn discrepancies(found: &Found) -> Vec<String> {
     }
     for one in requirements() {
         let tests = found.named.iter().filter(|named| named.id == one.id).count();
-        match one.lacks {
+        match one.not_here {
             None if tests == 0 => wrong.push(format!("{}: no test names it", one.id)),
-            Some(Lack::NotHere(_)) if tests > 0 => {
+            Some(_) if tests > 0 => {
                 wrong.push(format!("{}: tests name what is said not to be here", one.id));
             }
             _ => {}
@@ -99,11 +96,7 @@ fn requirements_are_in_order_and_said_in_sentences() {
     ids.dedup();
     assert_eq!(ids.len(), all, "an id stands twice");
     for one in requirements() {
-        let reason = match one.lacks {
-            Some(Lack::NotHere(text) | Lack::Open(text)) => text,
-            None => ".",
-        };
-        for text in [one.what, reason] {
+        for text in [one.what].into_iter().chain(one.not_here) {
             assert!(text.ends_with(['.', ')']) && !text.contains("  "), "{}: {text}", one.id);
         }
     }

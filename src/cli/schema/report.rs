@@ -9,10 +9,10 @@ use super::describe;
 use crate::{
     cli::{Operator, show},
     directory::Survey,
-    tenants::{Coming, Dropped, Error, SchemaChange, TenantExtension},
+    tenants::{Coming, Count, Counted, Error, SchemaChange, TenantExtension},
 };
 
-/// Dropped attributes that a list shows to people.
+/// Count attributes that a list shows to people.
 const SHOWN: usize = 20;
 
 /// How far a change came.
@@ -77,7 +77,10 @@ impl Outcome {
     pub(super) async fn print(&self, operator: &Operator, output: &show::Output) -> anyhow::Result<()> {
         let dropped = match &self.extension {
             Some(extension) => {
-                let all = operator.tenants.dropped(&self.tenant_id, operator.deadline()).await?;
+                let all = operator
+                    .tenants
+                    .lately(Counted::Dropped, &self.tenant_id, operator.deadline())
+                    .await?;
                 all.into_iter()
                     .filter(|dropped| is_of(extension, &dropped.name))
                     .collect()
@@ -87,7 +90,7 @@ impl Outcome {
         output.print(&self.json(&dropped), &self.text(&dropped))
     }
 
-    fn json(&self, dropped: &[Dropped]) -> Value {
+    fn json(&self, dropped: &[Count]) -> Value {
         let from = match self.end {
             End::Announced(from) | End::InForce(from) => Some(from),
             End::Unchanged | End::DryRun => None,
@@ -110,7 +113,7 @@ impl Outcome {
         json
     }
 
-    fn text(&self, dropped: &[Dropped]) -> String {
+    fn text(&self, dropped: &[Count]) -> String {
         let mut text = self.headline();
         if self.survey.misfits > 0 {
             let _ = write!(
@@ -132,7 +135,7 @@ impl Outcome {
             return text;
         }
         text.push('\n');
-        for Dropped { name, requests } in dropped {
+        for Count { name, requests } in dropped {
             let _ = write!(text, "\n{name} was dropped {requests} times in the last 24 h.");
         }
         text.push_str(
@@ -177,7 +180,7 @@ pub(super) async fn list(operator: &Operator, tenant: &str, output: &show::Outpu
     let schemas = operator.tenants.schemas(tenant, operator.deadline()).await?;
     let dropped = operator
         .tenants
-        .dropped(&schemas.tenant.id, operator.deadline())
+        .lately(Counted::Dropped, &schemas.tenant.id, operator.deadline())
         .await?;
     let rows: Vec<_> = schemas.extensions.iter().map(row).collect();
     let mut text = if rows.is_empty() {
@@ -226,7 +229,7 @@ fn row(extension: &TenantExtension) -> [String; 4] {
     ]
 }
 
-fn dropped_row(dropped: &Dropped) -> [String; 2] {
+fn dropped_row(dropped: &Count) -> [String; 2] {
     let name = if dropped.name.is_empty() {
         "(others)"
     } else {
@@ -252,7 +255,7 @@ fn describe_coming(coming: &Coming) -> Value {
     })
 }
 
-fn describe_dropped(dropped: &Dropped) -> Value {
+fn describe_dropped(dropped: &Count) -> Value {
     json!({ "name": dropped.name, "requests": dropped.requests })
 }
 

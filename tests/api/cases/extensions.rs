@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use scimgate::tenants::NewExtension;
+use scimgate::tenants::{Counted, NewExtension};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -563,7 +563,12 @@ async fn what_no_schema_has_is_dropped_and_counted(t: &Tenant) {
     let mut dropped = Vec::new();
     // It is written beside the request.
     while dropped.is_empty() && Instant::now() < patience {
-        dropped = t.world.tenants.dropped(&tenant.id, soon()).await.expect("a row");
+        dropped = t
+            .world
+            .tenants
+            .lately(Counted::Dropped, &tenant.id, soon())
+            .await
+            .expect("a row");
         sleep(Duration::from_millis(20)).await;
     }
     let names: Vec<&str> = dropped.iter().map(|dropped| dropped.name.as_str()).collect();

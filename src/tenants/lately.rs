@@ -1,5 +1,6 @@
-//! Which attributes a tenant's identity provider sends in vain. Counted in memory and written beside the requests, at most
-//! once a minute per tenant and process: nobody waits for it and nothing depends on it. Names only, never values.
+//! What is counted of a tenant's requests, by name, over the last 24 hours: attributes that were sent in vain, and writes with
+//! the rules that refused them. Counted in memory and written beside the requests, at most once a minute per tenant and
+//! process: nobody waits for it and nothing depends on it. Names only, never values.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,9 +29,41 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// Tries to add to a row that other processes add to.
 const TRIES: usize = 5;
 
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// Attributes that no schema has, as the client spelled them.
+    Dropped,
+    /// Requests that write, as [`ALL_WRITES`], and those that failed by the name of the rule. Entra puts a tenant's job in
+    /// quarantine for many of these.
+    Writes,
+}
+
+/// The name under which every write is counted; no rule has it.
+pub const ALL_WRITES: &str = "all";
+
+impl Counted {
+    pub(super) const EVERY: [Self; 2] = [Self::Dropped, Self::Writes];
+
+    pub(super) fn key(self, tenant: &str) -> String {
+        match self {
+            Self::Dropped => format!("dropped~{tenant}"),
+            Self::Writes => format!("writes~{tenant}"),
+        }
+    }
+
+    /// How long the first count waits for others: there are writes all the time, and what is dropped is looked for at once.
+    fn first_pause(self) -> Duration {
+        match self {
+            Self::Dropped => Duration::ZERO,
+            Self::Writes => PAUSE,
+        }
+    }
+}
+
 /// What was not written yet, by tenant.
 #[derive(Default)]
-pub(super) struct Drops(Mutex<HashMap<String, Pending>>);
+pub(super) struct Lately(Mutex<HashMap<(Counted, String), Pending>>);
 
 #[derive(Default)]
 struct Pending {
@@ -42,23 +75,23 @@ struct Pending {
     written: Option<Instant>,
 }
 
-/// The row of a tenant's dropped attributes.
+/// The row of a tenant's counts.
 #[derive(Default, Serialize, Deserialize)]
-struct DroppedBody {
+struct CountsBody {
     format: u32,
     names: BTreeMap<String, Hours>,
     /// Of names that found no room.
     others: Hours,
 }
 
-/// How often something was dropped, by hours since 1970.
+/// How often something was counted, by hours since 1970.
 #[derive(Default, Serialize, Deserialize)]
 struct Hours(BTreeMap<i64, u64>);
 
-/// An attribute that no schema has.
+/// How often something was counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dropped {
-    /// As the client spelled it, with its URN if it named one.
+pub struct Count {
+    /// What; empty for all that found no room.
     pub name: String,
     /// How many requests had it in the last 24 hours, to the hour and within a minute.
     pub requests: u64,
@@ -78,17 +111,17 @@ impl Hours {
     }
 }
 
-impl Drops {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Pending>> {
+impl Lately {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Counted, String), Pending>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts; tells when to write, if nobody is waiting to do so.
-    fn add(&self, tenant: &str, names: impl Iterator<Item = String>) -> Option<Instant> {
+    fn add(&self, of: Counted, tenant: &str, names: impl Iterator<Item = String>) -> Option<Instant> {
         let mut all = self.lock();
         let mut names = names.peekable();
         names.peek()?;
-        let pending = all.entry(tenant.to_owned()).or_default();
+        let pending = all.entry((of, tenant.to_owned())).or_default();
         for name in names {
             pending.add(name, 1);
         }
@@ -96,13 +129,14 @@ impl Drops {
             return None;
         }
         let now = Instant::now();
-        Some(pending.written.map_or(now, |written| (written + PAUSE).max(now)))
+        let first = now + of.first_pause();
+        Some(pending.written.map_or(first, |written| (written + PAUSE).max(now)))
     }
 
     /// What is to be written now.
-    fn take(&self, tenant: &str) -> (BTreeMap<String, u64>, u64) {
+    fn take(&self, of: Counted, tenant: &str) -> (BTreeMap<String, u64>, u64) {
         let mut all = self.lock();
-        let pending = all.entry(tenant.to_owned()).or_default();
+        let pending = all.entry((of, tenant.to_owned())).or_default();
         pending.is_waiting = false;
         pending.written = Some(Instant::now());
         (std::mem::take(&mut pending.counts), std::mem::take(&mut pending.others))
@@ -120,57 +154,81 @@ impl Pending {
 }
 
 impl Tenants {
-    /// Counts attributes that a request of this tenant had in vain; they must look like attributes.
-    pub fn note_dropped(&self, tenant: &str, names: impl Iterator<Item = String>) {
-        let Some(at) = self.drops.add(tenant, names) else {
+    /// Counts these names for a request of this tenant.
+    pub fn count(&self, of: Counted, tenant: &str, names: impl Iterator<Item = String>) {
+        let Some(at) = self.lately.add(of, tenant, names) else {
             return;
         };
         let (tenants, tenant) = (self.clone(), tenant.to_owned());
         tokio::spawn(async move {
             sleep_until(at).await;
-            let (counts, others) = tenants.drops.take(&tenant);
-            if let Err(error) = tenants.write_dropped(&tenant, &counts, others).await {
-                tracing::debug!(%error, "what was dropped was not counted");
-            }
+            tenants.write_count(of, &tenant).await;
         });
     }
 
-    /// What a tenant sent in vain in the last 24 hours, the most frequent first; names that were too many are one without a
+    /// Writes down what was counted so far, for a process that is about to stop.
+    pub async fn write_counts(&self) {
+        let waiting: Vec<(Counted, String)> = {
+            let all = self.lately.lock();
+            let waiting = all.iter().filter(|(_, pending)| pending.is_waiting);
+            waiting.map(|(key, _)| key.clone()).collect()
+        };
+        for (of, tenant) in waiting {
+            self.write_count(of, &tenant).await;
+        }
+    }
+
+    async fn write_count(&self, of: Counted, tenant: &str) {
+        let (counts, others) = self.lately.take(of, tenant);
+        if counts.is_empty() && others == 0 {
+            return;
+        }
+        if let Err(error) = self.add_counts(&of.key(tenant), tenant, &counts, others).await {
+            tracing::debug!(%error, ?of, "counts were lost");
+        }
+    }
+
+    /// What was counted of a tenant in the last 24 hours, the most frequent first; names that were too many are one without a
     /// name.
-    pub async fn dropped(&self, tenant: &str, deadline: Instant) -> Result<Vec<Dropped>, Error> {
-        let key = dropped_key(tenant);
+    pub async fn lately(&self, of: Counted, tenant: &str, deadline: Instant) -> Result<Vec<Count>, Error> {
+        let key = of.key(tenant);
         let row = settle::patient_get(&*self.store, CONTROL, &[&key], deadline)
             .await?
             .pop()
             .flatten();
-        let body: DroppedBody = row.as_ref().map(rows::body).transpose()?.unwrap_or_default();
+        let body: CountsBody = row.as_ref().map(rows::body).transpose()?.unwrap_or_default();
         let names = body.current(self.ambient.now());
-        let mut dropped: Vec<Dropped> = names
+        let mut counts: Vec<Count> = names
             .names
             .iter()
             .map(|(name, hours)| (name.as_str(), hours))
             .chain([("", &names.others)])
-            .map(|(name, hours)| Dropped {
+            .map(|(name, hours)| Count {
                 name: name.to_owned(),
                 requests: hours.total(),
             })
-            .filter(|dropped| dropped.requests > 0)
+            .filter(|count| count.requests > 0)
             .collect();
-        dropped.sort_by_key(|dropped| std::cmp::Reverse(dropped.requests));
-        Ok(dropped)
+        counts.sort_by_key(|count| std::cmp::Reverse(count.requests));
+        Ok(counts)
     }
 
-    async fn write_dropped(&self, tenant: &str, counts: &BTreeMap<String, u64>, others: u64) -> Result<(), Error> {
-        let key = dropped_key(tenant);
+    async fn add_counts(
+        &self,
+        key: &str,
+        tenant: &str,
+        counts: &BTreeMap<String, u64>,
+        others: u64,
+    ) -> Result<(), Error> {
         let mut tries = 0;
         loop {
-            let row = self.store.get(CONTROL, &[&key]).await?.pop().flatten();
-            let body: DroppedBody = row.as_ref().map(rows::body).transpose()?.unwrap_or_default();
+            let row = self.store.get(CONTROL, &[key]).await?.pop().flatten();
+            let body: CountsBody = row.as_ref().map(rows::body).transpose()?.unwrap_or_default();
             let now = self.ambient.now();
             let body = body.current(now).with(hour(now), counts, others);
             let written = match row {
-                Some(row) => replace(key.clone(), row.etag, &body),
-                None => Change::Insert(rows::write(key.clone(), &body)),
+                Some(row) => replace(key.to_owned(), row.etag, &body),
+                None => Change::Insert(rows::write(key.to_owned(), &body)),
             };
             // Nothing is left behind by a tenant that was removed meanwhile.
             let changes = [Change::Touch(alias_key(tenant)), written];
@@ -183,7 +241,7 @@ impl Tenants {
     }
 }
 
-impl DroppedBody {
+impl CountsBody {
     fn current(mut self, now: OffsetDateTime) -> Self {
         for hours in self.names.values_mut().chain([&mut self.others]) {
             hours.forget(hour(now));
@@ -210,8 +268,4 @@ impl DroppedBody {
 
 fn hour(now: OffsetDateTime) -> i64 {
     now.unix_timestamp() / 3600
-}
-
-pub(super) fn dropped_key(tenant: &str) -> String {
-    format!("dropped~{tenant}")
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::Duration;
 
-use super::{Dropped, MAX_NAMES};
+use super::{Count, Counted, MAX_NAMES};
 use crate::{
     rows::CONTROL,
     store::{Store, counting::CountingStore, sqlite::SqliteStore},
@@ -14,17 +14,17 @@ use crate::{
     },
 };
 
-async fn dropped(tenants: &Tenants, tenant: &str) -> Vec<Dropped> {
-    tenants.dropped(tenant, soon()).await.unwrap()
+async fn dropped(tenants: &Tenants, tenant: &str) -> Vec<Count> {
+    tenants.lately(Counted::Dropped, tenant, soon()).await.unwrap()
 }
 
 fn note(tenants: &Tenants, tenant: &str, names: &[&str]) {
-    tenants.note_dropped(tenant, names.iter().map(|name| (*name).to_owned()));
+    tenants.count(Counted::Dropped, tenant, names.iter().map(|name| (*name).to_owned()));
 }
 
 /// Lets time pass until the tasks beside the requests have written what there was.
 async fn settle(tenants: &Tenants) {
-    while tenants.drops.lock().values().any(|pending| pending.is_waiting) {
+    while tenants.lately.lock().values().any(|pending| pending.is_waiting) {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
     // The last one may be writing still.
@@ -36,8 +36,8 @@ async fn tenant(world: &World) -> String {
     world.tenants.find("acme", soon()).await.unwrap().id
 }
 
-fn counted(name: &str, requests: u64) -> Dropped {
-    Dropped {
+fn counted(name: &str, requests: u64) -> Count {
+    Count {
         name: name.to_owned(),
         requests,
     }
@@ -88,7 +88,7 @@ async fn names_are_bounded_and_the_others_are_counted_together() {
     for round in 0..2 {
         let names: Vec<String> = (0..MAX_NAMES).map(|n| format!("a{round}x{n}")).collect();
         for name in names.iter().chain([&"late".to_owned()]) {
-            world.tenants.note_dropped(&tenant, std::iter::once(name.clone()));
+            note(&world.tenants, &tenant, &[name]);
         }
         settle(&world.tenants).await;
     }
