@@ -493,6 +493,17 @@ fn a_log_tells_what_was_normalized_and_no_names() {
     );
 }
 
+/// As `scimgate tenant list | head` does.
+#[test]
+fn who_has_read_enough_is_no_failure() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let mut command = desk.command(&["tenant", "list"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
 /// What the operator could not be shown must not stay valid unnoticed.
 #[test]
 fn a_secret_that_cant_be_shown_is_said_to_be_lost() {

@@ -1,11 +1,13 @@
 //! How commands show what they have to say: text for people, JSON for programs.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+
+const UNWRITTEN: &str = "the output can't be written";
 
 /// The form of a command's output.
 #[derive(Args)]
@@ -21,23 +23,28 @@ impl Output {
         Self { json: true }
     }
 
-    /// Prints one of the two; fails when nobody can read it.
+    /// Prints one of the two; fails when nobody can read it. Whoever has read enough, as `head` has, is no failure.
     pub(super) fn print(&self, json: &Value, text: &str) -> anyhow::Result<()> {
+        match self.write(json, text) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.context(UNWRITTEN),
+        }
+    }
+
+    fn write(&self, json: &Value, text: &str) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
-        let printed = if self.json {
-            writeln!(out, "{json:#}")
+        if self.json {
+            writeln!(out, "{json:#}")?;
         } else {
-            writeln!(out, "{text}")
-        };
-        printed
-            .and_then(|()| out.flush())
-            .context("the output can't be written")
+            writeln!(out, "{text}")?;
+        }
+        out.flush()
     }
 
     /// The same for a new secret, which is nowhere else.
     pub(super) fn print_secret(&self, json: &Value, text: &str, token: &str, tenant: &str) -> anyhow::Result<()> {
         let lost = || format!("the token was made, but its secret is lost: scimgate token revoke {tenant} {token}");
-        self.print(json, text).with_context(lost)
+        self.write(json, text).context(UNWRITTEN).with_context(lost)
     }
 }
 
