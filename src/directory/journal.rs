@@ -322,12 +322,6 @@ impl Directory {
 
     async fn end(&self, journal: &Journal) -> Result<(), Error> {
         let pointer = rows::journal_key(&journal.operation);
-        let spread = TraceBody {
-            format: FORMAT,
-            id: journal.operation.clone(),
-            time: self.ambient.now(),
-            resource_type: String::new(),
-        };
         let gate = store::Write {
             stamp: gate_stamp(&journal.operation),
             body: rows::encode(&GateBody {
@@ -337,14 +331,21 @@ impl Directory {
             }),
             key: rows::gate_key(&journal.group),
         };
-        let changes = [
-            Change::Delete(pointer.clone(), None),
-            Change::Insert(rows::write(rows::spread_key(&journal.operation), &spread)),
-            Change::Delete(rows::closed_gate_key(&journal.group), None),
-            Change::Insert(gate),
-        ];
         let mut tries = Tries::until(self.deadline)?;
         loop {
+            // When it happens, not when it was first tried.
+            let spread = TraceBody {
+                format: FORMAT,
+                id: journal.operation.clone(),
+                time: self.ambient.now(),
+                resource_type: String::new(),
+            };
+            let changes = [
+                Change::Delete(pointer.clone(), None),
+                Change::Insert(rows::write(rows::spread_key(&journal.operation), &spread)),
+                Change::Delete(rows::closed_gate_key(&journal.group), None),
+                Change::Insert(gate.clone()),
+            ];
             match self.store.commit(&self.access.tenant.id, &changes).await {
                 Ok(()) => return Ok(()),
                 Err(store::Error::Missing(key)) if key == pointer => return Ok(()),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     rows::{self, JournalBody, TraceBody},
-    store::Row,
+    store::{ETag, Row},
 };
 
 /// What is decided but not spread over the edges yet.
@@ -18,8 +18,17 @@ pub(super) struct Pending {
     pub(super) journals: Vec<JournalBody>,
     /// Such changes that were spread a moment ago.
     pub(super) spread: Vec<TraceBody>,
-    /// Deleted resources, with the time when something happened to them last.
-    pub(super) gone: HashMap<String, TraceBody>,
+    /// Deleted resources.
+    pub(super) gone: HashMap<String, Gone>,
+}
+
+/// A deleted resource whose memberships are hidden.
+#[derive(Debug)]
+pub(super) struct Gone {
+    /// With the time when something happened to it last.
+    pub(super) trace: TraceBody,
+    /// Changes whenever something happens to it.
+    pub(super) etag: ETag,
 }
 
 impl Pending {
@@ -29,11 +38,12 @@ impl Pending {
         } else if row.key.starts_with(&rows::spread_key("")) {
             self.spread.push(rows::body(row)?);
         } else {
-            let mut gone: TraceBody = rows::body(row)?;
+            let mut trace: TraceBody = rows::body(row)?;
             if let Some(ended) = rows::trace_stamp(row)? {
-                gone.time = gone.time.max(ended.time);
+                trace.time = trace.time.max(ended.time);
             }
-            self.gone.insert(gone.id.clone(), gone);
+            let (id, etag) = (trace.id.clone(), row.etag.clone());
+            self.gone.insert(id, Gone { trace, etag });
         }
         Ok(())
     }

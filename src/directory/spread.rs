@@ -11,6 +11,7 @@ use super::{
     in_parallel,
     journal::{self, Journal},
     memberships::Sizes,
+    pending::Gone,
 };
 use crate::{
     rows::{self, FORMAT, Operation, Stamp, TraceBody, TraceStamp},
@@ -69,42 +70,63 @@ impl Directory {
         let pending = self.pending().await?;
         let now = self.ambient.now();
         let mut done = 0;
+        let mut failed = None;
         for pointer in &pending.journals {
             if Operation::time_of(&pointer.operation).is_none_or(|time| time + LEFT_BEHIND <= now) {
-                self.spread(&self.journal(&pointer.operation).await?).await?;
-                done += 1;
+                // One that can't be finished must not keep the others from it.
+                match self.finish(&pointer.operation).await {
+                    Ok(()) => done += 1,
+                    Err(error) => failed = failed.or(Some(error)),
+                }
             }
         }
         let old = pending.spread.iter().filter(|spread| spread.time + REMEMBERED <= now);
         let keys: Vec<String> = old.map(|spread| rows::spread_key(&spread.id)).collect();
         done += keys.len();
         self.forget(&keys).await?;
-        let mut gone: Vec<&TraceBody> = pending
+        let mut gone: Vec<&Gone> = pending
             .gone
             .values()
-            .filter(|gone| gone.time + REMEMBERED <= now)
+            .filter(|gone| gone.trace.time + REMEMBERED <= now)
             .collect();
-        gone.sort_by_key(|gone| gone.time);
-        let groups = gone.iter().filter(|gone| gone.resource_type == "Group").count();
+        gone.sort_by_key(|gone| gone.trace.time);
+        let is_group = |gone: &Gone| gone.trace.resource_type == "Group";
+        let groups = gone.iter().filter(|gone| is_group(gone)).count();
         let mut too_many = groups.saturating_sub(MAX_GONE_GROUPS);
         for gone in gone {
-            done += self.end_memberships(gone).await?;
-            if gone.resource_type == "Group" && too_many > 0 {
+            let ended = self.end_memberships(&gone.trace).await?;
+            done += ended;
+            if is_group(gone) && too_many > 0 {
                 too_many -= 1;
-                done += self.lay_down_members(gone).await?;
+                // Whether all have ended, the next round tells.
+                if ended == 0 {
+                    done += self.lay_down_members(gone).await?;
+                }
+            } else if ended == 0 && !is_group(gone) {
+                self.show_again(gone).await?;
             }
         }
-        Ok(done)
+        failed.map_or(Ok(done), Err)
+    }
+
+    /// Stops hiding what a deleted resource has no more, unless something happened to it since it was read: whoever began
+    /// before the last edge went must be done.
+    pub(super) async fn show_again(&self, gone: &Gone) -> Result<(), Error> {
+        let delete = Change::Delete(rows::edges_left_key(&gone.trace.id), Some(gone.etag.clone()));
+        match self.store.commit(&self.access.tenant.id, &[delete]).await {
+            Ok(()) | Err(store::Error::Missing(_) | store::Error::Changed(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Puts the members of a deleted group down beside its tombstone, and removes their edges.
-    async fn lay_down_members(&self, gone: &TraceBody) -> Result<usize, Error> {
-        let edges = self.standing(&Side::Members.of(&gone.id)).await?;
+    async fn lay_down_members(&self, gone: &Gone) -> Result<usize, Error> {
+        let edges = self.standing(&Side::Members.of(&gone.trace.id)).await?;
         if edges.is_empty() {
-            // Whoever began before the last edge went is done by now.
-            self.forget(&[rows::edges_left_key(&gone.id)]).await?;
+            self.show_again(gone).await?;
             return Ok(1);
         }
+        let gone = &gone.trace;
         // The first part is written last: with it the list is complete, and edges may have gone since.
         let first = rows::gone_members_key(&gone.id, 0);
         if self.rows(&[first]).await?.pop().flatten().is_none() {
@@ -132,10 +154,6 @@ impl Directory {
         let edges = self.standing(&Side::Groups.of(&gone.id)).await?;
         let chunks = edges.chunks(Sizes::now().chunk());
         in_parallel(chunks.map(|chunk| self.end_some(gone, chunk, now)).collect()).await?;
-        // Whoever began before the last edge went is done a minute later.
-        if gone.resource_type == "User" && edges.is_empty() && gone.time + REMEMBERED <= now {
-            self.forget(&[rows::edges_left_key(&gone.id)]).await?;
-        }
         Ok(edges.len())
     }
 
@@ -165,15 +183,21 @@ impl Directory {
     }
 
     /// Commits as long as the resource is deleted: what an earlier try sent, and lands late, must find nothing to do.
-    async fn while_gone(&self, gone: &TraceBody, mut changes: Vec<Change>) -> Result<(), Error> {
-        let stamp = TraceStamp {
-            format: FORMAT,
-            time: self.ambient.now(),
-        };
-        let key = rows::edges_left_key(&gone.id);
-        changes.push(Change::Stamp(key, rows::encode(&stamp), None));
+    pub(super) async fn while_gone(&self, gone: &TraceBody, mut changes: Vec<Change>) -> Result<(), Error> {
         let mut tries = Tries::until(self.deadline)?;
+        let last = changes.len();
         loop {
+            // When it happens, not when it was first tried.
+            let stamp = TraceStamp {
+                format: FORMAT,
+                time: self.ambient.now(),
+            };
+            changes.truncate(last);
+            changes.push(Change::Stamp(
+                rows::edges_left_key(&gone.id),
+                rows::encode(&stamp),
+                None,
+            ));
             match self.store.commit(&self.access.tenant.id, &changes).await {
                 // Somebody else is at it, or was: the next round looks again.
                 Ok(()) | Err(store::Error::Missing(_)) => return Ok(()),

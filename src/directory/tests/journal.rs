@@ -502,3 +502,22 @@ async fn a_journal_concerns_its_own_group_only() {
     tokio::join!(add, meanwhile);
     assert_eq!(world.members(&large).await.len(), 80);
 }
+
+/// Of two processes that look after a deleted group, the slower one must not show again what the other has just ended: who
+/// reads at that moment would see it.
+#[tokio::test]
+async fn what_is_gone_is_shown_by_nobody_who_looked_too_early() {
+    let world = World::new().await;
+    let users = world.many_users(2).await;
+    let group = world.group_of(&users).await;
+    world.remove(&world.groups, &group).await.unwrap();
+    let hidden = async || world.rows_of("pend~gone~").await.len();
+    let early = world.directory.pending().await.unwrap();
+    let early = &early.gone[&group];
+    world.directory.while_gone(&early.trace, Vec::new()).await.unwrap();
+    world.directory.show_again(early).await.unwrap();
+    assert_eq!(hidden().await, 1, "something happened to it since");
+    let now = world.directory.pending().await.unwrap();
+    world.directory.show_again(&now.gone[&group]).await.unwrap();
+    assert_eq!(hidden().await, 0);
+}
