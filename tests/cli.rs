@@ -499,7 +499,7 @@ fn who_has_read_enough_is_no_failure() {
     let desk = Desk::new();
     desk.json(&["tenant", "create", "acme"]);
     let mut command = desk.command(&["tenant", "list"]);
-    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }

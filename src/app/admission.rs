@@ -1,4 +1,4 @@
-//! How much work is taken in: so much of one tenant that others notice nothing, and so much of all that memory holds.
+//! How much work is taken in: so many requests of one tenant that others notice nothing, and so many of all.
 //!
 //! Each process counts for itself: with n instances a tenant may send n times as much.
 
@@ -17,8 +17,12 @@ use tokio::time::Instant;
 const MAX_IN_FLIGHT: usize = 512;
 /// Most of one tenant: a quarter.
 const MAX_IN_FLIGHT_OF_TENANT: usize = MAX_IN_FLIGHT / 4;
+/// And as many look-ups beside these, so that Test Connection passes.
+const ROOM_FOR_LOOK_UPS: usize = 8;
 /// A tenant may send so many seconds' worth at once.
 const BURST_SECONDS: f64 = 2.0;
+/// Requests that came as one make others wait for so many seconds at most.
+const DEBT_SECONDS: f64 = 10.0;
 /// Look-ups a second for which there is room while a tenant's bucket is empty: Test Connection is one.
 const LOOK_UPS: f64 = 5.0;
 /// Tenants remembered before those are forgotten that have sent nothing lately.
@@ -82,6 +86,10 @@ impl Admission {
             bucket: Bucket::full(rate, now),
             in_flight: 0,
         });
+        if entry.bucket.rate <= 0.0 {
+            // It had no limit until now, and owes nothing.
+            entry.bucket = Bucket::full(rate, now);
+        }
         entry.bucket.rate = f64::from(rate);
         then(entry, now)
     }
@@ -94,7 +102,8 @@ impl Admitted {
     /// [`Turned::TooMany`].
     pub fn tenant(&mut self, tenant: &str, rate: u32, is_look_up: bool) -> Result<(), Turned> {
         self.admission.with(tenant, rate, |tenant, now| {
-            if tenant.in_flight >= MAX_IN_FLIGHT_OF_TENANT {
+            let room = if is_look_up { ROOM_FOR_LOOK_UPS } else { 0 };
+            if tenant.in_flight >= MAX_IN_FLIGHT_OF_TENANT + room {
                 return Err(Turned::TooMany(SOON));
             }
             if rate > 0 {
@@ -109,7 +118,7 @@ impl Admitted {
 
     /// Counts further requests that came as one: the next ones wait for them.
     pub fn charge(&self, rate: u32, requests: usize) {
-        if let Some(tenant) = &self.tenant {
+        if let Some(tenant) = self.tenant.as_ref().filter(|_| rate > 0) {
             self.admission
                 .with(tenant, rate, |tenant, now| tenant.bucket.charge(requests, now));
         }
@@ -177,6 +186,7 @@ impl Bucket {
     fn charge(&mut self, tokens: usize, now: Instant) {
         self.fill(now);
         self.tokens -= f64::from(u32::try_from(tokens).unwrap_or(u32::MAX));
+        self.tokens = self.tokens.max(-self.rate * DEBT_SECONDS);
     }
 }
 
@@ -241,12 +251,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_debt_is_bounded_and_none_is_made_without_a_limit() {
+        let admission = Arc::default();
+        for (rate, wait) in [(0, None), (25, Some(Duration::from_millis(10_040)))] {
+            let mut admitted = Admission::enter(&admission).unwrap();
+            admitted.tenant("a", rate, false).unwrap();
+            (0..100).for_each(|_| admitted.charge(rate, 99));
+            let turned = wait.map(Turned::TooMany);
+            assert_eq!(admit(&admission, "a", rate, false).err(), turned, "{rate} a second");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_tenant_never_takes_all_the_room() {
         let admission = Arc::default();
         let a: Vec<Admitted> = (0..MAX_IN_FLIGHT_OF_TENANT)
             .map(|_| admit(&admission, "a", 0, false).unwrap())
             .collect();
         assert_eq!(admit(&admission, "a", 0, false).err(), Some(Turned::TooMany(SOON)));
+        assert!(admit(&admission, "a", 0, true).is_ok(), "a look-up");
         let others: Vec<Admitted> = (a.len()..MAX_IN_FLIGHT).map(|_| admission.enter().unwrap()).collect();
         assert_eq!(admission.enter().err(), Some(Turned::Full));
         drop((a, others));

@@ -14,8 +14,9 @@ use super::show;
 use crate::explain::{
     explain,
     log::{
+        moment::moment,
         read::{self, Facts, Kind},
-        record::{Record, moment},
+        record::Record,
         tally::Tally,
     },
     message::Message,
@@ -76,7 +77,7 @@ fn explain_text(command: &Explain) -> anyhow::Result<u8> {
     let row = serde_json::from_str(text.trim()).map(|value| Record::of_json(&value));
     let row = row.ok().filter(|row| row.is_row && !row.texts.is_empty());
     let (text, action, at) = match &row {
-        Some(row) => (row.telling().unwrap_or_default(), row.action, row.at),
+        Some(row) => (row.telling().unwrap_or_default(), row.answered_action(), row.at),
         None => (text.as_str(), None, None),
     };
     let explained = explain(Message::read(text).during(action));

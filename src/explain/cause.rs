@@ -146,9 +146,13 @@ impl Form {
     fn of(message: &Message<'_>) -> Self {
         let is_answer = message.scim.is_some() || message.reference.is_some();
         let conflict = message.scim.as_ref().is_some_and(super::message::Scim::is_conflict);
+        // Ours says more than its status does: an address that is none is 404 too.
+        let may_be = |names: &[&str]| message.rule().is_none_or(|rule| names.contains(&rule.name));
         match message.action {
-            Some(Action::Create) if conflict => Self::TakenOnCreate,
-            Some(Action::Delete) if is_answer && message.status == Some(404) => Self::GoneOnDelete,
+            Some(Action::Create) if conflict && may_be(&["unique-taken", "group-taken"]) => Self::TakenOnCreate,
+            Some(Action::Delete) if is_answer && message.status == Some(404) && may_be(&["not-found"]) => {
+                Self::GoneOnDelete
+            }
             _ if message.reference.is_some() => Self::Own,
             _ if message.scim.is_some() => Self::Foreign,
             _ if message.body.is_empty() => Self::Empty,

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::log::record::{Action, moment};
-use crate::scim::error::ERROR_URN;
+use super::log::{moment::moment, record::Action};
+use crate::scim::error::{ERROR_URN, Entry, recognise};
 
 /// Names that Entra has for statuses (those of .NET's `HttpStatusCode`), as they read without blanks.
 const STATUSES: &[(u16, &str)] = &[
@@ -73,6 +73,15 @@ pub struct Message<'t> {
     /// Trace and span of our own `Reference`.
     pub reference: Option<(&'t str, &'t str)>,
     folded: String,
+}
+
+impl Message<'_> {
+    /// The rule of scimgate that wrote it, if one did.
+    pub fn rule(&self) -> Option<&'static Entry> {
+        self.reference?;
+        let scim = self.scim.as_ref()?;
+        recognise(scim.detail.as_deref()?, scim.status.or(self.status)?)
+    }
 }
 
 /// An error message of RFC 7644 §3.12.

@@ -16,7 +16,7 @@ use cause::{Cause, Reached, cause_of};
 use causes::{MAYBE_DONE, MAYBE_PROCESSED};
 use message::Message;
 
-use crate::scim::error::{Entry, recognise};
+use crate::scim::error::Entry;
 
 /// What can be said of one text.
 #[derive(Debug)]
@@ -80,10 +80,7 @@ impl Explanation<'_> {
 /// Explains a text.
 pub fn explain(message: Message<'_>) -> Explanation<'_> {
     let cause = cause_of(&message);
-    let scim = message.scim.as_ref();
-    let rule = scim
-        .filter(|_| message.reference.is_some())
-        .and_then(|scim| recognise(scim.detail.as_deref()?, scim.status.or(message.status)?));
+    let rule = message.rule();
     let notes = NOTES.iter().filter(|note| (note.holds)(&message, cause));
     let notes = notes.map(|note| note.says).collect();
     Explanation {

@@ -269,10 +269,14 @@ fn a_502_in_disguise_is_called_one() {
         404,
         &format!("There is no User with this id: it was deleted, or never existed here. {REFERENCE}"),
     );
+    let mistyped = "The Tenant URL ends in /Users, and the client adds that itself: paste the Tenant URL without it.";
+    let mistyped = scim(404, &format!("{mistyped} {REFERENCE}"));
     for (text, action, cause) in [
         (&taken, Some(Action::Create), "conflict-on-create"),
         (&taken, Some(Action::Update), OWN),
         (&gone, Some(Action::Delete), "missing-on-delete"),
+        // The account is still there: the address is none.
+        (&mistyped, Some(Action::Delete), OWN),
         (&gone, Some(Action::Update), OWN),
     ] {
         let message = Message::read(text).during(action);
@@ -333,7 +337,7 @@ fn a_query_takes_what_is_known_and_leaves_the_rest_open() {
         "{open}"
     );
     let filled = Query::Around.text(&Filling {
-        at: super::log::record::moment("2026-11-22T10:42:07Z"),
+        at: super::log::moment::moment("2026-11-22T10:42:07Z"),
         tenant: Some("a\"b\\c\n".to_owned()),
         trace: None,
     });

@@ -6,7 +6,10 @@ use std::{
 };
 
 use time::{Duration, OffsetDateTime};
-use tokio::time::Instant;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     AliasBody, SeenBody, Tenant, TenantBody, Tenants, alias_key,
@@ -24,6 +27,9 @@ use crate::{
 pub const CACHED: Duration = Duration::seconds(60);
 /// Most answers remembered; unknown secrets cost an attacker nothing, so their number must not cost us memory.
 const MAX_CACHED: usize = 10_000;
+
+/// Secrets that are looked up at a time, of the 32 calls that storage takes; ten times as many may wait.
+const MAX_LOOK_UPS: usize = 8;
 
 /// The right to work on one tenant's resources.
 pub struct Access {
@@ -59,12 +65,27 @@ struct Known {
 
 /// What is known, by (hash of the secret, tenant's name in the URL or nothing). What is unknown is asked for every time:
 /// an operator may just be adding it.
-#[derive(Default)]
-pub(super) struct Cache(Mutex<HashMap<(String, String), (Known, OffsetDateTime)>>);
+pub(super) struct Cache {
+    known: Mutex<HashMap<(String, String), (Known, OffsetDateTime)>>,
+    /// For look-ups under way.
+    turns: Semaphore,
+    /// For these and those that wait.
+    places: Semaphore,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            turns: Semaphore::new(MAX_LOOK_UPS),
+            places: Semaphore::new(MAX_LOOK_UPS * 10),
+        }
+    }
+}
 
 impl Cache {
     fn find(&self, key: &(String, String), now: OffsetDateTime) -> Option<Known> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         entries
             .get(key)
             .filter(|(_, until)| now < *until)
@@ -72,7 +93,7 @@ impl Cache {
     }
 
     fn remember(&self, key: (String, String), known: Known, now: OffsetDateTime) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= MAX_CACHED {
             entries.retain(|_, (_, until)| now < *until);
         }
@@ -83,7 +104,7 @@ impl Cache {
 
     /// In this process at once, elsewhere after [`CACHED`].
     pub(super) fn forget(&self, hash: &str) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|(cached, _), _| cached != hash);
     }
 }
@@ -103,7 +124,7 @@ impl Tenants {
         let known = if let Some(known) = self.cache.find(&key, now) {
             known
         } else {
-            let known = self.look_up(&key.0, &key.1, deadline).await?.ok_or(Refusal::Unknown)?;
+            let known = self.look_up_in_turn(&key, deadline).await?.ok_or(Refusal::Unknown)?;
             self.cache.remember(key, known.clone(), now);
             self.note_seen(&known, now);
             known
@@ -117,6 +138,19 @@ impl Tenants {
             } if time <= now => Err(Refusal::Expired(time)),
             _ => Ok(known.access),
         }
+    }
+
+    /// As [`Self::look_up`], a few at a time: what nobody has to pay for must leave room in storage for those who may come in.
+    async fn look_up_in_turn(
+        &self,
+        (hash, name): &(String, String),
+        deadline: Instant,
+    ) -> Result<Option<Known>, Refusal> {
+        let busy = || Refusal::Store(store::Error::Busy(None));
+        let _place = self.cache.places.try_acquire().map_err(|_| busy())?;
+        let turn = timeout_at(deadline, self.cache.turns.acquire()).await;
+        let _turn = turn.map_err(|_| busy())?;
+        self.look_up(hash, name, deadline).await
     }
 
     async fn look_up(&self, hash: &str, name: &str, deadline: Instant) -> Result<Option<Known>, Refusal> {

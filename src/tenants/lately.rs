@@ -143,6 +143,18 @@ impl Lately {
     }
 }
 
+impl Lately {
+    /// What could not be written.
+    fn give_back(&self, of: Counted, tenant: &str, counts: BTreeMap<String, u64>, others: u64) {
+        let mut all = self.lock();
+        let pending = all.entry((of, tenant.to_owned())).or_default();
+        pending.others += others;
+        for (name, count) in counts {
+            pending.add(name, count);
+        }
+    }
+}
+
 impl Pending {
     fn add(&mut self, name: String, count: u64) {
         if self.counts.len() < MAX_NAMES || self.counts.contains_key(&name) {
@@ -183,8 +195,14 @@ impl Tenants {
         if counts.is_empty() && others == 0 {
             return;
         }
-        if let Err(error) = self.add_counts(&of.key(tenant), tenant, &counts, others).await {
-            tracing::debug!(%error, ?of, "counts were lost");
+        match self.add_counts(&of.key(tenant), tenant, &counts, others).await {
+            // Missing: the tenant is gone.
+            Ok(()) | Err(Error::Store(store::Error::Missing(_))) => {}
+            Err(error) => {
+                // An outage is when failures count. The next one that is counted brings these along.
+                tracing::warn!(%error, ?of, "counts were not written yet");
+                self.lately.give_back(of, tenant, counts, others);
+            }
         }
     }
 

@@ -56,16 +56,17 @@ pub(in crate::explain) const CAUSES: &[Cause] = &[
         signs: &[Sign::Is(Form::GoneOnDelete, &[])],
         reached: Reached::Yes,
         means: "A delete found nothing. Either the account was deleted before, or this is a 502 in disguise: a first attempt deleted \
-                it, its answer was lost, and a proxy sent the request again.",
-        excludes: "The account is not there any more, in either case.",
-        lost: "Nothing: what was to be deleted is gone.",
+                it, its answer was lost, and a proxy sent the request again. Of another endpoint than scimgate it may also mean that \
+                the address is wrong.",
+        excludes: "From scimgate: that the account is still there.",
+        lost: "Nothing, if the endpoint means the account.",
         entra: ENTRA_RETRIES,
         next: "Look for a DELETE of the same id that succeeded seconds before. If there is one, go on as with the 502.",
         queries: &[Query::Around, Query::HostOnly],
         customer: [
-            "The account is deleted, as you asked.",
-            "The message only says that there was nothing left to delete.",
-            "You need not do anything.",
+            "The endpoint says that there is no such account, so there was nothing left to delete.",
+            "We are looking whether an earlier attempt deleted it.",
+            "If the account can still sign in, please tell us the change id of the row.",
         ],
     },
     Cause {

@@ -5,8 +5,9 @@
 //! lower case. JSON in a cell is taken apart like any other.
 
 use serde_json::Value;
-use time::{Date, Month, OffsetDateTime, Time, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
+use super::moment::moment;
 use crate::explain::{explain, message::Message};
 
 /// What Entra did (`provisioningAction`).
@@ -126,6 +127,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// What Entra was doing when it got the answer: before a change it looks for the account.
+    pub fn answered_action(&self) -> Option<Action> {
+        self.action.filter(|_| !self.failed_on_look_up)
+    }
+
     /// The method of the request that failed, as far as the row shows: Entra's log does not name it.
     pub fn verb(&self) -> Option<&'static str> {
         if self.failed_on_look_up {
@@ -358,43 +364,4 @@ fn identifier(text: &str) -> String {
 )]
 fn milliseconds(number: f64) -> Option<u64> {
     (0.0..4e12).contains(&number).then_some(number as u64)
-}
-
-/// A time as exports spell it: RFC 3339, `2026-11-22 10:42:07`, `11/22/2026, 10:42:07.123 AM` (month first), or
-/// `/Date(1763808127000)/`. Without a zone it is taken for UTC.
-pub fn moment(text: &str) -> Option<OffsetDateTime> {
-    let text = text.trim();
-    if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Some(at);
-    }
-    if let Some(number) = text.strip_prefix("/Date(").and_then(|rest| rest.strip_suffix(")/")) {
-        return OffsetDateTime::from_unix_timestamp(number.parse::<i64>().ok()?.div_euclid(1000)).ok();
-    }
-    let mut words = text.split([' ', ',', 'T', '\u{202f}']).filter(|word| !word.is_empty());
-    let (date, time) = (words.next()?, words.next()?);
-    let half = words.next().unwrap_or_default().to_ascii_uppercase();
-    let numbers = |text: &str, between: char| -> Option<Vec<i32>> {
-        let parts: Option<Vec<i32>> = text.split(between).map(|part| part.parse().ok()).collect();
-        parts.filter(|parts| parts.len() == 3)
-    };
-    let (year, month, day) = match (numbers(date, '-'), numbers(date, '/')) {
-        (Some(parts), _) => (parts[0], parts[1], parts[2]),
-        (_, Some(parts)) => (parts[2], parts[0], parts[1]),
-        _ => return None,
-    };
-    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
-    let date = Date::from_calendar_date(year, month, u8::try_from(day).ok()?).ok()?;
-    let mut clock = time.trim_end_matches('Z').splitn(3, ':');
-    let mut part = || {
-        clock
-            .next()
-            .map_or(Some(0), |part| part.split('.').next()?.parse::<u8>().ok())
-    };
-    let (hour, minute, second) = (part()?, part()?, part()?);
-    let hour = match half.as_str() {
-        "PM" if hour < 12 => hour + 12,
-        "AM" if hour == 12 => 0,
-        _ => hour,
-    };
-    Some(date.with_time(Time::from_hms(hour, minute, second).ok()?).assume_utc())
 }

@@ -190,8 +190,7 @@ impl Tally {
     /// Counts what went wrong; returns the cause's index.
     fn count(&mut self, record: &Record) -> usize {
         let text = record.telling().unwrap_or_default();
-        let action = record.action.filter(|_| !record.failed_on_look_up);
-        let explained = explain(Message::read(text).during(action));
+        let explained = explain(Message::read(text).during(record.answered_action()));
         let name = if text.is_empty() {
             "unknown".to_owned()
         } else {

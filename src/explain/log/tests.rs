@@ -6,8 +6,9 @@ use time::macros::datetime;
 
 use super::{
     compare::compare,
+    moment::moment,
     read::{Facts, Kind, kind, read},
-    record::{Status, moment},
+    record::Status,
     tally::{MAX_LOST, Tally},
 };
 use crate::explain::cause::Reached;
@@ -294,6 +295,10 @@ fn times_are_read_as_exports_spell_them() {
         "2026-11-22",
         "2026-13-22 10:00",
         "2026-11-22 25:00",
+        // Nobody could add minutes to these, or print them.
+        "9999-12-31T23:59:59Z",
+        "/Date(-99999999999999)/",
+        "1/1/-5, 10:00:00",
     ] {
         assert_eq!(moment(text), None, "{text}");
     }

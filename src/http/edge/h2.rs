@@ -102,16 +102,18 @@ where
     let Some(request) = translate(&head, Payload::Stream { payload }, peer) else {
         return empty(hyper::StatusCode::BAD_REQUEST);
     };
-    let response = service.call(request).await;
+    // Of many requests whose bodies are waited for, the heads would be much.
+    drop(head);
+    let response = service
+        .call(request)
+        .await
+        .map(|response| translated(response, is_head));
     let unread = chunks(body).scan(MAX_UNREAD_BYTES, |left, chunk| {
         *left = left.saturating_sub(chunk.as_ref().map_or(*left, Bytes::len));
         std::future::ready((*left > 0).then_some(()))
     });
     let _ = timeout(UNREAD_TIME, unread.for_each(std::future::ready)).await;
-    response.map_or_else(
-        |_| empty(hyper::StatusCode::INTERNAL_SERVER_ERROR),
-        |response| translated(response, is_head),
-    )
+    response.unwrap_or_else(|_| empty(hyper::StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// A body as it comes; whoever holds one of these sees what no other has taken.
