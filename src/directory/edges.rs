@@ -218,7 +218,11 @@ impl Directory {
 
     /// The groups of members: what each is in, it is in at some moment of this call.
     async fn memberships(&self, range: &Range, limit: usize) -> Result<Seen, Error> {
-        let (scanned, pending) = try_join(self.scan_edges(range, limit), self.pending()).await?;
+        let (scanned, mut pending) = try_join(self.scan_edges(range, limit), self.pending()).await?;
+        if scanned.split {
+            // What came and went between two looks at the edges has left a trace.
+            pending = self.pending().await?;
+        }
         if pending.is_quiet() {
             return self.lay_over(range, scanned, &[], &pending).await;
         }

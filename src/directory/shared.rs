@@ -53,6 +53,8 @@ impl Shared {
 
     pub(super) fn remember(&self, partition: &str, journal: &Arc<Journal>) {
         let mut journals = self.journals.lock().unwrap_or_else(PoisonError::into_inner);
+        // Several requests may have missed it at once.
+        journals.retain(|(of, known)| of != partition || known.operation != journal.operation);
         journals.truncate(MAX_JOURNALS - 1);
         journals.push_front((partition.to_owned(), Arc::clone(journal)));
     }
