@@ -1,6 +1,6 @@
 //! Memberships as they are read: the edges, and laid over them what is decided but not spread yet.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use futures::future::try_join;
 use tokio::time::Instant;
@@ -56,7 +56,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    fn key(self, edge: &Edge) -> String {
+    pub(super) fn key(self, edge: &Edge) -> String {
         self.key_of(&edge.group, &edge.member)
     }
 
@@ -193,7 +193,7 @@ impl Directory {
                     journals.push(self.known_journal(operation).await?.within(range));
                 }
             }
-            return self.lay_over(range, scanned, &journals, &pending).await;
+            return self.lay_over(range, limit, scanned, &journals, &pending).await;
         }
     }
 
@@ -224,19 +224,20 @@ impl Directory {
             pending = self.pending().await?;
         }
         if pending.is_quiet() {
-            return self.lay_over(range, scanned, &[], &pending).await;
+            return self.lay_over(range, limit, scanned, &[], &pending).await;
         }
         // Something may have been spread over an edge after it was seen and before we looked for what is pending. What
         // is pending now is known; what was spread until now is seen now.
         let journals = self.journals_of(&pending, |journal| journal.within(range));
         let (scanned, journals) = try_join(self.scan_edges(range, limit), journals).await?;
-        self.lay_over(range, scanned, &journals, &pending).await
+        self.lay_over(range, limit, scanned, &journals, &pending).await
     }
 
     /// The edges as they will be when all journals are spread.
     async fn lay_over(
         &self,
         range: &Range,
+        limit: usize,
         scanned: Scanned,
         journals: &[Journal],
         pending: &Pending,
@@ -245,42 +246,19 @@ impl Directory {
             [gate] => gate.members.clone(),
             _ => String::new(),
         };
+        // Beyond what was seen nobody knows who stays; and of many who join, the first tell that there are more.
+        let until = scanned.edges.last().filter(|_| scanned.more);
+        let until = until.map(|edge| range.side.key(edge));
+        let bounds = (limit, until.as_deref());
+        let (edges, more) = self
+            .laid_over(range.side, scanned.edges, journals, pending, bounds)
+            .await?;
         Ok(Seen {
-            edges: self.laid_over(range.side, scanned.edges, journals, pending).await?,
-            more: scanned.more,
+            edges,
+            more: scanned.more || more,
             version,
             split: scanned.split,
         })
-    }
-
-    /// The same, of edges by themselves.
-    pub(super) async fn laid_over(
-        &self,
-        side: Side,
-        mut edges: Vec<Edge>,
-        journals: &[Journal],
-        pending: &Pending,
-    ) -> Result<Vec<Edge>, Error> {
-        if !journals.is_empty() {
-            let mut by_key: BTreeMap<String, Edge> = edges.into_iter().map(|edge| (side.key(&edge), edge)).collect();
-            let mut joining = Vec::new();
-            for journal in journals {
-                by_key.retain(|_, edge| edge.group != journal.group || journal.keeps(&edge.member));
-                let joins = journal.edges().map(|edge| (side.key(&edge), edge));
-                joining.extend(joins.filter(|(key, _)| !by_key.contains_key(key)));
-            }
-            // Who was deleted after the decision does not join any more.
-            let ids: Vec<(&str, Kind)> = joining
-                .iter()
-                .map(|(_, edge)| (edge.member.as_str(), edge.kind))
-                .collect();
-            let there = self.which_exist(&ids).await?;
-            joining.retain(|(_, edge)| there.contains(&edge.member));
-            by_key.extend(joining);
-            edges = by_key.into_values().collect();
-        }
-        pending.drop_gone(side, &mut edges);
-        Ok(edges)
     }
 
     /// The edges in a range as they stand, whatever is decided beside them.

@@ -289,7 +289,9 @@ impl Directory {
         });
         let (found, journals) = try_join(self.rows(keys), journals).await?;
         let found: Vec<Row> = found.into_iter().flatten().collect();
-        self.laid_over(side, read(&found)?, &journals, &pending).await
+        let bounds = (usize::MAX, None);
+        let (edges, _) = self.laid_over(side, read(&found)?, &journals, &pending, bounds).await?;
+        Ok(edges)
     }
 
     /// The resources of a type that are linked with this one.

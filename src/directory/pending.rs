@@ -1,13 +1,15 @@
 //! What is decided, or happened a moment ago, and not to be seen in the edges yet, or not any more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Directory, Error,
     edges::{Edge, Side},
+    journal::Journal,
 };
 use crate::{
     rows::{self, JournalBody, TraceBody},
+    scim::members::Kind,
     store::{ETag, Row},
 };
 
@@ -68,5 +70,42 @@ impl Directory {
         let rows = self.all_rows(&rows::range(rows::PENDING_PREFIX)).await?;
         rows.iter().try_for_each(|row| pending.read(row))?;
         Ok(pending)
+    }
+
+    /// The edges as they will be when all journals are spread; at most so many who join, up to a key. Tells whether more
+    /// would.
+    pub(super) async fn laid_over(
+        &self,
+        side: Side,
+        mut edges: Vec<Edge>,
+        journals: &[Journal],
+        pending: &Pending,
+        (limit, until): (usize, Option<&str>),
+    ) -> Result<(Vec<Edge>, bool), Error> {
+        let mut more = false;
+        if !journals.is_empty() {
+            let mut by_key: BTreeMap<String, Edge> = edges.into_iter().map(|edge| (side.key(&edge), edge)).collect();
+            let mut joining = Vec::new();
+            for journal in journals {
+                by_key.retain(|_, edge| edge.group != journal.group || journal.keeps(&edge.member));
+                let joins = journal.edges().map(|edge| (side.key(&edge), edge));
+                joining.extend(joins.filter(|(key, _)| !by_key.contains_key(key)));
+            }
+            joining.retain(|(key, _)| until.is_none_or(|until| key.as_str() <= until));
+            joining.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            more = joining.len() > limit;
+            joining.truncate(limit);
+            // Who was deleted after the decision does not join any more.
+            let ids: Vec<(&str, Kind)> = joining
+                .iter()
+                .map(|(_, edge)| (edge.member.as_str(), edge.kind))
+                .collect();
+            let there = self.which_exist(&ids).await?;
+            joining.retain(|(_, edge)| there.contains(&edge.member));
+            by_key.extend(joining);
+            edges = by_key.into_values().collect();
+        }
+        pending.drop_gone(side, &mut edges);
+        Ok((edges, more))
     }
 }

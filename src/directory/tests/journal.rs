@@ -185,6 +185,16 @@ impl Scene {
         world.first(&format!("groups.value eq \"{group}\""), 100).await;
         let calls = world.store.take().calls();
         assert!(calls < 60, "{moment}: {calls} calls");
+        // As a PATCH looks at the members: a few, however many join.
+        let world = self.world.elsewhere();
+        world.store.take();
+        world
+            .directory
+            .edges(&crate::directory::edges::Side::Members.of(&group), 132)
+            .await
+            .unwrap();
+        let calls = world.store.take().calls();
+        assert!(calls < 8, "{moment}: {calls} calls for a few members");
     }
 
     /// As [`Self::shows`], when nothing is under way any more.
