@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(let_in(&admission, "c", 0, false), 100_000, "0 is no limit");
     }
 
-    /// E-NET-02: Test Connection is never refused.
+    /// E-NET-02: so Test Connection passes while its tenant sends too much.
     #[tokio::test(start_paused = true)]
     async fn there_is_room_for_look_ups_when_the_bucket_is_empty() {
         let admission = Arc::default();
