@@ -127,7 +127,7 @@ impl Server {
         write!(
             stream,
             "{method_and_target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
-             Content-Type: application/scim+json\r\nContent-Length: {length}\r\n\r\n{body}"
+             User-Agent: tests/1\r\nContent-Type: application/scim+json\r\nContent-Length: {length}\r\n\r\n{body}"
         )
         .unwrap();
         let mut answer = String::new();
@@ -477,7 +477,15 @@ fn a_log_tells_what_was_normalized_and_no_names() {
             log.push(serde_json::from_str(&line).unwrap());
         }
     }
-    log.retain(|line| line["target"] == "scimgate::normalized");
+    let (requests, log): (Vec<_>, Vec<_>) = log.into_iter().partition(|line| line["target"] == "scimgate::request");
+    assert!(
+        requests.iter().all(|line| line["ids"] == "user-agent=tests/1"),
+        "{requests:?}"
+    );
+    let log: Vec<_> = log
+        .into_iter()
+        .filter(|line| line["target"] == "scimgate::normalized")
+        .collect();
     let field = |name: &str| {
         log.iter()
             .map(|record| record[name].as_str().unwrap())

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::{
     call::Failure,
-    console::RefusedBy,
+    console::{self, RefusedBy},
     normalized::{self, NORMALIZED},
     reference::Reference,
 };
@@ -194,17 +194,7 @@ fn refusal(app: &App, error: &Refused, reference: Option<Reference>, retry_after
 
 /// The error message (RFC 7644 §3.12) with what the client needs to have its request found.
 pub(super) fn error_body(app: &App, error: &Refused, reference: Option<Reference>) -> Value {
-    // 501 is what this service does not do, not what failed.
-    let is_ours = error.status() >= 500 && error.status() != StatusCode::NOT_IMPLEMENTED.as_u16();
-    if is_ours {
-        let rule = error.rule().entry().name;
-        tracing::warn!(
-            rule,
-            reference = reference.map(tracing::field::display),
-            "answered {}",
-            error.status()
-        );
-    }
+    let is_ours = StatusCode::from_u16(error.status()).is_ok_and(console::is_ours);
     let wants_support = is_ours || error.status() == StatusCode::UNAUTHORIZED.as_u16();
     let support = app.settings.support.as_deref().filter(|_| wants_support);
     let suffix = [

@@ -67,6 +67,10 @@ pub(super) async fn perform(mut visit: Visit, rate: u32, body: Body<'_>) -> Resu
     let answer = Answer::ok(response).normalized(&job.trace);
     let comes_again = job.errors().any(|error| error.status() == 503);
     Ok(if comes_again {
+        tracing::warn!(
+            reference = reference.map(tracing::field::display),
+            "a part of a bulk request was left undone"
+        );
         answer.retry_after(progress.retry_after)
     } else {
         answer

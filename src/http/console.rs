@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, body::MessageBody};
+use actix_web::{HttpRequest, HttpResponse, body::MessageBody, http::StatusCode};
 
-use super::{normalized::NORMALIZED, reference::Reference};
+use super::{correlation::Given, normalized::NORMALIZED, reference::Reference};
 use crate::app::App;
 
 /// Which rule refused a request; travels with the response.
@@ -31,8 +31,7 @@ pub(super) fn tell(app: &App, request: &HttpRequest, response: &HttpResponse, to
     let reference = Reference::of(request)
         .filter(|_| refused)
         .map(|reference| format!(", {reference}"));
-    tracing::info!(
-        target: "scimgate::request",
+    let line = format!(
         "{} {} {} {} ms {outcome}{separator}{quirks}{}",
         request.method(),
         printable(target),
@@ -40,6 +39,17 @@ pub(super) fn tell(app: &App, request: &HttpRequest, response: &HttpResponse, to
         took.as_millis(),
         reference.unwrap_or_default(),
     );
+    let ids = Given::of(request).map(tracing::field::display);
+    if is_ours(response.status()) {
+        tracing::warn!(target: "scimgate::request", ids, "{line}");
+    } else {
+        tracing::info!(target: "scimgate::request", ids, "{line}");
+    }
+}
+
+/// Whether a status says that we failed: 501 is what this service does not do.
+pub(super) fn is_ours(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
 /// Shows a response's body, which holds personal data: only with `--show-bodies`.

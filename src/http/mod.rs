@@ -26,6 +26,7 @@ mod body;
 mod bulk;
 mod call;
 mod console;
+mod correlation;
 mod discovery;
 mod edge;
 mod health;

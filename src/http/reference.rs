@@ -31,6 +31,11 @@ impl Reference {
         }
     }
 
+    /// `<trace>-<span>` in hexadecimal digits.
+    pub(super) fn id(&self) -> impl fmt::Display {
+        format!("{}-{}", HEXLOWER.encode(&self.trace), HEXLOWER.encode(&self.span))
+    }
+
     /// The one that the edge gave this request.
     pub(super) fn of(request: &HttpRequest) -> Option<Self> {
         request.extensions().get::<Self>().copied()
@@ -39,12 +44,7 @@ impl Reference {
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Reference {}-{}",
-            HEXLOWER.encode(&self.trace),
-            HEXLOWER.encode(&self.span)
-        )
+        write!(f, "Reference {}", self.id())
     }
 }
 

@@ -188,7 +188,8 @@ The places named here are in the Entra admin center: Enterprise applications, yo
 layout calls Admin Credentials \"Connectivity\" and Mappings \"Attribute mapping\".
 
 Every message ends with `Reference` and an identifier: with it the vendor finds the request. A message without it did
-not come from this service, but from something between Entra and it.
+not come from this service, but from something between Entra and it. Every answer has the same identifier in the headers
+`x-request-id` and `x-ms-request-id`; a `client-request-id` or `x-ms-client-request-id` of the client's goes back to it.
 ";
 
 /// A sentence with its placeholders filled.

@@ -4,13 +4,22 @@
 use std::io::IsTerminal;
 
 use tracing::{Level, level_filters::LevelFilter};
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    field::MakeExt,
+    filter::Targets,
+    fmt::{
+        self,
+        format::{self, FormatFields},
+    },
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Sends log lines to standard output, to be read in a terminal and as JSON elsewhere: our own from INFO on, libraries'
-/// from WARN on, and if wanted one line for each request.
+/// from WARN on, and one line for each request, or for those only that we failed at.
 pub fn start(requests: bool) {
     let terminal = std::io::stdout().is_terminal();
-    let readable = terminal.then(|| fmt::layer().with_target(false));
+    let readable = terminal.then(|| fmt::layer().with_target(false).fmt_fields(for_a_person()));
     let json = (!terminal).then(|| fmt::layer().json().flatten_event(true));
     tracing_subscriber::registry()
         .with(readable)
@@ -20,13 +29,23 @@ pub fn start(requests: bool) {
 }
 
 fn levels(terminal: bool, requests: bool) -> Targets {
-    let wanted = |it: bool| if it { LevelFilter::INFO } else { LevelFilter::OFF };
+    let wanted = |it: bool, otherwise| if it { LevelFilter::INFO } else { otherwise };
     Targets::new()
         .with_default(Level::WARN)
         .with_target("scimgate", Level::INFO)
+        .with_target("scimgate::request", wanted(requests, LevelFilter::WARN))
         // In a terminal they stand in the request's line.
-        .with_target("scimgate::request", wanted(requests))
-        .with_target("scimgate::normalized", wanted(!terminal))
+        .with_target("scimgate::normalized", wanted(!terminal, LevelFilter::OFF))
+}
+
+/// The message first; a request's identifiers are for who searches logs.
+fn for_a_person() -> impl for<'w> FormatFields<'w> {
+    format::debug_fn(|line, field, value| match field.name() {
+        "message" => write!(line, "{value:?}"),
+        "ids" => Ok(()),
+        name => write!(line, "{name}={value:?}"),
+    })
+    .delimited(" ")
 }
 
 #[cfg(test)]
@@ -41,6 +60,7 @@ mod tests {
         for (terminal, requests) in [(true, true), (true, false), (false, true), (false, false)] {
             let levels = levels(terminal, requests);
             assert_eq!(levels.would_enable("scimgate::request", &Level::INFO), requests);
+            assert!(levels.would_enable("scimgate::request", &Level::WARN));
             assert_eq!(levels.would_enable("scimgate::normalized", &Level::INFO), !terminal);
             assert!(levels.would_enable("scimgate::app", &Level::INFO));
             assert!(!levels.would_enable("hyper", &Level::INFO));

@@ -155,6 +155,15 @@ impl Answer {
             .reduce(|all, next| format!("{all}, {next}"))
     }
 
+    /// The header lines that are the same every time.
+    pub(crate) fn lasting_headers(&self) -> Vec<(String, String)> {
+        let lasts = |name: &str| !["connection", "date", "x-ms-request-id", "x-request-id"].contains(&name);
+        let mut headers = self.headers.clone();
+        headers.retain(|(name, _)| lasts(&name.to_ascii_lowercase()));
+        headers.sort();
+        headers
+    }
+
     /// The text at a JSON pointer.
     #[track_caller]
     pub(crate) fn text(&self, pointer: &str) -> &str {
@@ -252,6 +261,10 @@ pub(crate) fn breaches(answer: &Answer, origin: &str) -> Vec<String> {
         "one line a header",
     );
     status_headers(answer, &mut check);
+    check(
+        answer.header("x-request-id").is_some() && answer.header("x-request-id") == answer.header("x-ms-request-id"),
+        "an answer has our id of its request",
+    );
     let without_body = answer.asked.method == "HEAD" || matches!(answer.status, 204 | 304);
     check(
         !without_body || answer.bytes.is_empty(),
@@ -328,6 +341,11 @@ fn error_body(answer: &Answer, check: &mut impl FnMut(bool, &str)) {
         "an error's status is the HTTP status, as a string",
     );
     check(!answer.detail().is_empty(), "an error has a detail");
+    let reference = format!("Reference {}", answer.header("x-request-id").unwrap_or_default());
+    check(
+        answer.detail().ends_with(&reference),
+        "a detail ends with the request's id",
+    );
     check(
         answer.detail().is_ascii(),
         "a detail is ASCII, so that every log shows it",

@@ -13,8 +13,9 @@ use actix_web::{
 };
 use tokio::time::timeout;
 
-/// Most header lines of an answer. Envoy takes 100, with those that the protocol and other proxies add.
-const MAX_HEADER_LINES: usize = 50;
+/// Most header lines of an answer: 50 with those of [`super::correlation`]. Envoy takes 100, with those that the protocol and other
+/// proxies add.
+const MAX_HEADER_LINES: usize = 50 - 4;
 /// Most bytes of an answer's header lines. Envoy takes 60 KiB with HTTP/2 and 80 KiB with HTTP/1.1, others 16.
 const MAX_HEADER_BYTES: usize = 15 * 1024;
 /// Most bytes of a body that a handler streams; ours are in memory already.

@@ -14,7 +14,11 @@ use actix_web::{
 };
 use futures::FutureExt;
 
-use super::{answer, reference::Reference};
+use super::{
+    answer,
+    correlation::{self, Given},
+    reference::Reference,
+};
 use crate::app::App;
 
 mod clean;
@@ -38,20 +42,23 @@ async fn guard(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<
     let app = Arc::clone(original.app_data::<Data<Arc<App>>>().expect("every server has its app"));
     let reference = Reference::new(original.headers(), &*app.ambient);
     original.extensions_mut().insert(reference);
+    let given = Given::new(original.headers());
+    original.extensions_mut().insert(given.clone());
     let answer = async {
         let response = next.call(request).await.map_err(|_| Flaw::Framework)?;
         clean::answer(response.into_parts().1).await
     };
     // A panic's own text was written by the panic hook; it may quote the request and goes no further.
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
-    let response: HttpResponse = match answer.unwrap_or(Err(Flaw::Panic)) {
+    let mut response: HttpResponse = match answer.unwrap_or(Err(Flaw::Panic)) {
         Ok(response) => response,
         Err(flaw) => {
-            tracing::error!(%flaw, %reference, "an answer was no answer");
+            tracing::error!(%flaw, %reference, ids = %given, "an answer was no answer");
             clean::answer(answer::internal(&app, &original))
                 .await
                 .expect("our own refusals are answers")
         }
     };
+    correlation::stamp(&mut response, original.headers(), reference);
     Ok(ServiceResponse::new(original, response))
 }

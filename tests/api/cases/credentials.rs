@@ -58,12 +58,9 @@ async fn ask(t: &Tenant, authorization: &str) -> Answer {
 /// All of a refusal that is the same every time. Whether the connection goes on depends on how much of a body had come.
 fn lasting(answer: &Answer) -> (u16, Vec<(String, String)>, Value) {
     reference(answer);
-    let mut headers = answer.headers.clone();
-    headers.retain(|(name, _)| !["date", "connection"].contains(&name.to_ascii_lowercase().as_str()));
-    headers.sort();
     let mut body = answer.body.clone();
     body["detail"] = answer.detail().rsplit_once(" Reference ").map(|(text, _)| text).into();
-    (answer.status, headers, body)
+    (answer.status, answer.lasting_headers(), body)
 }
 
 /// No such tenant, no such secret, another tenant's: never told apart, or an attacker would find customers by their names

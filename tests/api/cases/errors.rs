@@ -18,6 +18,7 @@ cases![
     the_reference_continues_the_callers_trace,
     a_traceparent_that_is_none_is_not_repeated,
     every_refusal_has_a_reference_of_its_own,
+    a_client_gets_its_own_id_back,
     support_is_named_where_the_client_can_do_nothing.with(Setup::Support),
     a_detail_and_a_header_name_places_and_no_values,
 ];
@@ -87,6 +88,22 @@ async fn the_reference_continues_the_callers_trace(t: &Tenant) {
         let (trace, span) = reference(&answer.is(404));
         assert_eq!(trace, TRACE, "{traceparent}");
         assert_ne!(span, SPAN, "{traceparent}");
+    }
+}
+
+/// Microsoft Azure REST API Guidelines, "Distributed Tracing & Telemetry": but only what is an identifier.
+async fn a_client_gets_its_own_id_back(t: &Tenant) {
+    for (name, value, comes_back) in [
+        ("client-request-id", "9C4D50EE-2D56-4CD3-8152-34347DC9F2B0", true),
+        ("x-ms-client-request-id", "a.b_c:d/e-f", true),
+        ("client-request-id", "two words", false),
+        ("client-request-id", "7".repeat(129).as_str(), false),
+        ("request-id", "7", false),
+    ] {
+        for path in ["/Users", "/Users/none"] {
+            let answer = t.raw("GET", path, &[(name, value)], "").await;
+            assert_eq!(answer.header(name).as_deref(), comes_back.then_some(value), "{answer}");
+        }
     }
 }
 

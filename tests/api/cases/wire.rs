@@ -1,7 +1,6 @@
 //! Answers on the wire (RFC 9110, RFC 9112): what a proxy in front relies on, and where it would otherwise say 502.
 
 use crate::{
-    answer::Answer,
     case::cases,
     tenant::{SCIM_JSON, Tenant, user},
     wire::Connection,
@@ -41,13 +40,6 @@ pub(super) async fn connect(t: &Tenant) -> Connection {
     Connection::open(t.world.address).await
 }
 
-fn lasting_headers(answer: &Answer) -> Vec<(String, String)> {
-    let mut headers = answer.headers.clone();
-    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
-    headers.sort();
-    headers
-}
-
 /// RFC 9110 §9.3.2. A body behind a HEAD would be read as the next answer.
 async fn head_has_the_headers_of_get_and_no_body(t: &Tenant) {
     let place = t.user("bjensen").await.place();
@@ -71,8 +63,8 @@ async fn head_has_the_headers_of_get_and_no_body(t: &Tenant) {
             .await;
         let head = connection.answer("HEAD").await;
         assert_eq!(
-            (head.status, lasting_headers(&head)),
-            (get.status, lasting_headers(&get)),
+            (head.status, head.lasting_headers()),
+            (get.status, get.lasting_headers()),
             "{path}"
         );
         assert_eq!(
@@ -117,8 +109,8 @@ async fn whether_it_runs_is_told_to_everybody(t: &Tenant) {
         assert_eq!(get.header("content-type").as_deref(), Some("text/plain"), "{get}");
         let head = t.unlinted("HEAD", path, &[], "").await.is(200);
         assert_eq!(
-            (head.bytes.len(), lasting_headers(&head)),
-            (0, lasting_headers(&get)),
+            (head.bytes.len(), head.lasting_headers()),
+            (0, get.lasting_headers()),
             "{path}"
         );
         t.unlinted(
