@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("ambient", &[]),
     ("telemetry", &[]),
+    ("doctor", &["ambient", "explain"]),
     ("explain", &["scim::error"]),
     ("rows", &["store"]),
     ("config", &["http::{BasePath, is_host}"]),
@@ -40,6 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "app",
             "config",
             "directory",
+            "doctor",
             "explain",
             "scim::json",
             "store::Store",
@@ -63,6 +65,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry", &["telemetry"]),
     ("reqwest", &["app"]),
     ("rusqlite", &["store"]),
+    ("rustls_platform_verifier", &["doctor"]),
+    ("tokio_rustls", &["doctor"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

@@ -37,6 +37,14 @@ pub struct Cause {
     pub customer: [&'static str; 3],
 }
 
+impl Cause {
+    /// Whether the words alone give a component between client and application away.
+    pub fn is_of_component(&self) -> bool {
+        let is_said = self.signs.iter().any(|sign| matches!(sign, Sign::Says { .. }));
+        is_said && self.author != Author::Entra
+    }
+}
+
 /// A component on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Author {

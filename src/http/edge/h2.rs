@@ -133,7 +133,7 @@ fn chunks(body: Rc<RefCell<Incoming>>) -> impl Stream<Item = Result<Bytes, Paylo
 }
 
 /// The request as the handlers know requests; none where it can't be one.
-fn translate(head: &hyper::http::request::Parts, payload: Payload, peer: Option<SocketAddr>) -> Option<Request> {
+fn translate(head: &http::request::Parts, payload: Payload, peer: Option<SocketAddr>) -> Option<Request> {
     let mut request = Request::with_payload(payload);
     let translated = request.head_mut();
     translated.method = Method::from_bytes(head.method.as_str().as_bytes()).ok()?;

@@ -1,0 +1,183 @@
+//! Connections: used again at once, left alone, and with a body that nobody reads.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::{probes::probes, reach::test_connection};
+use crate::doctor::{
+    connection::{Connection, Quiet, Sent},
+    fault::{Fault, Flaw},
+    report::Outcome,
+    request::{Ask, Who},
+    visit::{Spent, Visit},
+    wire::End,
+};
+
+/// Connections at once.
+const CONNECTIONS: usize = 8;
+/// Requests on each.
+const REQUESTS: usize = 6;
+
+pub(super) async fn reuse(visit: &Visit) -> Result<Outcome, Spent> {
+    let probes = probes(visit);
+    let connections = (0..CONNECTIONS).map(|number| {
+        let probes = &probes;
+        async move {
+            let mut connection = None;
+            let mut answered = 0;
+            for round in 0..REQUESTS {
+                visit.turn().await?;
+                let ask = &probes[(number * 5 + round * 7) % probes.len()].ask;
+                let Some(mut open) = opened(visit, connection.take(), ask).await else {
+                    continue;
+                };
+                let answer = visit.exchange(&mut open, ask).await;
+                answered += usize::from(answer.response.is_some());
+                if answer.response.is_some_and(|response| response.keeps) {
+                    connection = Some(open);
+                }
+            }
+            Ok::<_, Spent>(answered)
+        }
+    });
+    let mut answered = 0;
+    for count in join_all(connections).await {
+        answered += count?;
+    }
+    Ok(Outcome::Done(vec![format!(
+        "{answered} of {} answered",
+        CONNECTIONS * REQUESTS
+    )]))
+}
+
+/// The connection, or a new one.
+pub(super) async fn opened(visit: &Visit, connection: Option<Connection>, ask: &Ask) -> Option<Connection> {
+    if connection.is_some() {
+        return connection;
+    }
+    match visit.connect().await {
+        Ok(connection) => Some(connection),
+        Err(flaw) => {
+            visit.found(&ask.title(), flaw, None);
+            None
+        }
+    }
+}
+
+/// An answer that is there before the body is read must arrive.
+pub(super) async fn unread(visit: &Visit) -> Result<Outcome, Spent> {
+    let ask = Ask::new("POST", "/Users")
+        .raw("application/scim+json", &vec![b' '; visit.pace.body])
+        .by(Who::Nobody);
+    let mut told = Vec::new();
+    for _ in 0..visit.pace.unread {
+        visit.turn().await?;
+        let Some(mut connection) = opened(visit, None, &ask).await else {
+            continue;
+        };
+        told.push(one_unread(visit, &mut connection, &ask).await);
+    }
+    told.sort();
+    told.dedup();
+    Ok(Outcome::Done(told))
+}
+
+async fn one_unread(visit: &Visit, connection: &mut Connection, ask: &Ask) -> String {
+    visit.count();
+    let mut bytes = ask.head(&visit.endpoint, None);
+    bytes.extend(ask.body.iter().flatten());
+    let at = format!("{} with {} bytes", ask.title(), visit.pace.body);
+    let sent = connection.send_large(&bytes, visit.pace.patience).await;
+    let mut answer = connection.answer(false, visit.pace.patience).await;
+    let lost = [Fault::ClosedWithoutAnswer, Fault::HeadCutOff, Fault::BodyCutOff];
+    for flaw in &mut answer.flaws {
+        if lost.contains(&flaw.fault) {
+            flaw.fault = Fault::EarlyAnswerLost;
+        }
+    }
+    visit.judge(&at, &answer);
+    let Some(response) = answer.response else {
+        return "no answer".to_owned();
+    };
+    let found = |fault, seen: &str| visit.found(&at, Flaw::new(fault, seen, b""), Some(&response));
+    let quiet = connection.quiet(visit.pace.silence).await;
+    match (sent, quiet) {
+        (_, Quiet::Spoke(flaw)) => visit.found(&at, flaw, Some(&response)),
+        // Sent to a closed connection, bytes are answered with a reset, and that overtakes the answer.
+        (Sent::Refused, _) | (_, Quiet::Ended(End::Reset)) => found(
+            Fault::EarlyAnswerLost,
+            "the answer came, and the connection was closed with the body unread: on a longer way the reset overtakes the answer",
+        ),
+        (Sent::Stuck, Quiet::Silent) => found(
+            Fault::EarlyAnswerStalls,
+            "answered, and the rest of the body is not taken",
+        ),
+        (Sent::All | Sent::Stuck, Quiet::Silent | Quiet::Ended(_)) => {}
+    }
+    if (200..300).contains(&response.status) {
+        found(Fault::CredentialIgnored, "5 MB of spaces were answered with success");
+    }
+    format!("answered {}", response.status)
+}
+
+/// Connections that are left alone, all at the same time.
+pub(super) async fn idle(visit: &Visit) -> Result<Outcome, Spent> {
+    let used = visit.pace.idle.iter().map(|time| left_alone(visit, *time, true));
+    let longest = visit.pace.idle.iter().max().copied().unwrap_or_default();
+    let (used, unused) = tokio::join!(join_all(used), left_alone(visit, longest, false));
+    let mut told = Vec::new();
+    for words in used.into_iter().chain([unused]) {
+        told.extend(words?);
+    }
+    Ok(Outcome::Done(told))
+}
+
+async fn left_alone(visit: &Visit, time: Duration, is_used: bool) -> Result<Option<String>, Spent> {
+    let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+    let ask = test_connection(visit);
+    let Some(mut connection) = opened(visit, None, &ask).await else {
+        return Ok(None);
+    };
+    if is_used {
+        visit.turn().await?;
+        let answer = visit.exchange(&mut connection, &ask).await;
+        if !answer.response.is_some_and(|response| response.keeps) {
+            return Ok(None);
+        }
+    }
+    let began = Instant::now();
+    let kind = if is_used { "an idle" } else { "a never used" };
+    let at = format!("{kind} connection, left alone for {}", seconds(time));
+    match connection.quiet(time).await {
+        Quiet::Silent => {}
+        Quiet::Spoke(flaw) => {
+            visit.found(&at, flaw, None);
+            return Ok(Some(format!("{at}: bytes came")));
+        }
+        Quiet::Ended(end) => {
+            let after = seconds(began.elapsed());
+            let (fault, how) = match end {
+                End::Reset => (Fault::IdleReset, "reset"),
+                End::Open | End::Closed => (Fault::IdleClose, "closed"),
+            };
+            visit.found(
+                &at,
+                Flaw::new(fault, format!("{how} by the server after {after}"), b""),
+                None,
+            );
+            return Ok(Some(format!("{at}: {how} after {after}")));
+        }
+    }
+    visit.turn().await?;
+    // A write, as clients repeat a GET by themselves.
+    let ask = Ask::new("POST", "/Users").raw("application/scim+json", b"{\"schemas\":[");
+    let answer = visit.exchange(&mut connection, &ask).await;
+    let says = if answer.response.is_some() {
+        "then answered"
+    } else {
+        "then not answered"
+    };
+    Ok(Some(format!("{at}: {says}")))
+}

@@ -1,0 +1,373 @@
+//! Of answers in HTTP/1.1, and of the connections that they come on. Measured: each row with an Envoy in front.
+
+use super::row;
+use crate::doctor::fault::{
+    Effect, Entry, Fault,
+    Severity::{Error, Note, Warning},
+};
+
+pub(in crate::doctor) const ENTRIES: &[Entry] = &[
+    row(
+        Fault::NotHttp,
+        "not-http",
+        Error,
+        "An answer does not begin with HTTP/",
+        Effect::ProtocolError,
+        "Nothing but answers may be written to the socket: look for log lines, debug output, a body without a \
+         head, or a version written in lower case. If it comes behind a good answer, look at the answer \
+         before it on the connection.",
+    ),
+    row(
+        Fault::TlsBytes,
+        "tls-bytes",
+        Error,
+        "TLS is spoken where plain HTTP was expected",
+        Effect::ProtocolError,
+        "The hop's scheme is wrong: let the proxy speak TLS to this port, or name the plain port.",
+    ),
+    row(
+        Fault::Http2Frames,
+        "http2-frames",
+        Error,
+        "HTTP/2 frames are sent to a client of HTTP/1.1",
+        Effect::ProtocolError,
+        "The hop's HTTP version is wrong: let the proxy speak HTTP/2 to this port, or let the server speak \
+         both.",
+    ),
+    row(
+        Fault::BytesBefore,
+        "bytes-before-answer",
+        Error,
+        "Bytes stand before the status line",
+        Effect::ProtocolError,
+        "Find what writes a line end, a byte order mark or the rest of an earlier body before the answer.",
+    ),
+    row(
+        Fault::StatusLine,
+        "status-line",
+        Error,
+        "The status line is none",
+        Effect::ProtocolError,
+        "The first line must be HTTP/1.1, a space and a status of three digits.",
+    ),
+    row(
+        Fault::StatusRange,
+        "status-range",
+        Warning,
+        "The status is none of HTTP (100 to 599)",
+        Effect::Says("Envoy passes it on; other proxies and clients refuse it, or read it differently."),
+        "Answer with a registered status.",
+    ),
+    row(
+        Fault::HeadCutOff,
+        "head-cut-off",
+        Error,
+        "The connection ends in the middle of a head",
+        Effect::ProtocolError,
+        "Write the head at once, and only when the answer is complete; turn crashes and panics into a \
+         complete 500.",
+    ),
+    row(
+        Fault::HeadTooLarge,
+        "head-too-large",
+        Error,
+        "The head is larger than 80 KiB",
+        Effect::ProtocolError,
+        "Send less in headers and cookies; 16 KiB pass everywhere.",
+    ),
+    row(
+        Fault::TooManyHeaders,
+        "too-many-headers",
+        Error,
+        "The head has more than 100 lines",
+        Effect::ProtocolError,
+        "Send fewer headers; look for one that is added in a loop.",
+    ),
+    row(
+        Fault::HeaderName,
+        "header-name",
+        Error,
+        "A header has a name that is none",
+        Effect::ProtocolError,
+        "Names are letters, digits and hyphens, directly followed by the colon (RFC 9110 §5.6.2).",
+    ),
+    row(
+        Fault::HeaderNoColon,
+        "header-without-colon",
+        Error,
+        "A line of the head has no colon",
+        Effect::ProtocolError,
+        "Look for a line end inside a header's value, for example in an error text that is put into a header.",
+    ),
+    row(
+        Fault::HeaderValue,
+        "header-value",
+        Error,
+        "A header has a control character in its value",
+        Effect::ProtocolError,
+        "Encode what comes from data before it is put into a header (Location, error texts).",
+    ),
+    row(
+        Fault::LengthInvalid,
+        "content-length-invalid",
+        Error,
+        "Content-Length is no number",
+        Effect::ProtocolError,
+        "Let the HTTP library set it.",
+    ),
+    row(
+        Fault::LengthTwice,
+        "content-length-twice",
+        Error,
+        "Content-Length stands there twice",
+        Effect::ProtocolError,
+        "Even two equal ones are refused. The application or a middleware sets what the library sets, too: \
+         remove one.",
+    ),
+    row(
+        Fault::LengthAndChunked,
+        "content-length-and-chunked",
+        Error,
+        "Content-Length and Transfer-Encoding stand together",
+        Effect::ProtocolError,
+        "One of them only; let the HTTP library set it.",
+    ),
+    row(
+        Fault::TransferEncoding,
+        "transfer-encoding",
+        Error,
+        "Transfer-Encoding is not exactly one \"chunked\"",
+        Effect::ProtocolError,
+        "Leave it to the HTTP library; compression belongs into Content-Encoding.",
+    ),
+    row(
+        Fault::BodilessLength,
+        "length-of-204",
+        Error,
+        "A 204 or 1xx announces a body with Content-Length",
+        Effect::ProtocolError,
+        "A 204 has no body and no Content-Length (RFC 9110 §8.6). Look at PATCH and DELETE handlers that \
+         answer 204 with a JSON body.",
+    ),
+    row(
+        Fault::BodilessChunked,
+        "transfer-encoding-of-204",
+        Error,
+        "A 204 or 1xx has a Transfer-Encoding",
+        Effect::ProtocolError,
+        "A 204 has no body and no Transfer-Encoding (RFC 9112 §6.1). Look at handlers that stream, and at \
+         compression.",
+    ),
+    row(
+        Fault::BytesAfterBodiless,
+        "body-of-204",
+        Error,
+        "A body follows an answer that has none (204, 304, HEAD)",
+        Effect::Neighbour,
+        "Give these answers no body, in one outermost middleware rather than in each handler. Sent at once it \
+         only costs the connection; sent a moment later it fails another request.",
+    ),
+    row(
+        Fault::BytesAfterAnswer,
+        "bytes-after-answer",
+        Error,
+        "Bytes follow the end of an answer",
+        Effect::Neighbour,
+        "The body is longer than its Content-Length: bytes were counted as characters, or something is \
+         appended to it.",
+    ),
+    row(
+        Fault::SecondAnswer,
+        "second-answer",
+        Error,
+        "Two answers to one request",
+        Effect::Neighbour,
+        "Something answers twice, for example an error handler behind an answer that was sent already.",
+    ),
+    row(
+        Fault::LateBytes,
+        "late-bytes",
+        Error,
+        "Bytes come on a connection that waits for its next request",
+        Effect::Neighbour,
+        "The answer before was complete, and something was written behind it: the body of a 204, 304 or HEAD, \
+         or more than Content-Length says. This is the fault that nobody can reproduce.",
+    ),
+    row(
+        Fault::BodyCutOff,
+        "body-cut-off",
+        Error,
+        "The connection ends before the body does",
+        Effect::CutOff,
+        "Buffer bodies before their head is sent; look for crashes, and for a Content-Length that is too \
+         large.",
+    ),
+    row(
+        Fault::ChunkInvalid,
+        "chunk-invalid",
+        Error,
+        "The chunks of a body make no sense",
+        Effect::CutOff,
+        "Let the HTTP library write chunks; a body that is written raw under Transfer-Encoding: chunked looks \
+         like this.",
+    ),
+    row(
+        Fault::TrailerInvalid,
+        "trailer-invalid",
+        Error,
+        "A line behind the last chunk is no header",
+        Effect::CutOff,
+        "Send no trailers.",
+    ),
+    row(
+        Fault::BodyWithoutEnd,
+        "body-without-end",
+        Error,
+        "Nothing says where the body ends, and the connection stays open",
+        Effect::TimeOut,
+        "Send a Content-Length, or chunks, or close the connection behind the body.",
+    ),
+    row(
+        Fault::BodyOf205,
+        "body-of-205",
+        Warning,
+        "A 205 has a body",
+        Effect::Says("Envoy passes it on; other proxies and clients refuse it, or read it differently."),
+        "Answer 200 instead.",
+    ),
+    row(
+        Fault::SwitchingProtocols,
+        "switching-protocols",
+        Error,
+        "101 was answered to a request that asked for no other protocol",
+        Effect::Says(
+            "A proxy stops speaking HTTP on this connection; with HTTP/2 in front it is 502 \"protocol error\".",
+        ),
+        "Never answer 101 to a request without Upgrade.",
+    ),
+    row(
+        Fault::InterimOnly,
+        "interim-only",
+        Error,
+        "100 or 103 was answered, and nothing followed",
+        Effect::Termination,
+        "Look for a crash behind the interim answer.",
+    ),
+    row(
+        Fault::ClosedWithoutAnswer,
+        "closed-without-answer",
+        Error,
+        "The connection was closed without an answer",
+        Effect::Termination,
+        "Look for crashes, panics and restarts, and for a port that expects TLS.",
+    ),
+    row(
+        Fault::NoAnswer,
+        "no-answer",
+        Error,
+        "No complete answer came in time",
+        Effect::TimeOut,
+        "Put a deadline on every request, below that of everything in front, and answer 503 with Retry-After.",
+    ),
+    row(
+        Fault::Unasked,
+        "unasked-answer",
+        Warning,
+        "An answer came that nobody asked for",
+        Effect::Says(
+            "It is dropped while the connection is idle; if it crosses a request, the client reads it as its own \
+         answer (408).",
+        ),
+        "Switch off the server's 408 for connections without a request, or let it be longer than the proxy \
+         keeps them.",
+    ),
+    row(
+        Fault::FoldedHeader,
+        "folded-header",
+        Warning,
+        "A header is folded over several lines",
+        Effect::Says("Envoy passes it on; other proxies and clients refuse it, or read it differently."),
+        "Write each header on one line (RFC 9112 §5.2).",
+    ),
+    row(
+        Fault::BareLineFeed,
+        "bare-line-feed",
+        Warning,
+        "Lines of the head end without carriage return",
+        Effect::Says("Envoy passes it on; other proxies and clients refuse it, or read it differently."),
+        "End lines with CR LF. A line feed inside a value injects a header: make sure that no data gets into \
+         headers.",
+    ),
+    row(
+        Fault::BareCarriageReturn,
+        "bare-carriage-return",
+        Warning,
+        "A carriage return stands inside a header",
+        Effect::Says("Envoy passes it on; other proxies and clients refuse it, or read it differently."),
+        "Remove it; encode what comes from data before it is put into a header.",
+    ),
+    row(
+        Fault::HeaderNotAscii,
+        "header-not-ascii",
+        Note,
+        "A header has bytes beyond ASCII",
+        Effect::Says("Envoy passes it on; other proxies and clients refuse it, or read it differently."),
+        "Percent-encode Location, and keep texts out of headers.",
+    ),
+    row(
+        Fault::CloseUnannounced,
+        "close-unannounced",
+        Warning,
+        "The connection is closed right behind an answer that did not say so",
+        Effect::Says(
+            "A proxy that has just sent the next request on it answers 503 \"connection termination\", now and \
+         then.",
+        ),
+        "Send Connection: close with the last answer of a connection, or keep it open.",
+    ),
+    row(
+        Fault::ReuseFails,
+        "reuse-fails",
+        Error,
+        "The second request on a connection is not answered",
+        Effect::Termination,
+        "The server closes a connection that it promised to keep. Let its keep-alive be longer than that of \
+         everything in front, or send Connection: close.",
+    ),
+    row(
+        Fault::IdleReset,
+        "idle-reset",
+        Warning,
+        "An idle connection ends with a reset",
+        Effect::Says("Whoever sends on it at that moment gets 503 \"connection termination\", or no answer."),
+        "Close idle connections orderly, and later than whoever is in front.",
+    ),
+    row(
+        Fault::IdleClose,
+        "idle-close",
+        Note,
+        "The server is the first to close an idle connection",
+        Effect::Says(
+            "If a proxy in front keeps connections longer, now and then a request meets the closing: 503 \
+         \"connection termination\" (Envoy keeps them for an hour unless told otherwise).",
+        ),
+        "Let the server's keep-alive be longer than the idle time-out of whatever is in front of it.",
+    ),
+    row(
+        Fault::EarlyAnswerLost,
+        "early-answer-lost",
+        Error,
+        "The answer to a large body that nobody reads gets lost",
+        Effect::Termination,
+        "The server answers and closes with the body unread, so the system resets the connection. Read the \
+         rest for a second or two before closing (lingering close).",
+    ),
+    row(
+        Fault::EarlyAnswerStalls,
+        "early-answer-stalls",
+        Warning,
+        "A large body that is refused is neither read nor is the connection closed",
+        Effect::Says("The connection is stuck; a proxy keeps both sides until its time-out."),
+        "Read the rest and drop it, or close behind the answer.",
+    ),
+];

@@ -1,0 +1,193 @@
+//! What is wrong with a SCIM endpoint, seen from outside: any endpoint, on any hop, over sockets of our own.
+//!
+//! [`visit`](self::run) runs the [`checks`], which read every byte of every answer ([`wire`]) and write down what is in the
+//! table of [`fault`]s. It makes one test user at most, and removes it.
+
+use std::{sync::Arc, time::Duration};
+
+use rustls::pki_types::CertificateDer;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::ambient::Ambient;
+
+pub mod checks;
+pub mod endpoint;
+pub mod fault;
+pub mod report;
+pub mod wire;
+
+mod connection;
+mod faults;
+mod http2;
+mod request;
+mod session;
+mod tls;
+mod visit;
+
+use checks::{CHECKS, Check, Row};
+use endpoint::Endpoint;
+use fault::{Fault, Flaw};
+use report::{Outcome, Report};
+use visit::{Made, Visit, lock};
+
+/// How long and how much.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Nothing may come for so long behind an answer.
+    pub silence: Duration,
+    /// An answer must be there after so long.
+    pub patience: Duration,
+    /// Between two requests.
+    pub spacing: Duration,
+    /// Connections are left alone for these times.
+    pub idle: Vec<Duration>,
+    /// 25 requests a second for so long.
+    pub burst: Duration,
+    /// Requests with a large body.
+    pub unread: usize,
+    /// Its bytes.
+    pub body: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: usize,
+    /// No request goes out after so long.
+    pub total: Duration,
+}
+
+impl Pace {
+    /// What finds all that can be found in about a minute.
+    pub fn standard() -> Self {
+        Self {
+            silence: Duration::from_millis(500),
+            patience: Duration::from_secs(20),
+            spacing: Duration::from_millis(50),
+            idle: [4, 6, 30].map(Duration::from_secs).to_vec(),
+            burst: Duration::from_secs(10),
+            unread: 3,
+            body: 5 * 1024 * 1024,
+            streams: 50,
+            total: Duration::from_mins(10),
+        }
+    }
+
+    /// The same in some seconds; what comes late or seldom may be missed.
+    pub fn quick() -> Self {
+        Self {
+            silence: Duration::from_millis(150),
+            patience: Duration::from_secs(5),
+            idle: vec![Duration::from_secs(2)],
+            burst: Duration::from_secs(2),
+            unread: 1,
+            total: Duration::from_mins(2),
+            ..Self::standard()
+        }
+    }
+
+    /// Also leaves connections alone for as long as this.
+    #[must_use]
+    pub fn with_idle(mut self, longest: Duration) -> Self {
+        let steps = [60, 120, 239, 245].map(Duration::from_secs);
+        self.idle.extend(steps);
+        self.idle.push(longest);
+        self.idle.retain(|time| *time <= longest);
+        self.idle.sort_unstable();
+        self.idle.dedup();
+        self.total += longest;
+        self
+    }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// The secret token; without one only what needs none is looked at.
+    pub token: Option<String>,
+    /// Certificate authorities to be believed beside the system's.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// Whether the test user may be made.
+    pub may_write: bool,
+    /// How long and how much.
+    pub pace: Pace,
+}
+
+/// Runs all checks. `progress` is told which one begins; `stop` ends them early, a second time also the removal of what was
+/// made. The error says why nothing could be done.
+pub async fn run(
+    plan: Plan,
+    ambient: Arc<dyn Ambient>,
+    progress: &dyn Fn(&Row),
+    stop: &Notify,
+) -> Result<Report, String> {
+    let began = Instant::now();
+    let visit = Visit::new(plan, ambient).map_err(|error| format!("TLS can't be set up: {error}"))?;
+    let mut checks = Vec::new();
+    let (mut is_stopped, mut is_mute) = (false, false);
+    for row in CHECKS {
+        let outcome = match reason_to_skip(&visit, row.check, is_mute) {
+            _ if is_stopped => Outcome::Skipped("interrupted"),
+            Some(reason) => Outcome::Skipped(reason),
+            None => {
+                progress(row);
+                tokio::select! {
+                    outcome = row.check.run(&visit) => outcome,
+                    () = stop.notified() => {
+                        is_stopped = true;
+                        Outcome::BrokenOff("interrupted")
+                    }
+                }
+            }
+        };
+        checks.push((row.check, outcome));
+        if row.check == Check::Reach {
+            is_mute = MUTE.iter().any(|fault| visit.has_found(*fault));
+        }
+    }
+    let left = tokio::select! {
+        left = checks::clean_up(&visit) => left,
+        () = given_up(stop, is_stopped) => lock(&visit.made).iter().map(Made::describe).collect(),
+    };
+    for left in &left {
+        visit.found("the end of the visit", Flaw::new(Fault::LeftBehind, left, b""), None);
+    }
+    let is_broken_off = |(_, outcome): &(Check, Outcome)| matches!(outcome, Outcome::BrokenOff(_));
+    Ok(Report {
+        url: visit.endpoint.url(),
+        is_reached: !visit.has_found(Fault::NoConnection),
+        is_complete: !checks.iter().any(is_broken_off),
+        findings: visit.take_findings().sorted(),
+        checks,
+        left,
+        requests: visit.requests(),
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// Who has stopped the checks, or could not as they had ended, says once more that what was made may stay.
+async fn given_up(stop: &Notify, is_stopped: bool) {
+    if !is_stopped {
+        stop.notified().await;
+    }
+    stop.notified().await;
+}
+
+/// `is_mute`: nothing that can be read has come, so that waiting for more of it is of no use.
+fn reason_to_skip(visit: &Visit, check: Check, is_mute: bool) -> Option<&'static str> {
+    let is_refused = visit.has_found(Fault::CredentialRefused);
+    match check {
+        Check::Reach => None,
+        _ if visit.has_found(Fault::NoConnection) => Some("there is no connection"),
+        Check::Versions => None,
+        _ if visit.has_found(Fault::Certificate) => Some("the certificate is not accepted"),
+        _ if visit.has_found(Fault::Handshake) => Some("the TLS handshake fails"),
+        Check::Streams => None,
+        _ if is_mute => Some("Test Connection got no answer"),
+        Check::Entra if visit.token.is_none() => Some("no token was given"),
+        Check::Entra if !visit.may_write => Some("nothing is to be made"),
+        Check::Entra | Check::Burst if is_refused => Some("the token is refused"),
+        Check::Wire | Check::Reuse | Check::Unread | Check::Burst | Check::Entra | Check::Idle => None,
+    }
+}
+
+/// What makes an endpoint mute.
+const MUTE: [Fault; 3] = [Fault::NoAnswer, Fault::Http2Frames, Fault::TlsBytes];

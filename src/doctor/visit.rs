@@ -1,0 +1,331 @@
+//! A visit to an endpoint: what all checks share.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_rustls::client::TlsStream;
+
+use super::{
+    Pace, Plan,
+    checks::Check,
+    connection::{Answer, Connection},
+    endpoint::Endpoint,
+    fault::{Fault, Flaw},
+    report::{Finding, Findings, hop},
+    request::Ask,
+    tls::{Alpn, Trust, Version},
+    wire::Response,
+};
+use crate::{
+    ambient::Ambient,
+    explain::{explain, message::Message},
+};
+
+/// Time to connect.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Requests of a whole visit; what no setting goes beyond.
+const MAX_REQUESTS: usize = 5_000;
+
+/// What was made, or may have been, and is to be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) user_name: String,
+    /// Its path, once it is known.
+    pub(super) path: Option<String>,
+}
+
+pub(super) struct Visit {
+    pub(super) endpoint: Endpoint,
+    pub(super) token: Option<String>,
+    /// Whether accounts may be made.
+    pub(super) may_write: bool,
+    pub(super) pace: Pace,
+    pub(super) ambient: Arc<dyn Ambient>,
+    pub(super) made: Mutex<Vec<Made>>,
+    trust: Option<Trust>,
+    findings: Mutex<Findings>,
+    requests: AtomicUsize,
+    /// When the next request may go out.
+    slot: Mutex<Instant>,
+    until: Instant,
+    check: Mutex<Check>,
+}
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visit")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Time or requests ran out.
+#[derive(Debug)]
+pub(super) struct Spent;
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Visit {
+    pub(super) fn new(plan: Plan, ambient: Arc<dyn Ambient>) -> Result<Self, rustls::Error> {
+        let Plan {
+            endpoint,
+            token,
+            authorities,
+            may_write,
+            pace,
+        } = plan;
+        let trust = endpoint.is_https.then(|| Trust::new(authorities)).transpose()?;
+        let now = Instant::now();
+        Ok(Self {
+            trust,
+            findings: Mutex::default(),
+            made: Mutex::default(),
+            requests: AtomicUsize::new(0),
+            slot: Mutex::new(now),
+            until: now + pace.total,
+            check: Mutex::new(Check::Reach),
+            endpoint,
+            token,
+            may_write,
+            pace,
+            ambient,
+        })
+    }
+
+    /// Findings belong to this check from now on.
+    pub(super) fn begin(&self, check: Check) {
+        *lock(&self.check) = check;
+    }
+
+    pub(super) fn found(&self, at: &str, flaw: Flaw, response: Option<&Response>) {
+        let Flaw { fault, seen, bytes } = flaw;
+        let hop = hop(&self.endpoint.authority, self.endpoint.is_local(), response);
+        let finding = Finding {
+            fault,
+            check: *lock(&self.check),
+            at: at.to_owned(),
+            when: self.ambient.now(),
+            hop: self.shown(&hop),
+            seen: self.shown(&seen),
+            bytes: self.without_token(&bytes),
+            times: 1,
+            also: Vec::new(),
+        };
+        lock(&self.findings).add(finding);
+    }
+
+    /// What the other side said, made harmless for a terminal.
+    fn shown(&self, text: &str) -> String {
+        let text = self.without_token(text.as_bytes());
+        let escaped = |c: char| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                String::from(c)
+            }
+        };
+        String::from_utf8_lossy(&text).chars().map(escaped).collect()
+    }
+
+    /// Nobody learns the token from a report, though an endpoint may send it back.
+    fn without_token(&self, bytes: &[u8]) -> Vec<u8> {
+        let token = self.token.as_deref().unwrap_or_default();
+        without_secret(bytes, token.as_bytes())
+    }
+
+    pub(super) fn has_found(&self, fault: Fault) -> bool {
+        lock(&self.findings).has(fault)
+    }
+
+    pub(super) fn take_findings(&self) -> Findings {
+        std::mem::take(&mut *lock(&self.findings))
+    }
+
+    /// One more has been sent.
+    pub(super) fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the next request may go out.
+    pub(super) async fn turn(&self) -> Result<(), Spent> {
+        self.turn_after(self.pace.spacing).await
+    }
+
+    /// The same with another pause between requests.
+    pub(super) async fn turn_after(&self, spacing: Duration) -> Result<(), Spent> {
+        let at = {
+            let mut slot = lock(&self.slot);
+            let at = (*slot).max(Instant::now());
+            *slot = at + spacing;
+            at
+        };
+        if at >= self.until || self.requests() >= MAX_REQUESTS {
+            return Err(Spent);
+        }
+        sleep_until(at).await;
+        Ok(())
+    }
+
+    /// Nothing goes out for so long: what a 429 asks for.
+    pub(super) fn hold(&self, time: Duration) {
+        let mut slot = lock(&self.slot);
+        *slot = (*slot).max(Instant::now() + time);
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, Flaw> {
+        let address = (self.endpoint.host.as_str(), self.endpoint.port);
+        let failed = |why: String| Flaw::new(Fault::NoConnection, format!("{}: {why}", self.endpoint.authority), b"");
+        let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed(format!("no answer within {} s", CONNECT.as_secs()))),
+        };
+        // Fails on a connection that has ended already, which is found out soon enough.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+
+    /// TLS in one version, offering one protocol.
+    pub(super) async fn tls(&self, version: Version, alpn: Alpn) -> Result<TlsStream<TcpStream>, Flaw> {
+        let stream = self.tcp().await?;
+        let trust = self.trust.as_ref().expect("TLS is spoken with https only");
+        match timeout(CONNECT, trust.connect(stream, &self.endpoint.host, version, alpn)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Flaw::new(
+                Fault::Handshake,
+                format!(
+                    "{}, {}: no end within {} s",
+                    version.name(),
+                    alpn.name(),
+                    CONNECT.as_secs()
+                ),
+                b"",
+            )),
+        }
+    }
+
+    /// A connection that speaks what most clients do.
+    pub(super) async fn connect(&self) -> Result<Connection, Flaw> {
+        if self.endpoint.is_https {
+            let stream = self.tls(Version::Any, Alpn::Http1).await?;
+            return Ok(Connection::new(Box::new(stream)));
+        }
+        Ok(Connection::new(Box::new(self.tcp().await?)))
+    }
+
+    /// A connection without TLS.
+    pub(super) async fn plain(&self) -> Result<TcpStream, Flaw> {
+        self.tcp().await
+    }
+
+    /// Asks on a connection, and writes down what is wrong with the answer.
+    pub(super) async fn exchange(&self, connection: &mut Connection, ask: &Ask) -> Answer {
+        let mut answer = self.send(connection, ask).await;
+        let is_of_connection = |flaw: &Flaw| matches!(flaw.fault, Fault::ReuseFails | Fault::LateBytes);
+        // Whether the connection is to blame or the request, a new connection tells.
+        if !ask.changes
+            && answer.flaws.iter().any(is_of_connection)
+            && let Ok(mut other) = self.connect().await
+        {
+            let again = self.send(&mut other, ask).await;
+            if again.response.is_none() {
+                answer = again;
+            }
+            *connection = other;
+        }
+        self.judge(&ask.title(), &answer);
+        answer
+    }
+
+    async fn send(&self, connection: &mut Connection, ask: &Ask) -> Answer {
+        self.count();
+        let mut bytes = ask.head(&self.endpoint, self.token.as_deref());
+        bytes.extend(ask.body.iter().flatten());
+        // Whether that worked, the answer tells.
+        let _ = connection.send(&bytes).await;
+        connection.answer(ask.is_head(), self.pace.patience).await
+    }
+
+    /// Writes down what is wrong with an answer, whoever asked.
+    pub(super) fn judge(&self, at: &str, answer: &Answer) {
+        let response = answer.response.as_ref();
+        for flaw in &answer.flaws {
+            self.found(at, flaw.clone(), response);
+        }
+        let Some(response) = response else { return };
+        if let Some(flaw) = of_server(response) {
+            self.found(at, flaw, Some(response));
+        }
+        if answer.took > SLOW {
+            let flaw = Flaw::new(Fault::Slow, format!("{:.1} s", answer.took.as_secs_f64()), b"");
+            self.found(at, flaw, Some(response));
+        }
+    }
+}
+
+/// Shortest part of a secret that is hidden.
+const MIN_SECRET: usize = 8;
+
+/// Parts of the secret are hidden, too: what is shown of an answer may begin or end inside of it.
+fn without_secret(bytes: &[u8], secret: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::new();
+    let mut rest = bytes;
+    while let Some(first) = rest.first() {
+        let common = |at: usize| {
+            rest.iter()
+                .zip(&secret[at..])
+                .take_while(|(shown, hidden)| shown == hidden)
+                .count()
+        };
+        let longest = (0..secret.len()).map(common).max().unwrap_or_default();
+        if longest > 0 && longest >= MIN_SECRET.min(secret.len()) {
+            shown.extend_from_slice(b"(the token)");
+            rest = &rest[longest..];
+        } else {
+            shown.push(*first);
+            rest = &rest[1..];
+        }
+    }
+    shown
+}
+
+/// More than this is slow for an answer.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// What an answer says that no application should have to say.
+pub(super) fn of_server(response: &Response) -> Option<Flaw> {
+    let (status, text) = (response.status, response.text());
+    let answer = format!("HTTP/1.1 {status} {text}");
+    let explained = explain(Message::read(&answer));
+    let cause = explained.cause;
+    let (fault, seen) = match status {
+        400..=599 if cause.is_of_component() => {
+            let author = cause.author.says();
+            let seen = format!("status {status}, written by {author} ({}): {}", cause.name, cause.means);
+            (Fault::ProxyText, seen)
+        }
+        501 | 505 => return None,
+        500..=599 => (Fault::ServerError, format!("status {status}")),
+        _ => return None,
+    };
+    Some(Flaw::new(fault, seen, text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;
