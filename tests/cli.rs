@@ -1022,3 +1022,43 @@ fn what_cannot_be_explained_is_told_in_one_line() {
     desk.fails(&["explain", "text", "--log", &cut_off], 2, "cannot be used with");
     desk.fails(&["explain", "502", "--at", "soon"], 2, "a time looks like");
 }
+
+#[test]
+fn doctor_refuses_to_write_unasked_and_says_what_it_could_not_do() {
+    let desk = Desk::new();
+    let url = "http://127.0.0.1:1/scim/acme";
+    desk.fails(&["doctor", url], 2, "--write");
+    desk.fails(
+        &["doctor", "example.com/scim", "--read-only"],
+        2,
+        "the Tenant URL is no URL",
+    );
+    desk.fails(&["doctor", url, "--read-only", "--ca", "missing.pem"], 2, "missing.pem");
+    let output = desk.run(&["doctor", url, "--read-only", "--quick", "--json"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["findings"][0]["id"], "no-connection");
+}
+
+/// The exit code is 0 where nothing is wrong, and 1 where something is: here the token.
+#[test]
+fn doctor_reads_its_token_from_standard_input_and_tells_by_its_exit_code() {
+    let desk = Desk::new();
+    let made = desk.json(&["tenant", "create", "acme"]);
+    let secret = made["secretToken"].as_str().unwrap().to_owned();
+    let server = Server::start(&desk, &[]);
+    let url = format!("http://127.0.0.1:{}/scim/acme", server.port);
+    for (token, code, id) in [
+        (secret.as_str(), 0, "plain-http"),
+        ("a-wrong-one", 1, "credential-refused"),
+    ] {
+        let mut command = desk.command(&["doctor", &url, "--read-only", "--quick", "--json"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{token}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{report:#}");
+        assert_eq!(report["findings"][0]["id"], id);
+        assert!(!text(&output.stdout).contains(token), "a report never shows the token");
+    }
+}

@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod check;
+mod doctor;
 mod explain;
 mod schema;
 mod serve;
@@ -64,6 +65,13 @@ enum Command {
     /// causes over time, and lists the rows that never reached the application; with a second one it compares the two. Works
     /// for any SCIM endpoint, and prints no names of persons.
     Explain(explain::Explain),
+    /// Examine a SCIM endpoint from outside, ours or any other: what is wrong with it on the wire, and as Entra uses it
+    ///
+    /// Every byte of every answer is read, in all versions of TLS and HTTP, with connections used again at once, left alone,
+    /// and shared by many requests. Then a test user lives its life as Entra lives it. Each finding says what was seen, which hop
+    /// wrote it, what it causes and what to do. At most 5,000 requests, at most 25 a second, and once 50 together. The exit code
+    /// is 0 when nothing is wrong, 1 when something is, 2 when that can't be said.
+    Doctor(doctor::Doctor),
 }
 
 impl Cli {
@@ -100,6 +108,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             .await
             .map(|()| 0),
         Command::Check(check) => check::check(&Operator::new(settings, false).await?, &check).await,
+        Command::Doctor(doctor) => Ok(doctor::run(&doctor).await),
         Command::Repair(repair) => check::repair(&Operator::new(settings, false).await?, &repair).await,
         Command::Explain(command) => explain::run(&command),
     }

@@ -81,6 +81,28 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
         .join("\n")
 }
 
+/// Columns of a line of wrapped text, and those before it.
+const WIDTH: usize = 110;
+const INDENT: usize = 14;
+
+/// A head, and beside it the text in lines.
+pub(super) fn wrapped(head: &str, body: &str) -> String {
+    let mut lines = vec![format!("{head:<INDENT$}")];
+    for word in body.split_whitespace() {
+        let line = lines.last_mut().expect("there is one");
+        let columns = line.chars().count();
+        if columns > INDENT && columns + word.chars().count() >= WIDTH {
+            lines.push(" ".repeat(INDENT) + word);
+        } else {
+            if columns > INDENT {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
 /// The text, or a dash for nothing.
 pub(super) fn or_dash(text: Option<String>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 /// Clients at once; stray bytes only ever hit another one's request.
 pub(crate) const CLIENTS: usize = 24;
 
-const SECRET: &str = "sg_a_secret_that_is_long_enough_for_a_load";
+pub(crate) const SECRET: &str = "sg_a_secret_that_is_long_enough_for_a_load";
 
 /// The executable on a file of its own; ends with the value.
 pub(crate) struct Service {

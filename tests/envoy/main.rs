@@ -12,7 +12,11 @@ use std::{
 };
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use tokio::{runtime::Runtime, task::JoinSet};
+use scimgate::{
+    ambient::System,
+    doctor::{self, Pace, Plan, endpoint::Endpoint},
+};
+use tokio::{runtime::Runtime, sync::Notify, task::JoinSet};
 
 mod broken;
 mod load;
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for version in [Version::Http1, Version::Http2] {
         trials.push(trial(&runtime, format!("clean::{version}"), move || clean(version)));
+        trials.push(trial(&runtime, format!("doctor::{version}"), move || examined(version)));
     }
     for fault in FAULTS {
         for retries in [false, true] {
@@ -88,6 +93,29 @@ async fn clean(version: Version) -> Result<(), String> {
     println!(
         "clean::{version}: {} clients, each answer with the status it must have, {took:.1} s: {findings}",
         load::CLIENTS,
+    );
+    Ok(())
+}
+
+/// Neither the doctor, who looks at Envoy and the service behind it, finds anything, nor Envoy while it does so.
+async fn examined(version: Version) -> Result<(), String> {
+    let service = load::Service::start()?;
+    let envoy = Envoy::start(service.address, version, false).await?;
+    let plan = Plan {
+        endpoint: Endpoint::parse(&format!("http://{}/scim/acme", envoy.address))?,
+        token: Some(load::SECRET.to_owned()),
+        authorities: Vec::new(),
+        may_write: true,
+        pace: Pace::quick(),
+    };
+    let report = doctor::run(plan, Arc::new(System), &|_| (), &Notify::new()).await?;
+    let findings = envoy.stop().await;
+    if !report.is_clean() || !report.is_complete || !report.left.is_empty() || !findings.faults().is_empty() {
+        return Err(format!("{report:#?}\n{}", findings.faults().join("\n")));
+    }
+    println!(
+        "doctor::{version}: nothing is wrong in {} requests: {findings}",
+        report.requests
     );
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::{Log, show, text::wrapped};
+use super::{Log, show};
 use crate::explain::{
     cause::{Author, Reached, named},
     log::{
@@ -159,7 +159,7 @@ fn text_of(log: &Log) -> String {
     {
         let _ = write!(text, "\n\nThe most frequent is {}.", cause.name);
         for (head, body) in [("Means", cause.means), ("Look next", cause.next)] {
-            let _ = write!(text, "\n{}", wrapped(head, body));
+            let _ = write!(text, "\n{}", show::wrapped(head, body));
         }
     }
     text
@@ -310,7 +310,7 @@ fn lost(tally: &Tally, datatable: &str, tenant: Option<&str>) -> String {
         ". The method is inferred from what Entra did. A row's time is not exactly its request's: slack is as long as the rows \
          took, at most a minute.",
     );
-    let text = wrapped("Not reached", &text);
+    let text = show::wrapped("Not reached", &text);
     let slowest = tally.lost.values().filter_map(|lost| lost.duration).max();
     let slack = slowest.unwrap_or(0).div_ceil(1000).clamp(LEAST_SLACK, MOST_SLACK);
     let tenant = literal(tenant.unwrap_or("{tenant}"));

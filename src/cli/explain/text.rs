@@ -7,11 +7,6 @@ use serde_json::{Value, json};
 use super::show;
 use crate::explain::{Explanation, cause::Reached, query::Filling};
 
-/// Columns of a line.
-const WIDTH: usize = 110;
-/// Columns before the text.
-const INDENT: usize = 12;
-
 pub(super) fn json(explained: &Explanation<'_>, filling: &Filling) -> Value {
     let (cause, message) = (explained.cause, &explained.message);
     let queries = cause
@@ -58,7 +53,7 @@ pub(super) fn text(explained: &Explanation<'_>, filling: &Filling) -> String {
     };
     let mut text = String::new();
     let mut part = |head: &str, body: &str| {
-        let _ = writeln!(text, "{}", wrapped(head, body));
+        let _ = writeln!(text, "{}", show::wrapped(head, body));
     };
     part(
         "Written by",
@@ -85,30 +80,13 @@ pub(super) fn text(explained: &Explanation<'_>, filling: &Filling) -> String {
     let _ = write!(
         text,
         "\n{}",
-        wrapped(
+        show::wrapped(
             "Customer",
             "(what is said of data holds for scimgate; of another endpoint, check it first)"
         )
     );
     for sentence in explained.customer() {
-        let _ = write!(text, "\n{}", wrapped("", sentence));
+        let _ = write!(text, "\n{}", show::wrapped("", sentence));
     }
     text
-}
-
-/// A head, and beside it the text in lines.
-pub(super) fn wrapped(head: &str, body: &str) -> String {
-    let mut lines = vec![format!("{head:<INDENT$}")];
-    for word in body.split_whitespace() {
-        let line = lines.last_mut().expect("there is one");
-        if line.chars().count() + word.chars().count() >= WIDTH {
-            lines.push(" ".repeat(INDENT) + word);
-        } else {
-            if line.chars().count() > INDENT {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines.join("\n")
 }

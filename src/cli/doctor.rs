@@ -1,0 +1,169 @@
+//! `scimgate doctor`
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use tokio::sync::Notify;
+
+use super::show;
+use crate::{
+    ambient::System,
+    doctor::{self, Pace, Plan, endpoint::Endpoint, report::Report},
+};
+
+mod text;
+
+/// The exit code of findings, and that of a visit that could not be made.
+const FINDINGS: u8 = 1;
+const NOT_RUN: u8 = 2;
+/// Longest that connections are left alone.
+const MAX_IDLE: u64 = 3_600;
+
+#[derive(Args)]
+pub(super) struct Doctor {
+    /// The Tenant URL, as it stands in Entra; or the same path on a hop behind the front end, with http: where that is plain
+    #[arg(value_name = "TENANT URL")]
+    url: String,
+    /// The secret token; better not here, where other users of the machine can see it: without it, it is asked for or read
+    /// from standard input, where an empty line means none
+    #[arg(long, env = "SCIMGATE_DOCTOR_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Make, change and delete one inactive test user under example.invalid
+    #[arg(long, conflicts_with = "read_only")]
+    write: bool,
+    /// Make nothing: only reads, and requests that every server must refuse
+    #[arg(long)]
+    read_only: bool,
+    /// Take seconds instead of a minute; may miss what comes late or seldom
+    #[arg(long)]
+    quick: bool,
+    /// Leave connections alone for as long as this; 245 covers Azure's load balancers
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=MAX_IDLE))]
+    idle: Option<u64>,
+    /// Believe these certificate authorities, too: a PEM file
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    #[command(flatten)]
+    output: show::Output,
+}
+
+/// Returns the exit code: 0 when nothing is wrong, 1 when something is, 2 when that can't be said.
+pub(super) async fn run(command: &Doctor) -> u8 {
+    match visit(command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("scimgate: {error:#}");
+            NOT_RUN
+        }
+    }
+}
+
+async fn visit(command: &Doctor) -> anyhow::Result<u8> {
+    let endpoint = Endpoint::parse(&command.url).map_err(|why| anyhow!(why))?;
+    let authorities = command.ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    if !command.write && !command.read_only && !io::stdin().is_terminal() {
+        bail!("say --write (one inactive test user is made, changed and deleted) or --read-only (nothing is made)");
+    }
+    let token = match &command.token {
+        Some(token) => Some(token.clone()),
+        None => ask_for_token()?,
+    };
+    let token = token
+        .map(|token| token.trim().to_owned())
+        .filter(|token| !token.is_empty());
+    if token
+        .as_deref()
+        .is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        bail!("the token has characters that no token has");
+    }
+    let may_write = match (command.write, command.read_only) {
+        (true, _) => true,
+        (_, true) => false,
+        _ => token.is_some() && may_write(&endpoint)?,
+    };
+    let pace = if command.quick { Pace::quick() } else { Pace::standard() };
+    let pace = match command.idle {
+        Some(seconds) => pace.with_idle(Duration::from_secs(seconds)),
+        None => pace,
+    };
+    let plan = Plan {
+        endpoint,
+        token,
+        authorities,
+        may_write,
+        pace,
+    };
+    let stop = Arc::new(Notify::new());
+    let interrupts = tokio::spawn(pass_interrupts(Arc::clone(&stop)));
+    show::takes_long("This takes a minute or two; an interrupt (Ctrl-C) still removes what was made.");
+    let begins = |row: &doctor::checks::Row| show::progress(&format!("{} …", row.title));
+    let report = doctor::run(plan, Arc::new(System), &begins, &stop).await;
+    show::progress("");
+    interrupts.abort();
+    let report = report.map_err(|why| anyhow!(why))?;
+    command.output.print(&text::json(&report), &text::text(&report))?;
+    Ok(code(&report))
+}
+
+fn code(report: &Report) -> u8 {
+    match report {
+        Report { is_reached: false, .. } => NOT_RUN,
+        report if !report.is_clean() => FINDINGS,
+        Report { is_complete: false, .. } => NOT_RUN,
+        _ => 0,
+    }
+}
+
+async fn pass_interrupts(stop: Arc<Notify>) {
+    while tokio::signal::ctrl_c().await.is_ok() {
+        show::progress("");
+        eprintln!("Stopping; what was made is removed first (again: leave it).");
+        stop.notify_one();
+    }
+}
+
+fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("{} has no certificates that can be read", file.display()))?;
+    if certificates.is_empty() {
+        bail!("{} has no certificate in it", file.display());
+    }
+    Ok(certificates)
+}
+
+/// From standard input; an empty line means that there is none.
+fn ask_for_token() -> anyhow::Result<Option<String>> {
+    if io::stdin().is_terminal() {
+        eprint!("Secret token (it is shown as you paste it; empty: go on without): ");
+        io::stderr().flush()?;
+    }
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("the token can't be read")?;
+    Ok(Some(line))
+}
+
+fn may_write(endpoint: &Endpoint) -> anyhow::Result<bool> {
+    eprintln!(
+        "\nTo see what Entra sees, one test user is made at {}, changed and deleted again:\n  userName \
+         scimgate-doctor-<random>@example.invalid, active false, work e-mail the same.\nAn application may all the same send \
+         an invitation or count a licence. Without it, nothing is made.\n",
+        endpoint.authority
+    );
+    eprint!("Make the test user? [y/N] ");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,172 @@
+//! The doctor finds and names what is wrong with upstreams that are wrong on purpose, and nothing else; and finds nothing
+//! wrong with the service itself.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use functions_test_host::Mode;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use scimgate::{
+    ambient::System,
+    doctor::{
+        self, Pace, Plan,
+        endpoint::Endpoint,
+        fault::Severity,
+        report::{Finding, Report},
+    },
+};
+use tokio::{runtime::Runtime, sync::Notify};
+
+mod clean;
+mod http1;
+mod http2;
+mod life;
+#[cfg(unix)]
+mod stopped;
+mod tls;
+mod upstream;
+
+use clean::{FOREIGN, Service};
+use upstream::SECRET;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(8);
+    let runtime = Arc::new(Runtime::new().expect("a runtime starts"));
+    let service = Service::start();
+    let address = service.address;
+    let mut trials = vec![
+        trial(&runtime, "clean::scimgate".to_owned(), move || clean::directly(address)),
+        trial(&runtime, "clean::functions_proxy".to_owned(), || {
+            clean::behind_host(Mode::Proxy)
+        }),
+        trial(&runtime, "clean::functions_forward".to_owned(), || {
+            clean::behind_host(Mode::Forward)
+        }),
+        #[cfg(unix)]
+        trial(
+            &runtime,
+            "stopped::nothing_is_left".to_owned(),
+            stopped::nothing_is_left,
+        ),
+        trial(&runtime, "no_listener".to_owned(), unreachable),
+        trial(&runtime, "tls::plain_h1_vs_tls".to_owned(), move || async move {
+            named(
+                &visit(plan(&format!("https://{address}"), false)).await,
+                &["handshake", "tls12-missing"],
+            )
+        }),
+    ];
+    for foreign in FOREIGN {
+        let runtime = Arc::clone(&runtime);
+        trials.push(Trial::ignorable_test(
+            format!("foreign::{}", foreign.server),
+            move || {
+                let Some(python) = clean::python() else {
+                    return Ok(Completion::ignored_with("SCIMGATE_DOCTOR_PYTHON is not set"));
+                };
+                runtime.block_on(foreign.examine(python))?;
+                Ok(Completion::Completed)
+            },
+        ));
+    }
+    for (group, may_write, rows) in [("http1", false, http1::rows()), ("life", true, life::rows())] {
+        for row in rows {
+            let name = format!("{group}::{}", row.name);
+            trials.push(trial(&runtime, name, move || async move {
+                let upstream = upstream::serve(row.wrong, address).await;
+                named(&visit(plan(&format!("http://{upstream}"), may_write)).await, row.finds)
+            }));
+        }
+    }
+    for row in http2::rows() {
+        let name = format!("http2::{}", row.name);
+        trials.push(trial(&runtime, name, move || async move {
+            let upstream = http2::serve(row.act, address).await;
+            named(&visit(plan(&format!("http://{upstream}"), false)).await, row.finds)
+        }));
+    }
+    for front in tls::fronts() {
+        let name = format!("tls::{}", front.name);
+        trials.push(trial(&runtime, name, move || async move {
+            let finds = front.finds;
+            let (upstream, authorities) = tls::serve(front, address).await;
+            let mut plan = plan(&format!("https://localhost:{}", upstream.port()), true);
+            plan.authorities = authorities;
+            named(&visit(plan).await, finds)
+        }));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial<F: Future<Output = Result<(), String>>>(
+    runtime: &Arc<Runtime>,
+    name: String,
+    run: impl FnOnce() -> F + Send + 'static,
+) -> Trial {
+    let runtime = Arc::clone(runtime);
+    Trial::test(name, move || runtime.block_on(run()).map_err(Failed::from))
+}
+
+/// Everything is looked at, in little time.
+fn pace() -> Pace {
+    Pace {
+        silence: Duration::from_millis(250),
+        patience: Duration::from_secs(5),
+        spacing: Duration::from_millis(2),
+        idle: vec![Duration::from_millis(400)],
+        burst: Duration::from_millis(400),
+        unread: 1,
+        ..Pace::standard()
+    }
+}
+
+fn plan(origin: &str, may_write: bool) -> Plan {
+    plan_of(&format!("{origin}/scim/acme"), may_write)
+}
+
+fn plan_of(url: &str, may_write: bool) -> Plan {
+    Plan {
+        endpoint: Endpoint::parse(url).expect("it is a URL"),
+        token: Some(SECRET.to_owned()),
+        authorities: Vec::new(),
+        may_write,
+        pace: pace(),
+    }
+}
+
+async fn visit(plan: Plan) -> Report {
+    let report = doctor::run(plan, Arc::new(System), &|_| (), &Notify::new()).await;
+    report.expect("a visit can be made")
+}
+
+async fn unreachable() -> Result<(), String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    drop(listener);
+    let report = visit(plan(&format!("http://{address}"), true)).await;
+    named(&report, &["no-connection"])?;
+    if report.is_reached || !report.left.is_empty() {
+        return Err(format!("{report:#?}"));
+    }
+    Ok(())
+}
+
+/// What is worse than a note.
+fn wrong(report: &Report) -> impl Iterator<Item = &Finding> {
+    let is_wrong = |finding: &&Finding| finding.fault.entry().severity > Severity::Note;
+    report.findings.iter().filter(is_wrong)
+}
+
+fn ids(report: &Report) -> Vec<&'static str> {
+    wrong(report).map(|finding| finding.fault.entry().id).collect()
+}
+
+/// The first of these is found, and nothing worse than a note but these; nothing where there are none.
+fn named(report: &Report, finds: &[&str]) -> Result<(), String> {
+    let ids = ids(report);
+    if finds.first().is_none_or(|first| ids.contains(first)) && ids.iter().all(|id| finds.contains(id)) {
+        return Ok(());
+    }
+    let found: Vec<_> = wrong(report).collect();
+    Err(format!("expected {finds:?}, found {ids:?}: {found:#?}"))
+}
