@@ -69,14 +69,19 @@ impl App {
         })
     }
 
-    /// Gives the app its store; from now on requests are answered.
-    pub fn start(&self, store: Arc<dyn Store>) -> &Service {
-        self.service.get_or_init(|| Service {
+    /// What this store makes possible, once it is [started](Self::start).
+    pub fn over(&self, store: Arc<dyn Store>) -> Service {
+        Service {
             tenants: Tenants::new(Arc::clone(&store), Arc::clone(&self.ambient)),
             shared: Arc::default(),
             admission: Arc::default(),
             store,
-        })
+        }
+    }
+
+    /// From now on requests are answered.
+    pub fn start(&self, service: Service) -> &Service {
+        self.service.get_or_init(|| service)
     }
 
     /// Where tenants' endpoints stand.

@@ -181,6 +181,29 @@ fn a_bootstrap_tenant_takes_the_place_of_demo() {
     assert_eq!(tenants[0]["name"], "acme");
 }
 
+/// Whoever waits for readiness, and then asks, as a front end does.
+#[test]
+fn a_bootstrap_tenant_is_known_once_the_service_is_ready() {
+    for _ in 0..5 {
+        let desk = Desk::new();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = desk.command(&["serve"]);
+        command.env("SCIMGATE_PORT", port.to_string()).stdout(Stdio::piped());
+        command.env("SCIMGATE_BOOTSTRAP_TENANT", "acme");
+        command.env("SCIMGATE_BOOTSTRAP_TOKEN", "a-secret-from-elsewhere");
+        let mut child = command.spawn().unwrap();
+        let server = Server {
+            log: BufReader::new(child.stdout.take().unwrap()),
+            child,
+            greeting: String::new(),
+            port,
+        };
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {}
+        while !server.ask("GET /health/ready", "", "").starts_with("HTTP/1.1 200") {}
+        assert_eq!(server.status("acme", "a-secret-from-elsewhere"), 200);
+    }
+}
+
 /// E-AUTH-02.
 #[test]
 fn tokens_are_rotated_while_the_server_runs() {

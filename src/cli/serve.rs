@@ -90,7 +90,10 @@ async fn stop_signal() -> std::io::Result<u8> {
 /// Opens the store and looks after it from then on; only ever ends with a failure.
 async fn open(app: Arc<App>) -> anyhow::Result<Infallible> {
     let store = app::open_store_patiently(&app.settings).await?;
-    let service = app.start(store);
+    let service = app.over(store);
+    // Who is known from the settings is never refused; what fails here is met again below.
+    let _ = app::bootstrap(&app, &service).await;
+    let service = app.start(service);
     loop {
         match prepare(&app, service).await {
             Ok(()) => return Ok(app::finish_left_behind(&app, service).await),

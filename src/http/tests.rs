@@ -42,7 +42,7 @@ impl World {
         let line = [&["scimgate", "--store", "memory:"], settings].concat();
         let app = App::new(Line::parse_from(line).settings, Arc::new(System));
         let store = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
-        let service = app.start(Arc::clone(&store) as Arc<dyn Store>);
+        let service = app.start(app.over(Arc::clone(&store) as Arc<dyn Store>));
         let new = NewTenant {
             name: "acme".to_owned(),
             ..NewTenant::default()

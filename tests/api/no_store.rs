@@ -153,7 +153,7 @@ fn start(settings: &[(&'static str, String)]) -> (Arc<App>, Running, SocketAddr)
     tokio::spawn(async move {
         let store = app::open_store_patiently(&opening.settings).await;
         let store = store.unwrap_or_else(|error| panic!("the store can never be opened: {error}"));
-        let service = opening.start(store);
+        let service = opening.start(opening.over(store));
         app::bootstrap(&opening, service)
             .await
             .unwrap_or_else(|error| panic!("no first tenant: {error}"));

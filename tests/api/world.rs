@@ -204,7 +204,7 @@ impl World {
                 let store = app::open_store(&app.settings)
                     .await
                     .map_err(|error| error.to_string())?;
-                let tenants = app.start(Arc::clone(&store)).tenants.clone();
+                let tenants = app.start(app.over(Arc::clone(&store))).tenants.clone();
                 let (running, address) = match way {
                     Way::Envoy(version) => {
                         let envoy = Envoy::start(address, version, false).await?;
