@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{App, Service};
 use crate::{
     directory::{self, Directory},
+    store::{Waits, turns::Share},
     tenants::{self, Access, Catalogs, Tenant},
 };
 
@@ -20,9 +21,24 @@ const TENANT_TIME: Duration = Duration::from_mins(2);
 pub async fn finish_left_behind(app: &App, service: &Service) -> Infallible {
     loop {
         sleep(PAUSE).await;
+        tell(service.store.take_waits());
         if let Err(error) = round(app, service).await {
             tracing::warn!(%error, "could not look for what requests left behind");
         }
+    }
+}
+
+/// Requests that wait are slow for a reason that storage itself doesn't show.
+fn tell(waits: Waits) {
+    if waits.count > 0 {
+        tracing::info!(
+            metric = "db.client.connection.wait_time",
+            count = waits.count,
+            in_vain = waits.in_vain,
+            total_ms = waits.total.as_millis(),
+            longest_ms = waits.longest.as_millis(),
+            "requests to storage waited for their turn"
+        );
     }
 }
 
@@ -38,7 +54,7 @@ async fn round(app: &App, service: &Service) -> Result<(), tenants::Error> {
 
 async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, directory::Error> {
     let directory = Directory {
-        store: Arc::clone(&service.store),
+        store: Share::of(&service.store),
         ambient: Arc::clone(&app.ambient),
         access: Arc::new(Access {
             tenant,

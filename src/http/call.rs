@@ -25,6 +25,7 @@ use crate::{
         projection::Selection,
         schema::{Catalog, ResourceType},
     },
+    store::turns::Share,
     tenants::{ALL_WRITES, Access, Counted, Tenants},
 };
 
@@ -127,7 +128,7 @@ impl Call<'_> {
     pub(super) fn visit(&self, access: Arc<Access>, admitted: Admitted) -> Result<Visit, Failure> {
         let catalog = Arc::clone(access.catalogs.at(self.app.ambient.now()));
         let directory = Directory {
-            store: Arc::clone(&self.service.store),
+            store: Share::of(&self.service.store),
             ambient: Arc::clone(&self.app.ambient),
             access,
             deadline: self.deadline,

@@ -2,7 +2,8 @@
 //!
 //! The shape is Table Storage's own: partition = `PartitionKey`, key = `RowKey`, [`Store::commit`] = one entity
 //! group transaction. Every store enforces the same limits, so that what works locally is accepted by Azure.
-//! Reading order: this file, then `sqlite` and `tables` (the stores), `settle` (one commit, carried to its end),
+//! Reading order: this file, then `sqlite` and `tables` (the stores), `turns` (how many requests to a service are under
+//! way), `settle` (one commit, carried to its end),
 //! `faults` and `counting` (test doubles), `conformance` (what every store must do).
 
 use std::{fmt, time::Duration};
@@ -16,6 +17,7 @@ pub mod faults;
 pub mod settle;
 pub mod sqlite;
 pub mod tables;
+pub mod turns;
 
 /// Most changes in one commit (Table Storage, entity group transactions).
 pub const MAX_CHANGES: usize = 100;
@@ -185,6 +187,34 @@ pub trait Store: Send + Sync + 'static {
     /// Every [`Error`]; only [`Error::Unknown`] leaves open whether the changes took effect. A caller that stops
     /// waiting knows as little.
     async fn commit(&self, partition: &str, changes: &[Change]) -> Result<(), Error>;
+
+    /// How requests to a service waited for their turn since this was asked last. Where there is no service, none did.
+    fn take_waits(&self) -> Waits {
+        Waits::default()
+    }
+}
+
+/// Requests to a storage service that found as many under way as there may be. OpenTelemetry calls these times
+/// `db.client.connection.wait_time`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// How many waited.
+    pub count: u64,
+    /// How many of them in vain: they were never sent.
+    pub in_vain: u64,
+    /// All their time.
+    pub total: Duration,
+    /// The longest of their times.
+    pub longest: Duration,
+}
+
+impl Waits {
+    fn count(&mut self, time: Duration, was_sent: bool) {
+        self.count += 1;
+        self.in_vain += u64::from(!was_sent);
+        self.total += time;
+        self.longest = self.longest.max(time);
+    }
 }
 
 /// Checks what every store checks before it does anything.

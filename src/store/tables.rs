@@ -1,49 +1,30 @@
 //! Rows in Azure Table Storage: a row is an entity, a commit an entity group transaction.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use azure_data_tables::{
     Comparison, Entity, EntityPage, ErrorKind, Filter, IfMatch, MAX_PAGE_ENTITIES, MAX_PROPERTY_BYTES, Property,
     QueryEntitiesOptions, Retry, TableClient, TransactionAction, UpdateMode, error_code, heals,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
-};
 
 use super::{
-    Change, ETag, Error, MAX_BODY_BYTES, MAX_SCAN_BYTES, MAX_STAMP_BYTES, Page, Row, Store, Write, check_commit,
-    check_get, check_scan, settle,
+    Change, ETag, Error, MAX_BODY_BYTES, MAX_SCAN_BYTES, MAX_STAMP_BYTES, Page, Row, Store, Waits, Write, check_commit,
+    check_get, check_scan,
+    turns::{MAX_REQUESTS_OF_ONE, Turns},
 };
 
-/// Most requests to storage under way at a time. Each is a connection, and an instance of a Functions app can count on
-/// 128 ports to one address.
-const MAX_REQUESTS: usize = 32;
-/// Most of them for one call, so that a large one leaves room for others.
-const MAX_REQUESTS_OF_A_CALL: usize = 8;
-/// Most requests that wait for one of those to end; whoever comes later is asked to come back.
-const MAX_WAITING: usize = 1024;
-/// The longest that a request waits; then it is given up unsent.
-const MAX_WAIT: Duration = Duration::from_secs(2);
-/// What whoever comes too late is asked to wait: about what a healthy service takes for all that wait.
-const COME_BACK: Duration = Duration::from_millis(200);
 /// The property that holds the stamp. The body is in `b0`, `b1` and so on, 64 KiB each.
 const STAMP: &str = "stamp";
 
 /// A store in one table. Retries nothing.
 ///
 /// A call that finds all connections in use waits for one, and the answer is [`Error::Busy`] when none comes free
-/// within 2 s, or by the deadline of the [`settle::settle`] that calls, or when too many wait already. Nothing was sent
-/// then, nor is it later.
+/// within 2 s, or by the deadline of the [`settle`](super::settle::settle) that calls, or when too many wait already.
+/// Nothing was sent then, nor is it later.
 #[derive(Debug)]
 pub struct TablesStore {
     table: TableClient,
-    /// One for each request that waits or is under way.
-    places: Semaphore,
-    /// One for each request under way.
-    permits: Semaphore,
+    turns: Turns,
 }
 
 impl TablesStore {
@@ -51,8 +32,7 @@ impl TablesStore {
     pub fn new(table: TableClient) -> Self {
         Self {
             table,
-            places: Semaphore::new(MAX_REQUESTS + MAX_WAITING),
-            permits: Semaphore::new(MAX_REQUESTS),
+            turns: Turns::default(),
         }
     }
 
@@ -63,31 +43,11 @@ impl TablesStore {
     /// [`Error::Busy`] and [`Error::Unavailable`]; the latter's source is an [`azure_data_tables::Error`], whose code
     /// tells a missing role from a wrong key.
     pub async fn create_table(&self) -> Result<(), Error> {
-        self.send(self.table.create_table()).await?.map_err(unavailable)
-    }
-
-    /// Sends one request when there is room for it. The outer error is why it was never sent.
-    async fn send<T>(
-        &self,
-        request: impl Future<Output = azure_data_tables::Result<T>>,
-    ) -> Result<azure_data_tables::Result<T>, Error> {
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(Error::Busy(Some(COME_BACK)));
-        };
-        let too_late = {
-            let longest = Instant::now() + MAX_WAIT;
-            settle::deadline().map_or(longest, |deadline| deadline.min(longest))
-        };
-        let permit = timeout_at(too_late, self.permits.acquire()).await;
-        // A permit that was there in time may be noticed late, on a machine that stalls.
-        match permit {
-            Ok(Ok(_permit)) if Instant::now() < too_late => Ok(request.await),
-            _ => Err(Error::Busy(None)),
-        }
+        self.turns.send(self.table.create_table()).await?.map_err(unavailable)
     }
 
     async fn read(&self, partition: &str, key: &str) -> Result<Option<Row>, Error> {
-        match self.send(self.table.get_entity(partition, key)).await? {
+        match self.turns.send(self.table.get_entity(partition, key)).await? {
             Ok(entity) => decode(entity).map(Some),
             Err(error) if error.code() == Some(error_code::RESOURCE_NOT_FOUND) => Ok(None),
             Err(error) => Err(self.refused(error).await),
@@ -97,7 +57,7 @@ impl TablesStore {
     /// One page, with fewer rows when so many are larger than what the client reads at once.
     async fn page(&self, options: &mut QueryEntitiesOptions) -> Result<EntityPage, Error> {
         loop {
-            let error = match self.send(self.table.query_page(options)).await? {
+            let error = match self.turns.send(self.table.query_page(options)).await? {
                 Ok(page) => return Ok(page),
                 Err(error) => error,
             };
@@ -127,7 +87,7 @@ impl Store for TablesStore {
     async fn get(&self, partition: &str, keys: &[&str]) -> Result<Vec<Option<Row>>, Error> {
         check_get(partition, keys)?;
         let reads: Vec<_> = keys.iter().map(|key| self.read(partition, key)).collect();
-        stream::iter(reads).buffered(MAX_REQUESTS_OF_A_CALL).try_collect().await
+        stream::iter(reads).buffered(MAX_REQUESTS_OF_ONE).try_collect().await
     }
 
     async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, Error> {
@@ -172,8 +132,8 @@ impl Store for TablesStore {
         check_commit(partition, changes)?;
         let actions: Vec<_> = changes.iter().map(|change| encode(partition, change)).collect();
         let outcome = match &actions[..] {
-            [action] => self.send(self.table.submit(action)).await?.map(drop),
-            actions => self.send(self.table.submit_transaction(actions)).await?.map(drop),
+            [action] => self.turns.send(self.table.submit(action)).await?.map(drop),
+            actions => self.turns.send(self.table.submit_transaction(actions)).await?.map(drop),
         };
         match outcome {
             Ok(()) => Ok(()),
@@ -183,6 +143,10 @@ impl Store for TablesStore {
                 None => Err(self.refused(error).await),
             },
         }
+    }
+
+    fn take_waits(&self) -> Waits {
+        self.turns.take_waits()
     }
 }
 

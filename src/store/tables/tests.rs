@@ -12,8 +12,13 @@ use std::{
 use azure_core::http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Request, Transport, headers::Headers};
 use azure_data_tables::{MAX_RESPONSE_BYTES, TableClientOptions, TableServiceClient};
 
+use tokio::time::{Instant, timeout_at};
+
 use super::*;
-use crate::store::conformance;
+use crate::store::{
+    conformance, settle,
+    turns::{MAX_REQUESTS, MAX_WAITING, Share},
+};
 
 const EMULATOR: &str = "AccountName=devstoreaccount1;\
     AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -460,6 +465,28 @@ async fn one_call_has_8_requests_under_way_and_all_calls_32() {
     assert_eq!(service.most_under_way.load(SeqCst), 32);
 }
 
+/// Reads of 200 rows each, this many at once through each of so many shares; the most requests that were under way.
+async fn most_under_way(shares: usize, calls: usize) -> usize {
+    let names: Vec<String> = (0..200).map(|n| format!("row-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let (service, store) = scripted([]);
+    let store: Arc<dyn Store> = Arc::new(store);
+    let shares: Vec<_> = (0..shares).map(|_| Share::of(&store)).collect();
+    let reads = shares
+        .iter()
+        .flat_map(|share| (0..calls).map(|_| share.get("p", &names)));
+    let answers = futures::future::join_all(reads).await;
+    assert!(answers.iter().all(Result::is_ok));
+    service.most_under_way.load(SeqCst)
+}
+
+#[tokio::test]
+async fn who_has_a_share_has_8_requests_under_way_whatever_they_ask_for_at_once() {
+    assert_eq!(most_under_way(1, 8).await, 8);
+    assert_eq!(most_under_way(3, 8).await, 24);
+    assert_eq!(most_under_way(10, 2).await, 32);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_not_sent_by_the_deadline_is_never_sent() {
     let (service, store) = frozen();
@@ -509,6 +536,14 @@ async fn whoever_waits_for_a_connection_waits_for_2_s_and_not_behind_too_many() 
     assert!(sent.iter().all(|told| *told == ("unknown".to_owned(), 3)));
     assert!(waited.iter().all(|told| *told == ("busy None".to_owned(), 2)));
     assert_eq!(refused, [("busy Some(200ms)".to_owned(), 0)]);
+    let many = u64::try_from(MAX_WAITING).unwrap();
+    let waits = Waits {
+        count: many,
+        in_vain: many,
+        total: Duration::from_secs(2 * many),
+        longest: Duration::from_secs(2),
+    };
+    assert_eq!((store.take_waits(), store.take_waits()), (waits, Waits::default()));
     // Reads wait no longer; and all of them have given their places back.
     let reads = (0..MAX_REQUESTS + MAX_WAITING).map(|_| async { spelled(&store.get("p", &["x"]).await.unwrap_err()) });
     let answers = futures::future::join_all(reads).await;
