@@ -2,12 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use time::{Duration, OffsetDateTime};
 use tokio::{
-    sync::Semaphore,
+    sync::{Mutex as AsyncMutex, Semaphore},
     time::{Instant, timeout_at},
 };
 
@@ -71,7 +71,12 @@ pub(super) struct Cache {
     turns: Semaphore,
     /// For these and those that wait.
     places: Semaphore,
+    /// What is looked up just now. Who shows the same secret waits for the answer.
+    under_way: Mutex<HashMap<(String, String), Weak<LookUp>>>,
 }
+
+/// Held by who looks a secret up; when somebody last began to, and nobody knew it.
+type LookUp = AsyncMutex<Option<Instant>>;
 
 impl Default for Cache {
     fn default() -> Self {
@@ -79,6 +84,7 @@ impl Default for Cache {
             known: Mutex::default(),
             turns: Semaphore::new(MAX_LOOK_UPS),
             places: Semaphore::new(MAX_LOOK_UPS * 10),
+            under_way: Mutex::default(),
         }
     }
 }
@@ -100,6 +106,18 @@ impl Cache {
         if entries.len() < MAX_CACHED {
             entries.insert(key, (known, now + CACHED));
         }
+    }
+
+    /// To be held by who looks this up.
+    fn look_up(&self, key: &(String, String)) -> Arc<LookUp> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, one| one.strong_count() > 0);
+        if let Some(one) = under_way.get(key).and_then(Weak::upgrade) {
+            return one;
+        }
+        let one = Arc::default();
+        under_way.insert(key.clone(), Arc::downgrade(&one));
+        one
     }
 
     /// In this process at once, elsewhere after [`CACHED`].
@@ -124,10 +142,7 @@ impl Tenants {
         let known = if let Some(known) = self.cache.find(&key, now) {
             known
         } else {
-            let known = self.look_up_in_turn(&key, deadline).await?.ok_or(Refusal::Unknown)?;
-            self.cache.remember(key, known.clone(), now);
-            self.note_seen(&known, now);
-            known
+            self.look_up_once(key, deadline).await?
         };
         match known.credential {
             Credential {
@@ -138,6 +153,30 @@ impl Tenants {
             } if time <= now => Err(Refusal::Expired(time)),
             _ => Ok(known.access),
         }
+    }
+
+    /// However many requests show a secret at the same time, as after a start, one of them asks the store. That nobody knows
+    /// it is believed only if it was asked after the request came.
+    async fn look_up_once(&self, key: (String, String), deadline: Instant) -> Result<Known, Refusal> {
+        let came = Instant::now();
+        let look_up = self.cache.look_up(&key);
+        let turn = timeout_at(deadline, look_up.lock()).await;
+        let mut unknown = turn.map_err(|_| Refusal::Store(store::Error::Busy(None)))?;
+        let now = self.ambient.now();
+        if let Some(known) = self.cache.find(&key, now) {
+            return Ok(known);
+        }
+        if unknown.is_some_and(|asked| asked > came) {
+            return Err(Refusal::Unknown);
+        }
+        let asked = Instant::now();
+        let Some(known) = self.look_up_in_turn(&key, deadline).await? else {
+            *unknown = Some(asked);
+            return Err(Refusal::Unknown);
+        };
+        self.cache.remember(key, known.clone(), now);
+        self.note_seen(&known, now);
+        Ok(known)
     }
 
     /// As [`Self::look_up`], a few at a time: what nobody has to pay for must leave room in storage for those who may come in.

@@ -14,6 +14,7 @@ use crate::{
     ambient::Ambient,
     store::{
         Change, Store, Write,
+        counting::CountingStore,
         faults::{Call, Fault, FaultStore},
         sqlite::SqliteStore,
     },
@@ -162,6 +163,24 @@ async fn a_revocation_is_in_force_here_at_once_and_elsewhere_after_60_s() {
     assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "let in");
     world.clock.pass(Duration::seconds(1));
     assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "revoked");
+}
+
+/// Storage is asked once for all of them; twice for those who show what nobody knows, as all but one came before the second
+/// time.
+#[tokio::test(start_paused = true)]
+async fn of_five_hundred_who_come_at_once_after_a_start_nobody_is_turned_away() {
+    let faults = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
+    let counting = Arc::new(CountingStore::new(Arc::clone(&faults) as Arc<dyn Store>));
+    let world = World::on(Arc::clone(&counting) as Arc<dyn Store>);
+    let (_, secret) = world.tenant("acme", None).await;
+    faults.inject(Call::Get, .., Fault::Delay(std::time::Duration::from_millis(20)));
+    for (shown, expected, gets) in [(&*secret, "let in", 1), ("another", "unknown", 2)] {
+        counting.take();
+        let asked = (0..500).map(|_| outcome(&world.tenants, Some("acme"), shown));
+        let told = futures::future::join_all(asked).await;
+        assert_eq!(told, vec![expected; 500]);
+        assert_eq!(counting.counts().gets, gets);
+    }
 }
 
 /// A vendor moves: its customers send their secrets already, before they are imported.
