@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 pub mod admission;
 mod azure;
 mod background;
+mod connections;
 
 pub use azure::http_client;
 pub use background::finish_left_behind;

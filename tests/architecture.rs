@@ -61,12 +61,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("azure_identity", &["app"]),
     ("clap", &["cli", "config", "main"]),
     ("csv", &["explain"]),
-    ("hyper", &["http"]),
+    ("hyper", &["app", "http"]),
     ("opentelemetry", &["telemetry"]),
     ("reqwest", &["app"]),
     ("rusqlite", &["store"]),
-    ("rustls_platform_verifier", &["doctor"]),
-    ("tokio_rustls", &["doctor"]),
+    ("rustls_platform_verifier", &["app", "doctor"]),
+    ("tokio_rustls", &["app", "doctor"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

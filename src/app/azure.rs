@@ -6,23 +6,21 @@ use azure_core::{
     credentials::TokenCredential,
     http::{ClientOptions, Transport},
 };
-use azure_data_tables::{TableClient, TableClientOptions, TableServiceClient, error_code};
+use azure_data_tables::{DEFAULT_TRY_TIMEOUT, TableClient, TableClientOptions, TableServiceClient, error_code};
 use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 
-use super::OpenError;
+use super::{OpenError, connections::Connections};
 use crate::{
     config::Settings,
     store::{self, Store, tables::TablesStore},
 };
 
+/// A request has the time of so many tries.
+const TRIES: u32 = 5;
 /// Time to connect; shorter than a try, so that a connection that never was is told from an answer that was lost.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
-/// Connections kept open: as many as may be in use at once.
-const MAX_IDLE_CONNECTIONS: usize = 32;
-/// Azure's load balancers forget a silent connection after 4 minutes.
-const KEEP_IDLE: Duration = Duration::from_mins(2);
 
 /// The table that is set, made when it is missing.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
@@ -32,8 +30,15 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, OpenErro
 }
 
 fn table(settings: &Settings) -> Result<TableClient, OpenError> {
+    let try_timeout = DEFAULT_TRY_TIMEOUT.min(settings.deadline() / TRIES);
+    let connections = Connections::new(CONNECT_TIME.min(try_timeout * 2 / 3));
+    let connections = connections.map_err(|error| OpenError::Setting(format!("no TLS: {error}")))?;
     let options = TableClientOptions {
-        client_options: client_options()?,
+        client_options: ClientOptions {
+            transport: Some(Transport::new(Arc::new(connections))),
+            ..ClientOptions::default()
+        },
+        try_timeout,
         ..TableClientOptions::default()
     };
     let wrong = |name: &str, error: &dyn std::fmt::Display| OpenError::Setting(format!("{name}: {error}"));
@@ -84,8 +89,6 @@ pub fn http_client() -> reqwest::Result<reqwest::Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIME)
-        .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
-        .pool_idle_timeout(KEEP_IDLE)
         .redirect(reqwest::redirect::Policy::none())
         .build()
 }
