@@ -15,6 +15,7 @@ pub mod admission;
 mod azure;
 mod background;
 mod connections;
+mod readiness;
 
 pub use azure::http_client;
 pub use background::finish_left_behind;
@@ -22,6 +23,7 @@ pub use background::finish_left_behind;
 pub use crate::http::run;
 
 use admission::Admission;
+use readiness::Readiness;
 
 use crate::{
     ambient::Ambient,
@@ -56,6 +58,8 @@ pub struct Service {
     pub shared: Arc<directory::Shared>,
     /// How much of them is taken in.
     pub admission: Arc<Admission>,
+    /// Whether the store answers.
+    pub readiness: Readiness,
 }
 
 impl App {
@@ -76,6 +80,7 @@ impl App {
             tenants: Tenants::new(Arc::clone(&store), Arc::clone(&self.ambient)),
             shared: Arc::default(),
             admission: Arc::default(),
+            readiness: Readiness::default(),
             store,
         }
     }

@@ -21,19 +21,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("totals", &["rows", "store"]),
     ("tenants", &["ambient", "rows", "scim", "store", "totals"]),
     ("directory", &["ambient", "rows", "scim", "store", "tenants", "totals"]),
+    ("http", &["ambient", "app", "directory", "scim", "store", "tenants"]),
     (
-        "http",
+        "app",
         &[
             "ambient",
-            "app",
+            "config",
             "directory",
+            "http",
             "rows::CONTROL",
-            "scim",
             "store",
             "tenants",
         ],
     ),
-    ("app", &["ambient", "config", "directory", "http", "store", "tenants"]),
     (
         "cli",
         &[
