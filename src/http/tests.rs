@@ -21,6 +21,8 @@ use crate::{
     tenants::{Counted, NewTenant, Terms},
 };
 
+mod deadlines;
+
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
