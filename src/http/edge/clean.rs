@@ -1,27 +1,29 @@
 //! What of an answer goes out: a whole body with one length or none, and headers that every proxy takes.
 
-use std::{fmt, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use actix_web::{
     HttpResponse,
-    body::{self, MessageBody},
+    body::{self, BodySize, BoxBody, MessageBody},
     http::{
         StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     web::Bytes,
 };
-use tokio::time::timeout;
 
 /// Most header lines of an answer: 50 with those of [`super::correlation`]. Envoy takes 100, with those that the protocol and other
 /// proxies add.
 const MAX_HEADER_LINES: usize = 50 - 4;
 /// Most bytes of an answer's header lines. Envoy takes 60 KiB with HTTP/2 and 80 KiB with HTTP/1.1, others 16.
 const MAX_HEADER_BYTES: usize = 15 * 1024;
-/// Most bytes of a body that a handler streams; ours are in memory already.
-const MAX_STREAMED_BYTES: usize = 16 * 1024 * 1024;
-/// How long a handler may stream.
-const STREAM_TIME: Duration = Duration::from_secs(5);
+/// Bytes of a body that an engine is given at a time: it copies them, or puts them into a queue.
+const PIECE: usize = 32 * 1024;
 
 /// What belongs to one connection (RFC 9110 §7.6.1) or frames a message: the edge's own business, and forbidden in HTTP/2
 /// (RFC 9113 §8.2.2), where one such header ends all requests of a connection.
@@ -51,18 +53,14 @@ const FIRST: [HeaderName; 6] = [
 /// Why there is nothing to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// The handler panicked, or its body did.
+    /// The handler panicked.
     Panic,
     /// The HTTP framework made an error of its own, whose text is none of ours.
     Framework,
     /// No final status (RFC 9110 §15).
     Status(u16),
-    /// The body ended with an error.
-    BodyBroke,
-    /// The body was longer than [`MAX_STREAMED_BYTES`].
-    BodyTooLong,
-    /// The body took longer than [`STREAM_TIME`].
-    BodyLate,
+    /// The body would come in parts: what comes after the head can break off.
+    Streamed,
 }
 
 impl fmt::Display for Flaw {
@@ -71,15 +69,13 @@ impl fmt::Display for Flaw {
             Self::Panic => f.write_str("it panicked"),
             Self::Framework => f.write_str("the framework refused it"),
             Self::Status(status) => write!(f, "{status} is no final status"),
-            Self::BodyBroke => f.write_str("its body broke off"),
-            Self::BodyTooLong => write!(f, "its body has more than {MAX_STREAMED_BYTES} bytes"),
-            Self::BodyLate => write!(f, "its body took more than {} s", STREAM_TIME.as_secs()),
+            Self::Streamed => f.write_str("its body is a stream"),
         }
     }
 }
 
 /// The answer that goes out. Nothing of the old one is left but status, sound headers and the bytes of its body.
-pub(super) async fn answer<B: MessageBody>(response: HttpResponse<B>) -> Result<HttpResponse, Flaw> {
+pub(super) fn answer<B: MessageBody>(response: HttpResponse<B>) -> Result<HttpResponse, Flaw> {
     if response.error().is_some() {
         return Err(Flaw::Framework);
     }
@@ -90,18 +86,20 @@ pub(super) async fn answer<B: MessageBody>(response: HttpResponse<B>) -> Result<
     }
     let has_body = has_body(status);
     // A body that nobody will see may be endless.
-    let bytes = if has_body { whole(body).await? } else { Bytes::new() };
+    let bytes = if has_body {
+        body.try_into_bytes().map_err(|_| Flaw::Streamed)?
+    } else {
+        Bytes::new()
+    };
     let mut clean = HttpResponse::build(status);
     for (name, value) in sound(head.headers(), !bytes.is_empty()) {
         clean.append_header((name, value));
     }
-    if has_body || status == StatusCode::RESET_CONTENT {
-        return Ok(clean.body(bytes));
+    if !has_body && status != StatusCode::RESET_CONTENT {
+        let clean = clean.message_body(body::None::new());
+        return Ok(clean.expect("the headers are sound").map_into_boxed_body());
     }
-    Ok(clean
-        .message_body(body::None::new())
-        .expect("the headers are sound")
-        .map_into_boxed_body())
+    Ok(clean.body(pieces(bytes)))
 }
 
 /// Whether an answer with this status has content (RFC 9110 §6.4.1, §15.3.6).
@@ -112,17 +110,23 @@ fn has_body(status: StatusCode) -> bool {
     )
 }
 
-/// All of a body, which is nearly always there already.
-async fn whole(body: impl MessageBody) -> Result<Bytes, Flaw> {
-    let body = match body.try_into_bytes() {
-        Ok(bytes) => return Ok(bytes),
-        Err(body) => body,
-    };
-    match timeout(STREAM_TIME, body::to_bytes_limited(body, MAX_STREAMED_BYTES)).await {
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
-        Ok(Ok(Err(_))) => Err(Flaw::BodyBroke),
-        Ok(Err(_)) => Err(Flaw::BodyTooLong),
-        Err(_) => Err(Flaw::BodyLate),
+/// A whole body in pieces, so that most of it stays here until its client takes it.
+pub(super) fn pieces(bytes: Bytes) -> BoxBody {
+    BoxBody::new(Pieces(bytes))
+}
+
+struct Pieces(Bytes);
+
+impl MessageBody for Pieces {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0.len() as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let piece = self.0.len().min(PIECE);
+        Poll::Ready((piece > 0).then(|| Ok(self.0.split_to(piece))))
     }
 }
 

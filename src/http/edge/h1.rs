@@ -12,6 +12,8 @@ use std::{
 use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::stall::Timely;
+
 /// How such an answer begins: 400 or 431, and no body; ours have one always.
 const STARTS: [&[u8]; 2] = [
     b"HTTP/1.1 400 Bad Request\r\n",
@@ -25,7 +27,7 @@ const MAX_ANSWER: usize = 200;
 /// A connection whose outgoing bytes are looked at.
 #[derive(Debug)]
 pub(super) struct Announcing {
-    stream: TcpStream,
+    stream: Timely<TcpStream>,
     /// An answer with what it lacked, until it is written.
     ready: Vec<u8>,
 }
@@ -33,7 +35,7 @@ pub(super) struct Announcing {
 impl Announcing {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {
-            stream,
+            stream: Timely::new(stream),
             ready: Vec::new(),
         }
     }

@@ -1,33 +1,34 @@
 //! HTTP/2 with prior knowledge, by hyper: actix's own rests on h2 0.3 (RUSTSEC-2026-0258).
 
-use std::{cell::RefCell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc, task, time::Duration};
+use std::{cell::RefCell, convert::Infallible, io, net::SocketAddr, pin::Pin, rc::Rc, task, time::Duration};
 
 use actix_http::{BoxedPayloadStream, Payload, Request, error::PayloadError};
-use actix_server::GracefulShutdownSignal;
 use actix_web::{
     Error,
-    body::{BoxBody, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     dev::{Service, ServiceResponse},
     http::{
         Method, Uri, Version,
         header::{HeaderName, HeaderValue},
     },
-    rt::{self, net::TcpStream},
+    rt,
     web::Bytes,
 };
 use futures::{Stream, StreamExt, stream};
-use http_body_util::Full;
 use hyper::{
-    body::{Body, Incoming},
+    body::{Body, Frame, Incoming},
     header::CONTENT_LENGTH,
     rt::Executor,
     server::conn::http2,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 
-use super::malformed::Answering;
+use super::{malformed::Answering, stall::Timely};
 
 /// Most requests at once on one connection, as many as proxies ask for by default.
 const MAX_STREAMS: u32 = 128;
@@ -46,6 +47,9 @@ const PING_TIME: Duration = Duration::from_secs(20);
 const MAX_UNREAD_BYTES: usize = 16 * 1024 * 1024;
 const UNREAD_TIME: Duration = Duration::from_secs(10);
 
+/// How long a request may take until its answer is read: longer than any deadline.
+const STREAM_TIME: Duration = Duration::from_mins(5);
+
 /// Runs on the worker's own thread, as the handlers do.
 #[derive(Clone)]
 struct Here;
@@ -53,17 +57,22 @@ struct Here;
 impl<F: Future + 'static> Executor<F> for Here {
     fn execute(&self, future: F) {
         rt::spawn(async move {
-            future.await;
+            // Its stream is reset then; the others of the connection go on.
+            let _ = timeout(STREAM_TIME, future).await;
         });
     }
 }
 
 /// Answers what comes on a connection, until its client has had enough or the server stops.
-pub(super) async fn serve<S>(stream: TcpStream, service: Rc<S>, stopping: GracefulShutdownSignal) -> Result<(), ()>
+pub(super) async fn serve<S>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Option<SocketAddr>,
+    service: Rc<S>,
+    stopping: impl Future<Output = ()>,
+) -> Result<(), ()>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
 {
-    let peer = stream.peer_addr().ok();
     let answer = service_fn(move |request| {
         let service = Rc::clone(&service);
         async move { Ok::<_, Infallible>(answer(&*service, request, peer).await) }
@@ -77,11 +86,11 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING_TIME)
-        .serve_connection(Answering::new(TokioIo::new(stream)), answer);
+        .serve_connection(Answering::new(TokioIo::new(Timely::new(stream))), answer);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended.map_err(drop),
-        () = stopping.notified() => {}
+        () = stopping => {}
     }
     connection.as_mut().graceful_shutdown();
     connection.await.map_err(drop)
@@ -91,7 +100,7 @@ async fn answer<S>(
     service: &S,
     request: hyper::Request<Incoming>,
     peer: Option<SocketAddr>,
-) -> hyper::Response<Full<Bytes>>
+) -> hyper::Response<Outgoing>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
@@ -121,7 +130,7 @@ fn chunks(body: Rc<RefCell<Incoming>>) -> impl Stream<Item = Result<Bytes, Paylo
     stream::poll_fn(move |context| {
         loop {
             let frame = task::ready!(Pin::new(&mut *body.borrow_mut()).poll_frame(context));
-            match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
+            match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => return task::Poll::Ready(Some(Ok(data))),
                 // Trailers.
                 Some(Ok(Err(_))) => {}
@@ -150,27 +159,50 @@ fn translate(head: &http::request::Parts, payload: Payload, peer: Option<SocketA
 }
 
 /// The response as it goes out: the guard has made it whole and clean.
-fn translated(response: ServiceResponse<BoxBody>, is_head: bool) -> hyper::Response<Full<Bytes>> {
+fn translated(response: ServiceResponse<BoxBody>, is_head: bool) -> hyper::Response<Outgoing> {
     let (head, body) = response.into_parts().1.into_parts();
-    let has_length = !matches!(body.size(), actix_web::body::BodySize::None);
-    let Ok(bytes) = body.try_into_bytes() else {
-        return empty(hyper::StatusCode::INTERNAL_SERVER_ERROR);
-    };
     let mut translated = hyper::Response::builder().status(head.status().as_u16());
     for (name, value) in head.headers() {
         translated = translated.header(name.as_str(), value.as_bytes());
     }
-    if has_length {
-        translated = translated.header(CONTENT_LENGTH, bytes.len());
+    if let BodySize::Sized(length) = body.size() {
+        translated = translated.header(CONTENT_LENGTH, length);
     }
-    let body = if is_head { Bytes::new() } else { bytes };
+    let body = if is_head { BoxBody::new(()) } else { body };
     translated
-        .body(Full::new(body))
+        .body(Outgoing(body))
         .unwrap_or_else(|_| empty(hyper::StatusCode::INTERNAL_SERVER_ERROR))
 }
 
-fn empty(status: hyper::StatusCode) -> hyper::Response<Full<Bytes>> {
-    let mut response = hyper::Response::new(Full::default());
+/// A response's body as hyper knows bodies.
+struct Outgoing(BoxBody);
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let next = Pin::new(&mut self.0).poll_next(context);
+        // Ours never fail.
+        next.map(|piece| {
+            piece.map(|piece| {
+                piece
+                    .map(Frame::data)
+                    .map_err(|error| io::Error::other(error.to_string()))
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0.size(), BodySize::None | BodySize::Sized(0))
+    }
+}
+
+fn empty(status: hyper::StatusCode) -> hyper::Response<Outgoing> {
+    let mut response = hyper::Response::new(Outgoing(BoxBody::new(())));
     *response.status_mut() = status;
     response
 }

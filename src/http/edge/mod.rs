@@ -1,7 +1,7 @@
 //! The outermost room: what every answer keeps to, whatever made it, so that no proxy in front has cause for a 502.
 //!
 //! Reading order: this file (a request from one side to the other), `clean` (what of an answer goes out), `server` (the
-//! port), `h1` and `h2` (what each HTTP version adds), `malformed` (what HTTP/2 would refuse without an answer).
+//! port), `h1` and `h2` (what each HTTP version adds), `stall` (who does not read) `malformed` (what HTTP/2 would refuse without an answer).
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -26,6 +26,7 @@ mod h1;
 mod h2;
 mod malformed;
 mod server;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +34,7 @@ pub(super) use server::serve;
 
 use clean::Flaw;
 
-/// Makes a complete, clean answer of whatever the handler does, also of a panic or an error halfway through a body.
+/// Makes a complete, clean answer of whatever the handler does, also of a panic or of a body that comes in parts.
 ///
 /// Nothing is sent before all of an answer is known: what fails later than that would end a connection in the middle of a
 /// response, or leave bytes on it that the next request's client takes for its own answer.
@@ -46,7 +47,7 @@ async fn guard(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<
     original.extensions_mut().insert(given.clone());
     let answer = async {
         let response = next.call(request).await.map_err(|_| Flaw::Framework)?;
-        clean::answer(response.into_parts().1).await
+        clean::answer(response.into_parts().1)
     };
     // A panic's own text was written by the panic hook; it may quote the request and goes no further.
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
@@ -54,9 +55,7 @@ async fn guard(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<
         Ok(response) => response,
         Err(flaw) => {
             tracing::error!(%flaw, %reference, ids = %given, "an answer was no answer");
-            clean::answer(answer::internal(&app, &original))
-                .await
-                .expect("our own refusals are answers")
+            clean::answer(answer::internal(&app, &original)).expect("our own refusals are answers")
         }
     };
     correlation::stamp(&mut response, original.headers(), reference);

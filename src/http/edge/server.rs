@@ -21,12 +21,15 @@ use crate::app::App;
 /// An idle connection is closed by whoever is in front of us, never by us: closing one that is about to be used again
 /// fails the request on it. Longer than any front end keeps one.
 const KEEP_ALIVE: Duration = Duration::from_mins(65);
+/// How long the first head of a connection may take from its first byte on. Before that byte there is no HTTP: nothing is ever
+/// said to who has said nothing.
+const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection that has had its last answer is read on, so that who is still sending gets to read it.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long requests may go on after the server was told to stop.
 const DRAIN_SECONDS: u64 = 20;
-/// Most connections of one worker thread; bounds memory.
-const MAX_CONNECTIONS: usize = 5_000;
+/// Most connections, shared by the worker threads; bounds memory. Those behind them wait to be accepted.
+const MAX_CONNECTIONS: usize = 16_000;
 /// How an HTTP/2 connection begins (RFC 9113 §3.4); no HTTP/1.1 request does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long the rest of a preface may take.
@@ -41,8 +44,10 @@ pub(in crate::http) fn serve(
     routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
     let app = Arc::clone(app);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let server = Server::build()
-        .max_concurrent_connections(MAX_CONNECTIONS)
+        .workers(workers)
+        .max_concurrent_connections(MAX_CONNECTIONS / workers)
         .shutdown_timeout(DRAIN_SECONDS)
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
@@ -67,7 +72,7 @@ async fn worker(
         };
         let http = HttpService::build()
             .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(KEEP_ALIVE)
+            .client_request_timeout(HEAD_TIME)
             .client_disconnect_timeout(LINGER)
             .graceful_shutdown_signal(stops);
         http.h1(map_config(actix(Arc::clone(&app), routes.clone()), |()| {
@@ -82,6 +87,7 @@ async fn worker(
         async move {
             // It only ever makes answers later.
             let _ = stream.set_nodelay(true);
+            let peer = stream.peer_addr().ok();
             let preface = timeout(KEEP_ALIVE, begins_with_the_preface(&stream));
             let speaks_http_2 = tokio::select! {
                 biased;
@@ -91,11 +97,8 @@ async fn worker(
             };
             // A connection that broke is nothing to report: its client is gone.
             match speaks_http_2 {
-                Ok(Ok(true)) => h2::serve(stream, h2, stopping).await,
-                Ok(Ok(false)) => {
-                    let peer = stream.peer_addr().ok();
-                    h1.call((Announcing::new(stream), peer)).await.map_err(drop)
-                }
+                Ok(Ok(true)) => h2::serve(stream, peer, h2, stopping.notified()).await,
+                Ok(Ok(false)) => h1.call((Announcing::new(stream), peer)).await.map_err(drop),
                 Ok(Err(_)) | Err(_) => Ok(()),
             }
         }
