@@ -74,6 +74,7 @@ impl Desk {
                 access,
                 deadline,
                 shared: Arc::default(),
+                held: Arc::default(),
             };
             let group = make(&directory, "Group", json!({ "displayName": "Employees" })).await;
             (store, tenant.id, issued.secret, directory, group)

@@ -280,6 +280,7 @@ fn child() {
             access,
             deadline: soon(),
             shared: Arc::default(),
+            held: Arc::default(),
         };
         for line in input {
             let (start, count) = line.split_once(' ').unwrap();

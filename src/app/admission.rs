@@ -1,4 +1,5 @@
-//! How much work is taken in: so many requests of one tenant that others notice nothing, and so many of all.
+//! How much work is taken in: so many requests of one tenant that others notice nothing, and so many of all; and how much
+//! memory they hold.
 //!
 //! Each process counts for itself: with n instances a tenant may send n times as much.
 
@@ -13,6 +14,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::directory::{Budget, Held};
+
 /// Most requests of all tenants that are worked on at a time, writes that outlive their request among them.
 const MAX_IN_FLIGHT: usize = 512;
 /// Most of one tenant: a quarter.
@@ -25,6 +28,12 @@ const BURST_SECONDS: f64 = 2.0;
 const DEBT_SECONDS: f64 = 10.0;
 /// Look-ups a second for which there is room while a tenant's bucket is empty: Test Connection is one.
 const LOOK_UPS: f64 = 5.0;
+/// Bytes of memory that the requests and answers of all tenants hold. Like those of one tenant and what a request may ask for
+/// (`scim/limits.rs`) it is computed in docs/reliability.md.
+const MAX_HELD: usize = 512 * MIB;
+/// Those of one tenant: room for the largest request, a sort.
+const MAX_HELD_OF_TENANT: usize = 160 * MIB;
+const MIB: usize = 1024 * 1024;
 /// Tenants remembered before those are forgotten that have sent nothing lately.
 const MANY_TENANTS: usize = 1_000;
 /// After how long to come back where another request's end is waited for.
@@ -40,15 +49,16 @@ pub enum Turned {
 }
 
 /// What is under way in this process, and what each tenant may still send.
-#[derive(Default)]
 pub struct Admission {
     in_flight: AtomicUsize,
+    memory: Arc<Budget>,
     tenants: Mutex<HashMap<String, Tenant>>,
 }
 
 struct Tenant {
     bucket: Bucket,
     in_flight: usize,
+    memory: Arc<Budget>,
 }
 
 /// The room that a request takes; given back when it is dropped.
@@ -56,6 +66,16 @@ pub struct Admitted {
     admission: Arc<Admission>,
     /// Whose it is, once that is known.
     tenant: Option<String>,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicUsize::default(),
+            memory: Arc::new(Budget::new(MAX_HELD, None)),
+            tenants: Mutex::default(),
+        }
+    }
 }
 
 impl Admission {
@@ -80,11 +100,14 @@ impl Admission {
         let now = Instant::now();
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         if tenants.len() >= MANY_TENANTS && !tenants.contains_key(tenant) {
-            tenants.retain(|_, tenant| tenant.in_flight > 0 || !tenant.bucket.is_full(now));
+            tenants.retain(|_, tenant| {
+                Arc::strong_count(&tenant.memory) > 1 || tenant.in_flight > 0 || !tenant.bucket.is_full(now)
+            });
         }
         let entry = tenants.entry(tenant.to_owned()).or_insert_with(|| Tenant {
             bucket: Bucket::full(rate, now),
             in_flight: 0,
+            memory: Arc::new(Budget::new(MAX_HELD_OF_TENANT, Some(Arc::clone(&self.memory)))),
         });
         if entry.bucket.rate <= 0.0 {
             // It had no limit until now, and owes nothing.
@@ -96,12 +119,13 @@ impl Admission {
 }
 
 impl Admitted {
-    /// Room for a request of this tenant, which may send `rate` requests a second; 0 means as many as it likes.
+    /// Room for a request of this tenant, which may send `rate` requests a second; 0 means as many as it likes. What it
+    /// then holds in memory is counted by what comes back, to the end of its answer.
     ///
     /// # Errors
     /// [`Turned::TooMany`].
-    pub fn tenant(&mut self, tenant: &str, rate: u32, is_look_up: bool) -> Result<(), Turned> {
-        self.admission.with(tenant, rate, |tenant, now| {
+    pub fn tenant(&mut self, tenant: &str, rate: u32, is_look_up: bool) -> Result<Held, Turned> {
+        let memory = self.admission.with(tenant, rate, |tenant, now| {
             let room = if is_look_up { ROOM_FOR_LOOK_UPS } else { 0 };
             if tenant.in_flight >= MAX_IN_FLIGHT_OF_TENANT + room {
                 return Err(Turned::TooMany(SOON));
@@ -110,10 +134,10 @@ impl Admitted {
                 tenant.bucket.take(is_look_up, now).map_err(Turned::TooMany)?;
             }
             tenant.in_flight += 1;
-            Ok(())
+            Ok(Arc::clone(&tenant.memory))
         })?;
         self.tenant = Some(tenant.to_owned());
-        Ok(())
+        Ok(Held::of(memory))
     }
 
     /// Counts further requests that came as one: the next ones wait for them.

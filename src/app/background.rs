@@ -63,6 +63,7 @@ async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, d
         }),
         deadline: Instant::now() + TENANT_TIME,
         shared: Arc::clone(&service.shared),
+        held: Arc::default(),
     };
     directory.finish_pending().await
 }

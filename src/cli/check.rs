@@ -70,6 +70,7 @@ async fn run(operator: &Operator, tenant: &str, deed: Deed, output: &show::Outpu
         }),
         deadline: Instant::now(),
         shared: Arc::default(),
+        held: Arc::default(),
     };
     let inspection = Inspection::new(directory, operator.settings.deadline(), MORE_EXAMPLES, |progress| {
         show::progress(&match progress {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures::future::try_join;
 use tokio::time::Instant;
 
-use super::{Directory, Error, in_parallel, journal::Journal, pending::Pending};
+use super::{Directory, Error, held, in_parallel, journal::Journal, pending::Pending};
 use crate::{
     rows::{self, EdgeBody, FORMAT, GateBody},
     scim::members::{Kind, Member},
@@ -169,10 +169,12 @@ impl Directory {
     /// The memberships in a range, in one round trip per 1,000 while nothing is being spread there. At most `limit` of
     /// them, or a few more.
     pub(super) async fn edges(&self, range: &Range, limit: usize) -> Result<Seen, Error> {
-        match range.side {
+        let seen = match range.side {
             Side::Members => self.members(range, limit).await,
             Side::Groups => self.memberships(range, limit).await,
-        }
+        }?;
+        self.held.add(seen.edges.len() * held::MEMORY_OF_EDGE)?;
+        Ok(seen)
     }
 
     /// The members of groups. A group's gate stands before its edges, and tells what is being spread over them: that

@@ -229,6 +229,7 @@ impl Directory {
             }
         };
         let (found, links) = try_join(self.rows(&keys), links).await?;
+        self.hold(found.iter().flatten())?;
         let (own, others) = found.split_at(2);
         let before = own[0].as_ref().ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
         let before = Stored::read(before)?;

@@ -7,7 +7,7 @@ use futures::{future::try_join_all, try_join};
 use super::{
     Directory, Error,
     cursor::Place,
-    index,
+    held, index,
     marks::{Mark, choose},
     page::{Listed, Page},
     query::{Ask, Outcome, Start},
@@ -169,8 +169,10 @@ impl Directory {
             // One more than fits on the page tells whether there is more.
             let limit = to_pass.saturating_add(page.room() + 1).min(SCAN_STEP);
             let (rows, next) = self.step((&start, &until), limit).await?;
+            let scanned = self.hold_rows(&rows)?;
             let (passed, rows) = rows.split_at(to_pass.min(rows.len()));
-            let (shown, refused) = rows.split_at(page.admit(rows.iter().map(|row| row.body.len())));
+            let (shown, refused) = rows.split_at(page.admit(rows.iter().map(held::size)));
+            self.hold(shown)?;
             let documents = self.documents(ask, asked, shown, None).await?;
             let listed = documents.into_iter().map(|document| Listed::new(of, document, false));
             page.resources.extend(listed);
@@ -186,6 +188,7 @@ impl Directory {
                 self.leave_mark(kind, mark.clone(), &left);
                 left.clone_from(&mark);
             }
+            self.held.give(scanned);
             from = next;
         }
         Ok(Reached { mark, more: false })

@@ -4,7 +4,7 @@
 //! looked up), `edges` and `pending` (memberships as they are read), `members`, `memberships` and `journal` (and as they are
 //! written), `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its
 //! pages begin), `sift` (what a filter matches), `plan` (by which way), `sorted`, `page`, `cursor`, and `shared` (between
-//! requests); last `handover` and `survey` (schemas that change), and `check` (whether the rows fit together).
+//! requests), `held` (their memory); last `handover` and `survey` (schemas that change), and `check` (whether the rows fit together).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -36,6 +36,7 @@ mod cursor;
 mod edges;
 mod edit;
 mod handover;
+mod held;
 mod index;
 mod journal;
 #[cfg(test)]
@@ -60,6 +61,7 @@ mod survey;
 mod tests;
 mod write;
 
+pub use held::{Budget, Held};
 use links::Links;
 pub use links::Shown;
 pub use page::{Found, Listed};
@@ -246,6 +248,8 @@ pub struct Directory {
     pub deadline: Instant,
     /// What the process's other requests have found out.
     pub shared: Arc<Shared>,
+    /// What the request holds in memory.
+    pub held: Arc<Held>,
 }
 
 impl Directory {
@@ -357,6 +361,7 @@ impl Directory {
     async fn read_all(&self, of: &ResourceType, ids: &[&str]) -> Result<Vec<Option<Stored>>, Error> {
         let keys: Vec<String> = ids.iter().map(|id| rows::resource_key(index::kind(of), id)).collect();
         let rows = self.rows(&keys).await?;
+        self.hold(rows.iter().flatten())?;
         let read = |(row, id): (Option<Row>, &&str)| match row.as_ref().map(Stored::read) {
             // Two ids could share a key only if one was made to: the id itself decides.
             Some(Ok(stored)) => Ok(Some(stored).filter(|stored| stored.envelope.id == **id)),
@@ -364,6 +369,18 @@ impl Directory {
             None => Ok(None),
         };
         rows.into_iter().zip(ids).map(read).collect()
+    }
+
+    /// Counts these rows as held, until they are given back; says how many bytes they are.
+    fn hold_rows(&self, rows: &[Row]) -> Result<usize, Error> {
+        let bytes = rows.iter().map(|row| row.body.len()).sum();
+        self.held.add(bytes).map(|()| bytes)
+    }
+
+    /// Counts the documents of these rows as held; says how many bytes that is.
+    fn hold<'r>(&self, rows: impl IntoIterator<Item = &'r Row>) -> Result<usize, Error> {
+        let bytes = held::memory(rows.into_iter().map(held::size).sum());
+        self.held.add(bytes).map(|()| bytes)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         projection::Selection,
         schema::{Attribute, Extension, ResourceType},
     },
-    store::{MAX_BODY_BYTES, MAX_SCAN_BYTES},
+    store::{MAX_BODY_BYTES, MAX_SCAN_BYTES, Row},
 };
 
 /// Resources whose names are looked up for one answer. An attribute that refers to more is shown without any.
@@ -52,12 +52,15 @@ impl Directory {
     /// What people call the resources with these keys, by their ids. Of a resource, which may be large, only this is kept.
     async fn names(&self, keys: &[String]) -> Result<Vec<(String, Value)>, Error> {
         let mut names = Vec::new();
-        for row in self.rows(keys).await?.into_iter().flatten() {
+        let rows: Vec<Row> = self.rows(keys).await?.into_iter().flatten().collect();
+        let held = self.hold_rows(&rows)?;
+        for row in rows {
             let stored = Stored::read(&row)?;
             if let Some(name) = stored.attributes.as_map().get("displayName") {
                 names.push((stored.envelope.id, name.clone()));
             }
         }
+        self.held.give(held);
         Ok(names)
     }
 }

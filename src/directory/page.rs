@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Error,
+    Error, held,
     sift::{Candidate, Take},
 };
 use crate::scim::{
@@ -160,5 +160,9 @@ impl Take for Page {
             return Ok(true);
         }
         Ok(self.counts_on)
+    }
+
+    fn memory(&self) -> usize {
+        held::memory(self.bytes)
     }
 }

@@ -13,6 +13,7 @@ use super::{
     linked::{Linked, Memberships, Needed},
     links::{self, Shown},
     page::{Listed, Page},
+    plan::{Plan, plan},
 };
 use crate::{
     rows,
@@ -103,6 +104,12 @@ impl Ask<'_> {
         !self.is_filtered() && self.types.iter().all(|asked| asked.sort.is_none())
     }
 
+    /// Whether it reads many rows, and not only those that an index names.
+    fn scans(&self) -> bool {
+        let is_scan = |asked: &Asked<'_>| matches!(plan(asked.of, asked.filter.as_ref()), Plan::Scan);
+        self.types.iter().any(is_scan)
+    }
+
     pub(super) fn is_filtered(&self) -> bool {
         self.types.iter().any(|asked| asked.filter.is_some())
     }
@@ -138,6 +145,9 @@ impl Directory {
             count: query.count,
             start,
         };
+        if ask.scans() {
+            self.held.turn().await;
+        }
         let mut outcome = if query.sort.is_some() {
             self.sorted(&ask).await?
         } else if ask.is_filtered() {

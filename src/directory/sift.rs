@@ -5,7 +5,7 @@ use futures::future::try_join;
 use serde_json::{Map, Value};
 
 use super::{
-    Directory, Error,
+    Directory, Error, held,
     index::{self, Index},
     linked::{Linked, Needed},
     links,
@@ -34,7 +34,7 @@ const FIRST_KEYS: usize = MAX_SCAN_BYTES / MAX_BODY_BYTES;
 pub(super) struct Candidate {
     /// Its type's number.
     pub(super) of: usize,
-    /// Of its stored body.
+    /// Of its stored body ([`held::size`]).
     pub(super) bytes: usize,
     pub(super) is_linked: bool,
     pub(super) document: Map<String, Value>,
@@ -44,6 +44,9 @@ pub(super) struct Candidate {
 pub(super) trait Take: Send {
     /// Takes the next one; false when there was no room for it, and there will be none for any other.
     fn take(&mut self, candidate: Candidate) -> Result<bool, Error>;
+
+    /// Bytes of memory that those take which it has taken.
+    fn memory(&self) -> usize;
 }
 
 /// Rows that are still to be looked at, in ascending order.
@@ -89,6 +92,7 @@ impl Directory {
                 if rows.is_empty() && source.is_empty() {
                     break;
                 }
+                let scanned = self.hold_rows(&rows)?;
                 let affordable = spent.affordable(&rows, asked);
                 let (now, later) = rows.split_at(affordable);
                 for batch in batches(now) {
@@ -105,6 +109,7 @@ impl Directory {
                 if !later.is_empty() {
                     return stop_or_refuse(ask, passed.filter(|_| spent.rows > 0), too_much_work);
                 }
+                self.held.give(scanned);
             }
         }
         Ok(None)
@@ -121,6 +126,8 @@ impl Directory {
         spent: &mut Spent,
     ) -> Result<Sifted, Error> {
         let asked = &ask.types[of];
+        let held = self.hold(rows)?;
+        let before = to.memory();
         let documents = self.documents(ask, asked, rows, linked).await?;
         let is_linked = linked.map_or(asked.needed == Needed::All, |linked| linked.complete);
         let mut done = 0;
@@ -131,7 +138,7 @@ impl Directory {
             }
             self.spend(&mut done, asked.work(row).saturating_add(links)).await?;
             let matches = asked.filter.as_ref().is_none_or(|filter| filter.matches(&document));
-            let bytes = row.body.len();
+            let bytes = held::size(row);
             let candidate = Candidate {
                 of,
                 bytes,
@@ -143,6 +150,7 @@ impl Directory {
             }
             *passed = Some(row.key.clone());
         }
+        self.held.give(held.saturating_sub(to.memory() - before));
         Ok(Sifted::All)
     }
 
@@ -328,8 +336,8 @@ fn batches(mut rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = rows.iter().take_while(|row| {
-            let fits = bytes == 0 || bytes + row.body.len() <= BATCH_BYTES;
-            bytes += row.body.len();
+            let fits = bytes == 0 || bytes + held::size(row) <= BATCH_BYTES;
+            bytes += held::size(row);
             fits
         });
         let (batch, others) = rows.split_at(fits.count());

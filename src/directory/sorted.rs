@@ -54,6 +54,7 @@ impl Directory {
                 break;
             }
         }
+        self.held.add(page.memory())?;
         let shown = skip + page.resources.len();
         Ok(Outcome {
             total: Some(total),
@@ -96,6 +97,10 @@ impl Take for Sorter<'_, '_> {
             text,
         });
         Ok(true)
+    }
+
+    fn memory(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes out. Every failure becomes a SCIM error here, and nowhere else.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,6 +11,7 @@ use actix_web::{
             WWW_AUTHENTICATE,
         },
     },
+    web::Bytes,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     app::App,
-    directory,
+    directory::{self, Held},
     scim::{
         error::{Error as Refused, Rule},
         normalize::Trace,
@@ -37,13 +38,25 @@ const SCIM_JSON: &str = "application/scim+json";
 /// After how long to come back when nothing better is known.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 
+/// Bytes that are counted as held while they are there.
+struct Counted {
+    bytes: Bytes,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A success.
 #[derive(Debug)]
 pub(super) struct Answer {
     status: StatusCode,
     headers: Vec<(HeaderName, String)>,
     /// JSON.
-    body: Option<Vec<u8>>,
+    body: Option<Bytes>,
     /// What was done to the request.
     trace: Trace,
 }
@@ -52,7 +65,11 @@ impl Answer {
     /// 200 with a body.
     pub(super) fn ok(body: impl Serialize) -> Self {
         Self {
-            body: Some(serde_json::to_vec(&body).expect("answers are plain JSON with string keys")),
+            body: Some(
+                serde_json::to_vec(&body)
+                    .expect("answers are plain JSON with string keys")
+                    .into(),
+            ),
             ..Self::empty(StatusCode::OK)
         }
     }
@@ -103,6 +120,14 @@ impl Answer {
     #[must_use]
     pub(super) fn retry_after(self, asked: Option<Duration>) -> Self {
         self.with(RETRY_AFTER, seconds(asked))
+    }
+
+    /// Of what its request held only its bytes are left, until they are written.
+    #[must_use]
+    pub(super) fn holding(mut self, held: Arc<Held>) -> Self {
+        held.keep(self.body.as_ref().map_or(0, Bytes::len));
+        self.body = self.body.map(|bytes| Bytes::from_owner(Counted { bytes, _held: held }));
+        self
     }
 
     fn empty(status: StatusCode) -> Self {

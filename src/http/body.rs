@@ -7,13 +7,14 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::console;
+use super::{call::Failure, console};
 use crate::{
     app::App,
+    directory::Held,
     scim::{
         error::{Error as Refused, Rule},
         json,
-        limits::MAX_BODY_BYTES,
+        limits::{MAX_BODY_BYTES, MAX_BODY_MEMORY},
     },
 };
 
@@ -25,24 +26,36 @@ pub(super) struct Body<'a> {
     pub(super) app: &'a App,
     pub(super) request: &'a HttpRequest,
     pub(super) payload: Payload,
+    pub(super) held: &'a Held,
 }
 
 impl Body<'_> {
     /// Reads a JSON object (RFC 7644 §3.8).
-    pub(super) async fn object(self) -> Result<Value, Refused> {
-        let Self { app, request, payload } = self;
+    pub(super) async fn object(self) -> Result<Value, Failure> {
+        let Self {
+            app,
+            request,
+            payload,
+            held,
+        } = self;
         media_type(request)?;
         not_encoded(request)?;
         let late = || Rule::BodyLate.error().with("limit", BODY_TIME.as_secs().to_string());
-        let bytes = timeout(BODY_TIME, bytes(request, payload))
+        let bytes = timeout(BODY_TIME, bytes(request, payload, held))
             .await
             .map_err(|_| late())??;
         console::show_request(app, &bytes);
+        let memory = json::memory(&bytes);
+        if memory > MAX_BODY_MEMORY {
+            let limit = (MAX_BODY_MEMORY / 1024 / 1024).to_string();
+            return Err(Rule::BodyTooManyValues.error().with("limit", limit).into());
+        }
+        held.add(memory)?;
         let value = json::parse(&bytes)?;
         if value.is_object() {
             Ok(value)
         } else {
-            Err(Rule::BodyNotObject.error())
+            Err(Rule::BodyNotObject.error().into())
         }
     }
 }
@@ -75,22 +88,23 @@ fn not_encoded(request: &HttpRequest) -> Result<(), Refused> {
     Err(Rule::BodyEncoded.error())
 }
 
-async fn bytes(request: &HttpRequest, mut payload: Payload) -> Result<Vec<u8>, Refused> {
+async fn bytes(request: &HttpRequest, mut payload: Payload, held: &Held) -> Result<Vec<u8>, Failure> {
     let too_large = || Rule::BodyTooLarge.error().with("limit", MAX_BODY_BYTES.to_string());
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
-        return Err(too_large());
+        return Err(too_large().into());
     }
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
+    let mut bytes = Vec::new();
     while let Some(chunk) = payload.next().await {
         // The connection broke off; whoever reads the answer sees a body that ends early.
         let chunk = chunk.map_err(|_| Rule::BodyNotJson.error().with("position", "its end, which never came"))?;
         if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(too_large());
+            return Err(too_large().into());
         }
+        held.add(chunk.len())?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)

@@ -104,10 +104,13 @@ async fn write_all(visit: Visit, progress: Arc<Mutex<Progress>>, reference: Opti
 
 async fn write(visit: &Visit, task: Task, trace: &mut Trace) -> Result<Option<Envelope>, Failure> {
     let expected = condition(task.version.as_deref());
+    let held = visit.directory.held.bytes();
     let written = visit
         .directory
         .perform(&task.of, task.write, &expected, Shown::default(), trace)
-        .await?;
+        .await;
+    visit.directory.held.keep(held);
+    let written = written?;
     visit.count_dropped(trace);
     Ok(written.map(|stored| stored.envelope))
 }

@@ -17,7 +17,7 @@ use crate::{
         App, Service,
         admission::{Admitted, Turned},
     },
-    directory::{self, Directory, Precondition},
+    directory::{self, Directory, Held, Precondition},
     scim::{
         error::{Error as Refused, Rule},
         list::ListQuery,
@@ -112,7 +112,7 @@ impl Call<'_> {
     }
 
     /// Lets in a request whose sender is known, unless the sender has had its share.
-    pub(super) fn admit(&self, access: &Access, admitted: &mut Admitted) -> Result<(), Turned> {
+    pub(super) fn admit(&self, access: &Access, admitted: &mut Admitted) -> Result<Held, Turned> {
         let query = self.request.query_string();
         let is_look_up = *self.request.method() == Method::GET
             && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case("filter"));
@@ -125,7 +125,7 @@ impl Call<'_> {
     }
 
     /// The same request with its sender known.
-    pub(super) fn visit(&self, access: Arc<Access>, admitted: Admitted) -> Result<Visit, Failure> {
+    pub(super) fn visit(&self, access: Arc<Access>, admitted: Admitted, held: Held) -> Result<Visit, Failure> {
         let catalog = Arc::clone(access.catalogs.at(self.app.ambient.now()));
         let directory = Directory {
             store: Share::of(&self.service.store),
@@ -133,6 +133,7 @@ impl Call<'_> {
             access,
             deadline: self.deadline,
             shared: Arc::clone(&self.service.shared),
+            held: Arc::new(held),
         };
         let query = self.request.query_string();
         Ok(Visit {

@@ -99,8 +99,9 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     let mut admitted = call.service.admission.enter()?;
     let access = auth::authenticate(call).await?;
     call.sent_by(&access);
-    call.admit(&access, &mut admitted)?;
-    let mut visit = call.visit(Arc::clone(&access), admitted)?;
+    let held = call.admit(&access, &mut admitted)?;
+    let mut visit = call.visit(Arc::clone(&access), admitted, held)?;
+    let held = Arc::clone(&visit.directory.held);
     if let E::Resources(name) | E::Resource(name, _) | E::Search(Some(name)) = &endpoint {
         visit.resource_type(name)?;
     }
@@ -109,6 +110,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         app: call.app,
         request: call.request,
         payload,
+        held: &held,
     };
     let answer = match (endpoint, call.request.method().as_str()) {
         (E::ServiceProviderConfig, "GET" | "HEAD") => discovery::service_provider_config(&visit),
@@ -140,7 +142,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         (_, method) => Err(Failure::method(method, allowed)),
     }?;
     normalized::record(answer.trace(), &access.tenant, Reference::of(call.request));
-    Ok(answer)
+    Ok(answer.holding(held))
 }
 
 /// The methods of an endpoint, as `Allow` spells them (RFC 9110 §10.2.1).

@@ -12,6 +12,10 @@ pub const MAX_PATCH_OPERATIONS: usize = 1_000;
 /// Bytes of a JSON request body.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+/// Bytes of memory that a request body takes as JSON ([`super::json::memory`]): ten thousand members with three attributes each
+/// take 20 MiB.
+pub const MAX_BODY_MEMORY: usize = 64 * 1024 * 1024;
+
 /// Operations in one bulk request; advertised as `bulk.maxOperations`.
 pub const MAX_BULK_OPERATIONS: usize = 100;
 

@@ -350,6 +350,9 @@ rules! {
         "The body is larger than {limit} bytes: send less at a time."
         "Open Provisioning > Mappings and look for a row that copies very long texts, or very many values; delete it, or \
          shorten what it copies.";
+    BodyTooManyValues "body-too-many-values" 413 -
+        "The body has too many values: in memory it would take more than {limit} MiB. Send less at a time."
+        PROTOCOL;
     BodyLate "body-late" 408 -
         "The body did not arrive within {limit} seconds."
         RETRY;

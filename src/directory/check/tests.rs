@@ -61,6 +61,7 @@ impl World {
             access: access.unwrap(),
             deadline,
             shared: Arc::default(),
+            held: Arc::default(),
         };
         let catalog = Catalog::standard();
         let of = |name| Arc::clone(catalog.resource_type(name).unwrap());

@@ -70,6 +70,7 @@ impl Process {
             access,
             deadline: soon(),
             shared: Arc::default(),
+            held: Arc::default(),
         };
         (directory, Arc::clone(catalog.resource_type("User").unwrap()))
     }

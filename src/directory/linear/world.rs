@@ -183,6 +183,7 @@ impl World {
             }),
             deadline: Instant::now() + caller.patience,
             shared: Arc::default(),
+            held: Arc::default(),
         }
     }
 

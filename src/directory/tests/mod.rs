@@ -141,6 +141,7 @@ impl World {
             access,
             deadline,
             shared: Arc::default(),
+            held: Arc::default(),
         };
         let (store, held, faults) = layers(&rows);
         Self {
@@ -208,6 +209,7 @@ impl World {
         let directory = Directory {
             ambient: Arc::new(Later(Arc::clone(&self.directory.ambient), later)),
             shared: Arc::default(),
+            held: Arc::default(),
             // Let in a moment ago.
             access: Arc::new(Access {
                 tenant: self.directory.access.tenant.clone(),

@@ -258,6 +258,7 @@ where
             }),
             deadline: Instant::now(),
             shared: Arc::default(),
+            held: Arc::default(),
         };
         Inspection::new(directory, LONG, 9, |_| {})
             .check()

@@ -1,0 +1,178 @@
+//! What requests hold in memory, counted where it grows: the sum is bounded, for each tenant and for the process.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Error;
+use crate::{
+    scim::{error::Rule, json},
+    store::Row,
+};
+
+/// Bytes of memory for each byte of a row of ordinary size: as a document, and once more in the answer.
+const MEMORY: usize = 8;
+/// Bytes of memory that a membership takes on its way into an answer.
+pub(super) const MEMORY_OF_EDGE: usize = 256;
+
+/// Queries of one tenant that read many rows at a time; others wait. Two of the largest fit into what a tenant may hold, so that
+/// those which come at once don't all stop each other.
+const TURNS: usize = 2;
+
+/// Bytes that are free; where they are a part of others', both must be.
+#[derive(Debug)]
+pub struct Budget {
+    free: AtomicUsize,
+    of: Option<Arc<Self>>,
+    turns: Arc<Semaphore>,
+}
+
+/// What one request holds of a budget, or without one; given back when it is dropped.
+#[derive(Debug, Default)]
+pub struct Held {
+    budget: Option<Arc<Budget>>,
+    bytes: AtomicUsize,
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Budget {
+    /// So many bytes, as a part of others.
+    pub fn new(bytes: usize, of: Option<Arc<Self>>) -> Self {
+        Self {
+            free: bytes.into(),
+            of,
+            turns: Arc::new(Semaphore::new(TURNS)),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let taken = self.free.fetch_update(Relaxed, Relaxed, |free| free.checked_sub(bytes));
+        let all = taken.is_ok() && self.of.as_ref().is_none_or(|of| of.take(bytes));
+        if taken.is_ok() && !all {
+            self.free.fetch_add(bytes, Relaxed);
+        }
+        all
+    }
+
+    fn give(&self, bytes: usize) {
+        self.free.fetch_add(bytes, Relaxed);
+        if let Some(of) = &self.of {
+            of.give(bytes);
+        }
+    }
+}
+
+impl Held {
+    /// Nothing yet.
+    pub fn of(budget: Arc<Budget>) -> Self {
+        Self {
+            budget: Some(budget),
+            bytes: 0.into(),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// Waits for its turn to read many rows, which ends with [`Self::keep`].
+    pub async fn turn(&self) {
+        let Some(budget) = &self.budget else { return };
+        // Never closed, so it never fails.
+        let turn = Arc::clone(&budget.turns).acquire_owned().await.ok();
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+    }
+
+    /// Holds so many bytes more.
+    ///
+    /// # Errors
+    /// [`Rule::Overloaded`] while others hold too much.
+    pub fn add(&self, bytes: usize) -> Result<(), Error> {
+        let Some(budget) = &self.budget else { return Ok(()) };
+        if !budget.take(bytes) {
+            return Err(Rule::Overloaded.error().into());
+        }
+        self.bytes.fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
+    /// Holds so many bytes less.
+    pub fn give(&self, bytes: usize) {
+        self.lower(|now| now.saturating_sub(bytes));
+    }
+
+    /// So many bytes now.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Holds no more than these from now on.
+    pub fn keep(&self, bytes: usize) {
+        self.lower(|now| now.min(bytes));
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// A write may go on while its request is answered: several threads do this at once.
+    fn lower(&self, to: impl Fn(usize) -> usize) {
+        let Some(budget) = &self.budget else { return };
+        let before = self.bytes.fetch_update(Relaxed, Relaxed, |now| Some(to(now)));
+        let before = before.unwrap_or_default();
+        budget.give(before - to(before));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.keep(0);
+    }
+}
+
+/// Bytes of a row's body, as far as its values are of ordinary size: many very small ones count as what they take in memory.
+pub(super) fn size(row: &Row) -> usize {
+    row.body.len().max(json::memory(&row.body) / MEMORY)
+}
+
+/// The memory that documents take which have this size together.
+pub(super) const fn memory(size: usize) -> usize {
+    size * MEMORY
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::future::join_all;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[test]
+    fn nobody_holds_more_than_there_is_and_all_is_given_back() {
+        let all = Arc::new(Budget::new(100, None));
+        let a = Arc::new(Budget::new(60, Some(Arc::clone(&all))));
+        let b = Arc::new(Budget::new(60, Some(Arc::clone(&all))));
+        let (one, other) = (Held::of(Arc::clone(&a)), Held::of(Arc::clone(&b)));
+        one.add(50).unwrap();
+        assert!(Held::of(Arc::clone(&a)).add(11).is_err(), "the tenant's share");
+        assert!(other.add(51).is_err(), "that of all");
+        other.add(50).unwrap();
+        one.give(10);
+        other.keep(5);
+        other.keep(50);
+        assert_eq!(all.free.load(Relaxed), 55);
+        drop((one, other));
+        let free = [&all, &a, &b].map(|budget| budget.free.load(Relaxed));
+        assert_eq!(free, [100, 60, 60]);
+        Held::default().add(usize::MAX).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn some_of_a_tenants_large_queries_wait() {
+        let tenant = Arc::new(Budget::new(100, None));
+        let held: Vec<Held> = (0..=TURNS).map(|_| Held::of(Arc::clone(&tenant))).collect();
+        let all = timeout(Duration::from_secs(1), join_all(held.iter().map(Held::turn)));
+        assert!(all.await.is_err(), "too many at once");
+        held[0].keep(0);
+        held[TURNS].turn().await;
+    }
+}
