@@ -43,8 +43,8 @@ mod key;
 
 pub use crate::store::behind;
 pub use bodies::{
-    EdgeBody, EventBody, GateBody, GateStamp, IndexBody, JournalBody, MarkBody, MembersBody, ResourceBody, Stamp,
-    SumBaseBody, SumBody, TraceBody, TraceStamp,
+    EdgeBody, EventBody, GateBody, GateStamp, GoneStamp, IndexBody, JournalBody, MarkBody, MembersBody, ResourceBody,
+    Stamp, SumBaseBody, SumBody, TraceBody, TraceStamp,
 };
 pub use key::{Key, gate_keys, tombstone_key};
 
@@ -290,6 +290,11 @@ pub fn body<T: DeserializeOwned>(row: &Row) -> Result<T, FormatError> {
 
 /// Reads a resource row's stamp.
 pub fn stamp(row: &Row) -> Result<Stamp, FormatError> {
+    decode(&row.key, &row.stamp)
+}
+
+/// Reads a tombstone's stamp.
+pub fn gone_stamp(row: &Row) -> Result<GoneStamp, FormatError> {
     decode(&row.key, &row.stamp)
 }
 

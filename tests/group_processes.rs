@@ -75,6 +75,7 @@ impl Desk {
                 deadline,
                 shared: Arc::default(),
                 held: Arc::default(),
+                invocation: None,
             };
             let group = make(&directory, "Group", json!({ "displayName": "Employees" })).await;
             (store, tenant.id, issued.secret, directory, group)

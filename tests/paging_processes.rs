@@ -281,6 +281,7 @@ fn child() {
             deadline: soon(),
             shared: Arc::default(),
             held: Arc::default(),
+            invocation: None,
         };
         for line in input {
             let (start, count) = line.split_once(' ').unwrap();

@@ -64,6 +64,7 @@ async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, d
         deadline: Instant::now() + TENANT_TIME,
         shared: Arc::clone(&service.shared),
         held: Arc::default(),
+        invocation: None,
     };
     directory.finish_pending().await
 }

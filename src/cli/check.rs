@@ -71,6 +71,7 @@ async fn run(operator: &Operator, tenant: &str, deed: Deed, output: &show::Outpu
         deadline: Instant::now(),
         shared: Arc::default(),
         held: Arc::default(),
+        invocation: None,
     };
     let inspection = Inspection::new(directory, operator.settings.deadline(), MORE_EXAMPLES, |progress| {
         show::progress(&match progress {

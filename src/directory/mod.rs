@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::{
     ambient::Ambient,
@@ -250,6 +251,8 @@ pub struct Directory {
     pub shared: Arc<Shared>,
     /// What the request holds in memory.
     pub held: Arc<Held>,
+    /// The Functions host's id of the request, the same when the host sends it again.
+    pub invocation: Option<Uuid>,
 }
 
 impl Directory {

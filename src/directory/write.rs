@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{
     Directory, Error, Stored,
@@ -12,7 +13,7 @@ use super::{
     pause,
 };
 use crate::{
-    rows::{self, EventBody, FORMAT, IndexBody, MembersBody, Operation, ResourceBody, Stamp, TraceBody},
+    rows::{self, EventBody, FORMAT, GoneStamp, IndexBody, MembersBody, Operation, ResourceBody, Stamp, TraceBody},
     scim::{
         attributes::Attributes,
         error::{Error as Refused, Rule},
@@ -86,7 +87,8 @@ impl Directory {
             // The event and the resource itself are still to come, and the tombstone of one that goes.
             let others = changes.len() + if draft.after.is_some() { 2 } else { 3 };
             let memberships = draft.memberships.changes(draft, &operation, others);
-            let (mut all, stored) = resource_changes(draft, &operation, draft.guarded || memberships.guarded);
+            let guarded = draft.guarded || memberships.guarded;
+            let (mut all, stored) = resource_changes(draft, &operation, guarded, self.invocation);
             all.insert(
                 0,
                 self.event(draft, &operation, memberships.inline, memberships.parts.len()),
@@ -199,7 +201,12 @@ impl Directory {
 }
 
 /// The change of the resource's own row, and its tombstone when it goes.
-fn resource_changes(draft: &Draft<'_>, operation: &Operation, guarded: bool) -> (Vec<Change>, Stored) {
+fn resource_changes(
+    draft: &Draft<'_>,
+    operation: &Operation,
+    guarded: bool,
+    invocation: Option<Uuid>,
+) -> (Vec<Change>, Stored) {
     let before = draft.before;
     let created = before.map_or(operation.time(), |before| before.envelope.created);
     let version = operation.to_string();
@@ -241,7 +248,7 @@ fn resource_changes(draft: &Draft<'_>, operation: &Operation, guarded: bool) -> 
         (Some(before), Some(_)) => vec![Change::Replace(write(key), before.etag.clone())],
         (Some(before), None) => vec![
             Change::Delete(key, Some(before.etag.clone())),
-            Change::Upsert(write(rows::gone_key(draft.id))),
+            Change::Upsert(tombstone(&stamp, &body, invocation)),
         ],
     };
     let stored = Stored {
@@ -259,6 +266,18 @@ fn resource_changes(draft: &Draft<'_>, operation: &Operation, guarded: bool) -> 
         unknown,
     };
     (changes, stored)
+}
+
+fn tombstone(stamp: &Stamp, body: &ResourceBody, invocation: Option<Uuid>) -> Write {
+    let stamp = GoneStamp {
+        stamp: stamp.clone(),
+        invocation: invocation.map(|id| id.to_string()),
+    };
+    Write {
+        key: rows::gone_key(&body.id),
+        stamp: rows::encode(&stamp),
+        body: rows::encode(body),
+    }
 }
 
 /// The top-level attributes that differ, in order.

@@ -10,6 +10,7 @@ use actix_web::{
     },
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{address::is_host, answer::Answer, console::RefusedBy};
 use crate::{
@@ -28,6 +29,9 @@ use crate::{
     store::turns::Share,
     tenants::{ALL_WRITES, Access, Counted, Tenants},
 };
+
+/// Where the Functions host tells its id of a request.
+const INVOCATION: &str = "x-azure-functions-invocationid";
 
 /// A request whose sender is not known yet.
 pub(super) struct Call<'a> {
@@ -134,6 +138,7 @@ impl Call<'_> {
             deadline: self.deadline,
             shared: Arc::clone(&self.service.shared),
             held: Arc::new(held),
+            invocation: self.invocation(),
         };
         let query = self.request.query_string();
         Ok(Visit {
@@ -154,28 +159,41 @@ impl Call<'_> {
         if let Some(url) = &self.app.settings.public_url {
             return Ok(url.trim_end_matches('/').to_owned());
         }
-        let headers = self.request.headers();
-        let text = |value: &'_ HeaderValue| value.to_str().map(str::to_owned).map_err(|_| Rule::BadHost.error());
-        let trusted = |name: &'static str| {
-            let lines = headers.get_all(name).filter(|_| self.app.settings.trusts_proxy());
-            // The last one stands for the hop next to us, whether it has a line of its own or not.
-            let last = lines.last().map(text).transpose()?;
-            Ok::<_, Refused>(last.and_then(|line| Some(line.rsplit(',').next()?.trim().to_owned())))
-        };
         // A target with a host of its own stands before `Host` (RFC 9112 §3.2.2).
         let authority = self.request.uri().authority().map(ToString::to_string);
-        let host = match (trusted("x-forwarded-host")?.or(authority), headers.get(header::HOST)) {
+        let host = match (
+            self.trusted("x-forwarded-host")?.or(authority),
+            self.request.headers().get(header::HOST),
+        ) {
             (Some(host), _) => host,
             (None, Some(host)) => text(host)?,
             // HTTP/1.0 has no `Host`.
             (None, None) => "localhost".to_owned(),
         };
-        let scheme =
-            trusted("x-forwarded-proto")?.map_or_else(|| "http".to_owned(), |scheme| scheme.to_ascii_lowercase());
+        let scheme = self
+            .trusted("x-forwarded-proto")?
+            .map_or_else(|| "http".to_owned(), |scheme| scheme.to_ascii_lowercase());
         if !is_host(&host) || !matches!(scheme.as_str(), "http" | "https") {
             return Err(Rule::BadHost.error());
         }
         Ok(format!("{scheme}://{host}"))
+    }
+
+    /// What the hop next to us says in a header, if it is believed. The last one is its own, on a line by itself or not.
+    fn trusted(&self, name: &'static str) -> Result<Option<String>, Refused> {
+        let lines = self.request.headers().get_all(name);
+        let last = lines
+            .filter(|_| self.app.settings.trusts_proxy())
+            .last()
+            .map(text)
+            .transpose()?;
+        Ok(last.and_then(|line| Some(line.rsplit(',').next()?.trim().to_owned())))
+    }
+
+    /// The Functions host's id of a request without a body, which it may send again.
+    fn invocation(&self) -> Option<Uuid> {
+        let said = self.trusted(INVOCATION).ok().flatten()?;
+        said.parse().ok().filter(|_| *self.request.method() == Method::DELETE)
     }
 
     /// What a header with entity tags asks for.
@@ -183,6 +201,10 @@ impl Call<'_> {
         let lines = self.request.headers().get_all(name);
         condition(lines.map(|line| line.to_str().unwrap_or("")))
     }
+}
+
+fn text(value: &HeaderValue) -> Result<String, Refused> {
+    value.to_str().map(str::to_owned).map_err(|_| Rule::BadHost.error())
 }
 
 /// The tenant that a request was found to come from.

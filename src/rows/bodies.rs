@@ -22,6 +22,17 @@ pub struct Stamp {
     pub members: String,
 }
 
+/// The small part of a tombstone: the deletion's own stamp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneStamp {
+    /// As that of a resource.
+    #[serde(flatten)]
+    pub stamp: Stamp,
+    /// The Functions host's id of the DELETE, which it may send again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<String>,
+}
+
 /// The body of a resource row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResourceBody {

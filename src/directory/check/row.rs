@@ -165,7 +165,7 @@ impl Held {
             }
             Key::Tombstone(_) => {
                 let body: ResourceBody = rows::body(row)?;
-                let _: Stamp = rows::stamp(row)?;
+                rows::gone_stamp(row)?;
                 (Self::Tombstone, rows::gone_key(&body.id))
             }
             Key::SumEnd(kind) => {

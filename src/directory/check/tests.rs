@@ -62,6 +62,7 @@ impl World {
             deadline,
             shared: Arc::default(),
             held: Arc::default(),
+            invocation: None,
         };
         let catalog = Catalog::standard();
         let of = |name| Arc::clone(catalog.resource_type(name).unwrap());

@@ -71,6 +71,7 @@ impl Process {
             deadline: soon(),
             shared: Arc::default(),
             held: Arc::default(),
+            invocation: None,
         };
         (directory, Arc::clone(catalog.resource_type("User").unwrap()))
     }

@@ -184,6 +184,7 @@ impl World {
             deadline: Instant::now() + caller.patience,
             shared: Arc::default(),
             held: Arc::default(),
+            invocation: None,
         }
     }
 

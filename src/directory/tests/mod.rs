@@ -142,6 +142,7 @@ impl World {
             deadline,
             shared: Arc::default(),
             held: Arc::default(),
+            invocation: None,
         };
         let (store, held, faults) = layers(&rows);
         Self {
