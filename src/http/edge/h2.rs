@@ -36,6 +36,10 @@ const MAX_STREAMS: u32 = 128;
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
 /// Most malformed requests of a connection, which a proxy's customers share; h2 ends it behind them.
 const MAX_MALFORMED: usize = 100_000;
+/// Most requests of a connection that are taken back before we have begun with them; h2 ends it behind them, and with it the
+/// requests of everybody whom a proxy has put on it, and its own default is 20. Bounds the work that such requests can make
+/// (CVE-2023-44487).
+const MAX_TAKEN_BACK: usize = 1_000;
 /// What a request, and a connection, may send ahead of who reads it; bounds memory.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
@@ -82,6 +86,7 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_local_error_reset_streams(MAX_MALFORMED)
+        .max_pending_accept_reset_streams(MAX_TAKEN_BACK)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING)
