@@ -123,6 +123,12 @@ pub struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=200))]
     pub deadline: u64,
 
+    /// Seconds after a SIGTERM in which requests are still taken while /health/ready says 503: longer than the load balancer
+    /// in front needs to notice. Ctrl-C or a second signal ends them; under the Functions host there are none
+    #[arg(long, env = "SCIMGATE_DRAIN", global = true, default_value_t = 10, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub drain: u64,
+
     /// Requests a second that each tenant may send to each process, twice as many at once; beyond it they are answered 429
     /// with Retry-After. 0 is no limit; 'tenant limit' sets another for one tenant
     #[arg(long, env = "SCIMGATE_TENANT_RATE", global = true, default_value_t = 200, value_name = "RATE", value_parser = rate)]
@@ -264,6 +270,12 @@ impl Settings {
     /// How long a request may take.
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(self.deadline)
+    }
+
+    /// How long whoever looks at our readiness has to send requests elsewhere before we stop. The Functions host has nowhere
+    /// else to send them, and starts us again.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(if self.is_custom_handler() { 0 } else { self.drain })
     }
 }
 

@@ -69,6 +69,12 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Makes a tenant at the start.
+const BOOTSTRAP: [(&str, &str); 2] = [
+    ("SCIMGATE_BOOTSTRAP_TENANT", "acme"),
+    ("SCIMGATE_BOOTSTRAP_TOKEN", "a-secret-from-elsewhere"),
+];
+
 /// A server on a free port; ends with the test.
 struct Server {
     child: Child,
@@ -113,6 +119,12 @@ impl Server {
     /// What the server answers to a body that makes a user.
     fn create(&self, tenant: &str, token: &str, body: &Value) -> String {
         self.ask(&format!("POST /scim/{tenant}/Users"), token, &body.to_string())
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(told.unwrap().success());
     }
 
     fn status(&self, tenant: &str, token: &str) -> u16 {
@@ -167,12 +179,8 @@ fn the_second_start_prints_no_secret() {
 #[test]
 fn a_bootstrap_tenant_takes_the_place_of_demo() {
     let desk = Desk::new();
-    let bootstrap = [
-        ("SCIMGATE_BOOTSTRAP_TENANT", "acme"),
-        ("SCIMGATE_BOOTSTRAP_TOKEN", "a-secret-from-elsewhere"),
-    ];
     for _ in 0..2 {
-        let server = Server::start(&desk, &bootstrap);
+        let server = Server::start(&desk, &BOOTSTRAP);
         assert_eq!(server.status("acme", "a-secret-from-elsewhere"), 200);
         assert!(!server.greeting.contains("a-secret"), "{}", server.greeting);
     }
@@ -411,25 +419,30 @@ fn a_port_that_is_taken_ends_the_server() {
 /// functions-host.md §1.4: the host never starts a handler again that ended with 0, and does so at once after 200.
 #[test]
 fn a_signal_ends_the_server_with_a_code_that_is_not_0() {
+    let host = ("FUNCTIONS_CUSTOMHANDLER_PORT", "0");
     for (environment, signal, code) in [
         (vec![], "TERM", 143),
         (vec![], "INT", 130),
-        (vec![("FUNCTIONS_CUSTOMHANDLER_PORT", "0")], "TERM", 200),
+        (vec![host], "TERM", 200),
+        (vec![host], "INT", 200),
     ] {
         let desk = Desk::new();
-        let bootstrap = [
-            ("SCIMGATE_BOOTSTRAP_TENANT", "acme"),
-            ("SCIMGATE_BOOTSTRAP_TOKEN", "a-secret-from-elsewhere"),
-        ];
-        let mut server = Server::start(&desk, &[environment.as_slice(), &bootstrap].concat());
-        let pid = server.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", signal, &pid])
-                .status()
-                .unwrap()
-                .success()
+        let waits = code == 143;
+        // Nobody would wait that long.
+        let mut server = Server::start(
+            &desk,
+            &[&environment[..], &BOOTSTRAP, &[("SCIMGATE_DRAIN", "600")]].concat(),
         );
+        let ready = || server.ask("GET /health/ready", "", "");
+        assert!(ready().starts_with("HTTP/1.1 200 "), "{}", ready());
+        server.signal(signal);
+        if waits {
+            while !ready().starts_with("HTTP/1.1 503 ") {}
+            assert!(ready().contains("about to stop"), "{}", ready());
+            // Whoever has not noticed yet loses nothing.
+            assert_eq!(server.status(BOOTSTRAP[0].1, BOOTSTRAP[1].1), 200);
+            server.signal(signal);
+        }
         assert_eq!(server.child.wait().unwrap().code(), Some(code), "{signal}");
     }
 }
@@ -451,6 +464,7 @@ fn an_empty_setting_is_none() {
         "SCIMGATE_TRUST_PROXY",
         "SCIMGATE_SUPPORT",
         "SCIMGATE_DEADLINE",
+        "SCIMGATE_DRAIN",
         "SCIMGATE_TENANT_RATE",
         "SCIMGATE_BOOTSTRAP_TENANT",
         "SCIMGATE_BOOTSTRAP_TOKEN",
@@ -552,19 +566,15 @@ fn a_secret_that_cant_be_shown_is_said_to_be_lost() {
 #[test]
 fn a_bootstrap_tenant_may_be_renamed_and_removed() {
     let desk = Desk::new();
-    let bootstrap = [
-        ("SCIMGATE_BOOTSTRAP_TENANT", "acme"),
-        ("SCIMGATE_BOOTSTRAP_TOKEN", "a-secret-from-elsewhere"),
-    ];
-    drop(Server::start(&desk, &bootstrap));
+    drop(Server::start(&desk, &BOOTSTRAP));
     desk.json(&["tenant", "rename", "acme", "globex"]);
     assert_eq!(
-        Server::start(&desk, &bootstrap).status("globex", "a-secret-from-elsewhere"),
+        Server::start(&desk, &BOOTSTRAP).status("globex", "a-secret-from-elsewhere"),
         200
     );
     desk.json(&["tenant", "delete", "globex", "--yes", "--no-wait"]);
     assert_eq!(
-        Server::start(&desk, &bootstrap).status("globex", "a-secret-from-elsewhere"),
+        Server::start(&desk, &BOOTSTRAP).status("globex", "a-secret-from-elsewhere"),
         401
     );
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::tenant_url;
@@ -19,6 +19,10 @@ use crate::{
 
 /// Exit code that asks the Functions host to start the process again without counting a failure.
 const RESTART: u8 = 200;
+/// Ctrl-C: somebody waits for the end.
+const INTERRUPT: u8 = 2;
+/// From whoever runs the process, behind whatever sends it requests.
+const TERMINATE: u8 = 15;
 /// How long the end of the process waits for what was counted to be written down.
 const COUNTS: Duration = Duration::from_secs(2);
 
@@ -57,6 +61,14 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
         failed = failure(opening) => return Err(failed),
     };
     app.drain();
+    if signal == TERMINATE {
+        tokio::select! {
+            () = sleep(app.settings.drain()) => {}
+            again = stop_signal() => {
+                again?;
+            }
+        }
+    }
     handle.stop(true).await;
     if let Some(service) = app.service() {
         // Counts are no reason to stay.
@@ -82,8 +94,8 @@ async fn failure(opening: tokio::task::JoinHandle<anyhow::Result<Infallible>>) -
 async fn stop_signal() -> std::io::Result<u8> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
-        _ = interrupt.recv() => Ok(2),
-        _ = terminate.recv() => Ok(15),
+        _ = interrupt.recv() => Ok(INTERRUPT),
+        _ = terminate.recv() => Ok(TERMINATE),
     }
 }
 
@@ -99,7 +111,7 @@ async fn open(app: Arc<App>) -> anyhow::Result<Infallible> {
             Ok(()) => return Ok(app::finish_left_behind(&app, service).await),
             Err(error @ (tenants::Error::Store(_) | tenants::Error::Format(_))) => {
                 tracing::error!(%error, "the first tenant can't be made yet");
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                sleep(Duration::from_secs(2)).await;
             }
             Err(error) => return Err(error.into()),
         }

@@ -15,10 +15,10 @@ pub(super) fn alive() -> HttpResponse {
 
 /// The store answers, and the process is not about to stop.
 pub(super) async fn ready(app: &App) -> Result<HttpResponse, Failure> {
-    let service = app
-        .service()
-        .filter(|_| !app.is_draining())
-        .ok_or_else(|| Rule::Starting.error())?;
+    if app.is_draining() {
+        return Err(Rule::Stopping.error().into());
+    }
+    let service = app.service().ok_or_else(|| Rule::Starting.error())?;
     if !service.readiness.of(&service.store).await {
         return Err(Rule::StorageUnavailable.error().into());
     }

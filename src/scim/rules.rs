@@ -388,6 +388,9 @@ rules! {
     Starting "starting" 503 -
         "The service is starting: repeat the request in a few seconds."
         RETRY;
+    Stopping "stopping" 503 -
+        "The service is about to stop: another instance answers."
+        RETRY;
     DeadlineExceeded "deadline-exceeded" 503 -
         "The request could not be finished in time: repeat it."
         RETRY;

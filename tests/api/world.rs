@@ -207,7 +207,7 @@ impl World {
                 let tenants = app.start(app.over(Arc::clone(&store))).tenants.clone();
                 let (running, address) = match way {
                     Way::Envoy(version) => {
-                        let envoy = Envoy::start(address, version, false).await?;
+                        let envoy = Envoy::start(&[address], version, false).await?;
                         let address = envoy.address;
                         (Running::Behind(envoy, Box::new(running)), address)
                     }

@@ -26,7 +26,7 @@ class Service:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCIMGATE_")}
-        self.environment = {**inherited, **self.settings, "SCIMGATE_PORT": str(port)}
+        self.environment = {**inherited, **self.settings, "SCIMGATE_PORT": str(port), "SCIMGATE_DRAIN": "0"}
         self.log = open(pathlib.Path(self.folder.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [self.executable, "serve"], cwd=self.folder.name, env=self.environment, stdout=self.log, stderr=self.log

@@ -3,36 +3,49 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use reqwest::{Client, Method, header};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 
 /// Clients at once; stray bytes only ever hit another one's request.
 pub(crate) const CLIENTS: usize = 24;
 
 pub(crate) const SECRET: &str = "sg_a_secret_that_is_long_enough_for_a_load";
 
-/// The executable on a file of its own; ends with the value.
+/// Seconds that it is given to tell the proxy that it is about to stop.
+const DRAIN: &str = "3";
+
+/// The executable; ends with the value.
 pub(crate) struct Service {
     child: Child,
     pub(crate) address: SocketAddr,
-    _folder: TempDir,
 }
 
 impl Service {
-    pub(crate) fn start() -> Result<Service, String> {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let store = format!("sqlite:{}", folder.path().join("rows.db").display());
+    /// Starts one on the file in a folder, which several may share; port 0 is any.
+    pub(crate) fn start(folder: &Path, port: u16) -> Result<Service, String> {
+        let (store, port) = (format!("sqlite:{}", folder.join("rows.db").display()), port.to_string());
         let mut child = Command::new(env!("CARGO_BIN_EXE_scimgate"))
-            .args(["serve", "--port", "0", "--tenant-rate", "0", "--store", &store])
+            .args([
+                "serve",
+                "--port",
+                &port,
+                "--drain",
+                DRAIN,
+                "--tenant-rate",
+                "0",
+                "--store",
+                &store,
+            ])
             .args(["--bootstrap-tenant", "acme", "--bootstrap-token", SECRET])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -49,8 +62,26 @@ impl Service {
         Ok(Service {
             child,
             address: ([127, 0, 0, 1], port).into(),
-            _folder: folder,
         })
+    }
+
+    /// Asks it to stop, as whoever rolls out a new version does.
+    pub(crate) fn terminate(&self) -> Result<(), String> {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status();
+        let told = told.map_err(|error| error.to_string())?;
+        told.success()
+            .then_some(())
+            .ok_or_else(|| "it can't be told".to_owned())
+    }
+
+    /// Its exit code, once it has stopped by itself.
+    pub(crate) async fn ended(&mut self) -> Result<Option<i32>, String> {
+        loop {
+            match self.child.try_wait().map_err(|error| error.to_string())? {
+                Some(status) => return Ok(status.code()),
+                None => sleep(Duration::from_millis(20)).await,
+            }
+        }
     }
 }
 
@@ -61,16 +92,20 @@ impl Drop for Service {
     }
 }
 
-/// Sends about so many requests; the error is the first answer that is not the expected one.
-pub(crate) async fn run(client: &Client, proxy: SocketAddr, requests: usize) -> Result<usize, String> {
+/// Sends requests while so many are not enough; the error is the first answer that is not the expected one.
+pub(crate) async fn run(
+    client: &Client,
+    proxy: SocketAddr,
+    goes_on: impl Fn(usize) -> bool + Clone + Send + 'static,
+) -> Result<usize, String> {
     let sent = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        let (client, sent) = (client.clone(), Arc::clone(&sent));
+        let (client, sent, goes_on) = (client.clone(), Arc::clone(&sent), goes_on.clone());
         let url = format!("http://{proxy}/scim/acme/Users");
         clients.spawn(async move {
             let mut lives = 0;
-            while sent.load(Ordering::Relaxed) < requests {
+            while goes_on(sent.load(Ordering::Relaxed)) {
                 let life = Life {
                     client: &client,
                     sent: &sent,

@@ -7,7 +7,10 @@
 use std::{
     net::SocketAddr,
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,17 +19,30 @@ use scimgate::{
     ambient::System,
     doctor::{self, Pace, Plan, endpoint::Endpoint},
 };
-use tokio::{runtime::Runtime, sync::Notify, task::JoinSet};
+use tokio::{
+    runtime::Runtime,
+    sync::Notify,
+    task::{JoinSet, spawn},
+};
 
 mod broken;
 mod load;
 mod proxy;
 
 use broken::{FAULTS, Fault};
+use load::Service;
 use proxy::{Envoy, Findings, Version};
 
 /// Requests of a run of one HTTP version, unless more are asked for.
 const REQUESTS: usize = 20_000;
+
+/// How often one of two services is restarted.
+const RESTARTS: usize = 2;
+
+/// Envoy closes an idle HTTP/2 connection as soon as it is told that the upstream goes away (RFC 9113 §6.8), in the middle of
+/// what it has read, and counts the rest as a protocol error. It has no request on such a connection: every one is answered,
+/// none has a flag, and no connection is destroyed with one.
+const IDLE_GOAWAY: &str = "upstream_cx_protocol_error";
 
 /// How long a counter-proof may look for the text.
 const LOOKING: Duration = Duration::from_secs(30);
@@ -40,6 +56,9 @@ fn main() -> ExitCode {
     for version in [Version::Http1, Version::Http2] {
         trials.push(trial(&runtime, format!("clean::{version}"), move || clean(version)));
         trials.push(trial(&runtime, format!("doctor::{version}"), move || examined(version)));
+        trials.push(trial(&runtime, format!("restarted::{version}"), move || {
+            restarted(version)
+        }));
     }
     for fault in FAULTS {
         for retries in [false, true] {
@@ -76,20 +95,14 @@ fn requests() -> usize {
 
 /// The service gives Envoy nothing to complain of.
 async fn clean(version: Version) -> Result<(), String> {
-    let service = load::Service::start()?;
-    let envoy = Envoy::start(service.address, version, false).await?;
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let service = Service::start(folder.path(), 0)?;
+    let envoy = Envoy::start(&[service.address], version, false).await?;
     let client = scimgate::app::http_client().map_err(|error| error.to_string())?;
-    let began = Instant::now();
-    let sent = load::run(&client, envoy.address, requests()).await;
+    let (began, requests) = (Instant::now(), requests());
+    let sent = load::run(&client, envoy.address, move |sent| sent < requests).await;
+    let findings = unfaulted(envoy, sent, &[]).await?;
     let took = began.elapsed().as_secs_f64();
-    let findings = envoy.stop().await;
-    let sent = sent.map_err(|error| format!("{error}\n{}", findings.faults().join("\n")))?;
-    if findings.requests != sent || findings.stat("upstream_rq_total") != sent as u64 {
-        return Err(format!("{sent} requests were sent, Envoy saw {}", findings.requests));
-    }
-    if !findings.faults().is_empty() {
-        return Err(findings.faults().join("\n"));
-    }
     println!(
         "clean::{version}: {} clients, each answer with the status it must have, {took:.1} s: {findings}",
         load::CLIENTS,
@@ -99,8 +112,9 @@ async fn clean(version: Version) -> Result<(), String> {
 
 /// Neither the doctor, who looks at Envoy and the service behind it, finds anything, nor Envoy while it does so.
 async fn examined(version: Version) -> Result<(), String> {
-    let service = load::Service::start()?;
-    let envoy = Envoy::start(service.address, version, false).await?;
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let service = Service::start(folder.path(), 0)?;
+    let envoy = Envoy::start(&[service.address], version, false).await?;
     let plan = Plan {
         endpoint: Endpoint::parse(&format!("http://{}/scim/acme", envoy.address))?,
         token: Some(load::SECRET.to_owned()),
@@ -120,6 +134,52 @@ async fn examined(version: Version) -> Result<(), String> {
     Ok(())
 }
 
+/// Two services on one file are restarted, one after the other, and no client notices.
+async fn restarted(version: Version) -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut services = [Service::start(folder.path(), 0)?, Service::start(folder.path(), 0)?];
+    let envoy = Envoy::start(&services.each_ref().map(|service| service.address), version, false).await?;
+    let client = scimgate::app::http_client().map_err(|error| error.to_string())?;
+    let goes_on = Arc::new(AtomicBool::new(true));
+    let (address, more) = (envoy.address, Arc::clone(&goes_on));
+    let load = spawn(async move { load::run(&client, address, move |_| more.load(Ordering::Relaxed)).await });
+    for round in 0..RESTARTS {
+        let service = &mut services[round % 2];
+        service.terminate()?;
+        envoy.until_ready(1).await?;
+        let code = service.ended().await?;
+        if code != Some(143) {
+            return Err(format!("it ended with {code:?}"));
+        }
+        *service = Service::start(folder.path(), service.address.port())?;
+        envoy.until_ready(2).await?;
+    }
+    goes_on.store(false, Ordering::Relaxed);
+    let sent = load.await.map_err(|error| error.to_string())?;
+    let harmless: &[&str] = if version == Version::Http2 { &[IDLE_GOAWAY] } else { &[] };
+    let findings = unfaulted(envoy, sent, harmless).await?;
+    println!(
+        "restarted::{version}: {RESTARTS} restarts under {} clients, each answer with the status it must have: {findings}",
+        load::CLIENTS,
+    );
+    Ok(())
+}
+
+/// Stops an Envoy that must have nothing to complain of after a load, but for these statistics.
+async fn unfaulted(envoy: Envoy, sent: Result<usize, String>, harmless: &[&str]) -> Result<Findings, String> {
+    let findings = envoy.stop().await;
+    let mut faults = findings.faults();
+    let sent = sent.map_err(|error| format!("{error}\n{}", faults.join("\n")))?;
+    faults.retain(|fault| !harmless.iter().any(|statistic| fault.starts_with(statistic)));
+    if findings.requests != sent || findings.stat("upstream_rq_total") != sent as u64 {
+        return Err(format!("{sent} requests were sent, Envoy saw {}", findings.requests));
+    }
+    if !faults.is_empty() {
+        return Err(faults.join("\n"));
+    }
+    Ok(findings)
+}
+
 /// What the question that this project began with quotes, and the same where nothing was retried.
 fn text(retries: bool) -> String {
     let before = if retries { "retried and the latest " } else { "" };
@@ -129,7 +189,7 @@ fn text(retries: bool) -> String {
 /// The same kind of run finds what is wrong with an upstream that is, and its client reads the text.
 async fn noticed(fault: Fault, retries: bool) -> Result<(), String> {
     let (upstream, serving) = fault.serve().await.map_err(|error| error.to_string())?;
-    let envoy = Envoy::start(upstream, fault.version(), retries).await?;
+    let envoy = Envoy::start(&[upstream], fault.version(), retries).await?;
     let (sent, hits) = look_for(&text(retries), envoy.address).await?;
     let findings: Findings = envoy.stop().await;
     serving.abort();

@@ -19,12 +19,16 @@ use tokio::time::{sleep, timeout};
 /// How long Envoy may take to start.
 const START_TIME: Duration = Duration::from_secs(30);
 
+/// How often it asks whether an upstream is ready.
+const CHECK: Duration = Duration::from_millis(250);
+
 /// What must be zero of what Envoy counts about its upstream: each is an answer that was none.
-const FAULTS: [&str; 7] = [
+const FAULTS: [&str; 8] = [
     "upstream_cx_protocol_error",
     "upstream_rq_tx_reset",
     "upstream_rq_rx_reset",
     "upstream_cx_destroy_remote_with_active_rq",
+    "upstream_cx_destroy_local_with_active_rq",
     "http2.rx_messaging_error",
     "http2.tx_reset",
     "http2.rx_reset",
@@ -67,12 +71,13 @@ pub(crate) struct Envoy {
 }
 
 impl Envoy {
-    /// Starts one with a single thread, so that all clients share one pool of connections to the upstream.
-    pub(crate) async fn start(upstream: SocketAddr, version: Version, retries: bool) -> Result<Envoy, String> {
+    /// Starts one with a single thread, so that all clients share one pool of connections to the upstream; if that is
+    /// several, requests go to those that say they are ready.
+    pub(crate) async fn start(upstreams: &[SocketAddr], version: Version, retries: bool) -> Result<Envoy, String> {
         let program = program().ok_or("SCIMGATE_ENVOY is not set")?;
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = |name: &str| folder.path().join(name);
-        let configuration = configuration(upstream, version, retries, &file("access.log"));
+        let configuration = configuration(upstreams, version, retries, &file("access.log"));
         fs::write(file("envoy.json"), configuration.to_string()).map_err(|error| error.to_string())?;
         let child = Command::new(program)
             .arg("--config-path")
@@ -89,15 +94,15 @@ impl Envoy {
             .map_err(|error| error.to_string())?;
         let mut envoy = Envoy {
             child,
-            address: upstream,
+            address: upstreams[0],
             admin: String::new(),
             client: app::http_client().map_err(|error| error.to_string())?,
             folder,
         };
-        match timeout(START_TIME, envoy.listens()).await {
-            Ok(()) => Ok(envoy),
-            Err(_) => Err(format!("Envoy does not start: {}", envoy.file("envoy.log"))),
-        }
+        let listens = timeout(START_TIME, envoy.listens()).await;
+        listens.map_err(|_| format!("Envoy does not start: {}", envoy.file("envoy.log")))?;
+        envoy.until_ready(upstreams.len()).await?;
+        Ok(envoy)
     }
 
     /// Waits until it has told its addresses.
@@ -124,6 +129,24 @@ impl Envoy {
     async fn ask(&self, path: &str) -> Option<String> {
         let answer = self.client.get(format!("{}{path}", self.admin)).send().await.ok()?;
         answer.text().await.ok()
+    }
+
+    /// Waits until so many of the upstreams are ready, as far as it knows.
+    pub(crate) async fn until_ready(&self, upstreams: usize) -> Result<(), String> {
+        let line = format!("cluster.upstream.membership_healthy: {upstreams}");
+        let ready = async {
+            while self
+                .ask("/stats?filter=membership_healthy")
+                .await
+                .unwrap_or_default()
+                .trim()
+                != line
+            {
+                sleep(CHECK / 5).await;
+            }
+        };
+        let ready = timeout(START_TIME, ready).await;
+        ready.map_err(|_| format!("never {upstreams} upstreams are ready"))
     }
 
     fn file(&self, name: &str) -> String {
@@ -218,12 +241,26 @@ impl fmt::Display for Findings {
     }
 }
 
-fn configuration(upstream: SocketAddr, version: Version, retries: bool, log: &Path) -> Value {
+fn configuration(upstreams: &[SocketAddr], version: Version, retries: bool, log: &Path) -> Value {
     let address = |port: u16| json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
-    let spoken = match version {
-        Version::Http1 => json!({ "http_protocol_options": {} }),
-        Version::Http2 => json!({ "http2_protocol_options": {} }),
+    let (spoken, codec) = match version {
+        Version::Http1 => (json!({ "http_protocol_options": {} }), "HTTP1"),
+        Version::Http2 => (json!({ "http2_protocol_options": {} }), "HTTP2"),
     };
+    let every = format!("{}s", CHECK.as_secs_f64());
+    let check = json!({
+        "timeout": "5s",
+        "interval": every,
+        "no_traffic_interval": every,
+        "unhealthy_threshold": 1,
+        "healthy_threshold": 1,
+        "http_health_check": { "path": "/health/ready", "codec_client_type": codec },
+    });
+    let checks = if upstreams.len() > 1 { vec![check] } else { Vec::new() };
+    let endpoints = upstreams
+        .iter()
+        .map(|upstream| json!({ "endpoint": { "address": address(upstream.port()) } }));
+    let endpoints: Vec<Value> = endpoints.collect();
     let mut route = json!({ "cluster": "upstream", "timeout": "60s" });
     if retries {
         // What `Findings` must not see: here only for counter-proofs.
@@ -263,9 +300,8 @@ fn configuration(upstream: SocketAddr, version: Version, retries: bool, log: &Pa
                 "type": "STATIC",
                 "connect_timeout": "5s",
                 "circuit_breakers": { "thresholds": [{ "max_retries": 1_000 }] },
-                "load_assignment": { "cluster_name": "upstream", "endpoints": [{ "lb_endpoints": [
-                    { "endpoint": { "address": address(upstream.port()) } },
-                ] }] },
+                "health_checks": checks,
+                "load_assignment": { "cluster_name": "upstream", "endpoints": [{ "lb_endpoints": endpoints }] },
                 "typed_extension_protocol_options": {
                     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol,
                 },

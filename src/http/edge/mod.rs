@@ -5,6 +5,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use actix_http::ConnectionType;
 use actix_web::{
     Error, HttpMessage, HttpResponse,
     body::{BoxBody, MessageBody},
@@ -59,5 +60,9 @@ async fn guard(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<
         }
     };
     correlation::stamp(&mut response, original.headers(), reference);
+    if app.is_draining() {
+        // Who keeps the connection would be about to use it when it is closed.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     Ok(ServiceResponse::new(original, response))
 }

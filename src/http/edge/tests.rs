@@ -397,6 +397,33 @@ fn a_server_that_stops_answers_what_is_begun_and_nobody_else() {
     });
 }
 
+/// RFC 9112 §9.6: while somebody in front finds out that we are about to stop, requests are answered as ever, but none is kept
+/// waiting for the next one on a connection that will be closed.
+#[test]
+fn a_server_that_is_about_to_stop_keeps_no_connection() {
+    actix_web::rt::System::new().block_on(async {
+        let line = Line::parse_from(["scimgate", "--store", "memory:"]);
+        let app = App::new(line.settings, Arc::new(System));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::task::spawn_local(serve(&app, listener, routes).unwrap());
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        for closes in [false, true] {
+            kept.write_all(b"GET /204-body HTTP/1.1\r\nhost: a\r\n\r\n")
+                .await
+                .unwrap();
+            let (status, headers, _) = read(&mut kept, false).await;
+            assert_eq!(status, 204);
+            let says = headers.contains(&("connection".to_owned(), "close".to_owned()));
+            assert_eq!(says, closes, "{headers:?}");
+            app.drain();
+        }
+        assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
+        let came = ask(&mut connect(address).await, "GET", "/good", b"").await.unwrap();
+        check("/good", &came, (200, Some("one"), true));
+    });
+}
+
 /// RFC 9113 §8.1.1: through a proxy a reset would be a 502, and nobody would look for the reason in the request. An authority
 /// with a space, a path with one, no path; more of them on one connection than h2 takes by itself, and a good request behind
 /// them.
@@ -404,35 +431,18 @@ fn a_server_that_stops_answers_what_is_begun_and_nobody_else() {
 fn a_malformed_request_is_400_with_http_2() {
     actix_web::rt::System::new().block_on(async {
         let mut stream = TcpStream::connect(start()).await.unwrap();
-        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-        stream.write_all(preface).await.unwrap();
+        stream.write_all(BEGINS).await.unwrap();
         // `:method: GET`, `:scheme: http` (RFC 7541, appendix A); literal values of `:authority` and `:path`.
         let bad: [&[u8]; 3] = [
             b"\x82\x86\x84\x01\x03a b",
             b"\x82\x86\x04\x04/a b\x01\x01a",
             b"\x82\x86\x01\x01a",
         ];
-        let good: &[u8] = b"\x82\x86\x04\x05/good\x01\x01a";
         for number in 0..1_101 {
-            let block = if number == 1_100 { good } else { bad[number % 3] };
-            let (length, id) = (
-                u8::try_from(block.len()).unwrap(),
-                u32::try_from(2 * number + 1).unwrap(),
-            );
-            let start = [&[0, 0, length, 1, 5], &id.to_be_bytes()[..]].concat();
-            stream.write_all(&[&start, block].concat()).await.unwrap();
-            let status = loop {
-                let mut start = [0; 9];
-                stream.read_exact(&mut start).await.unwrap();
-                let length = u32::from_be_bytes([0, start[0], start[1], start[2]]);
-                let mut payload = vec![0; length as usize];
-                stream.read_exact(&mut payload).await.unwrap();
-                assert!(start[3] != 7, "the connection ends after {number}");
-                if start[3] == 1 {
-                    assert_eq!(start[5..], id.to_be_bytes());
-                    break payload[0];
-                }
-            };
+            let block = if number == 1_100 { GOOD } else { bad[number % 3] };
+            stream.write_all(&frame(HEADERS, 5, number, block)).await.unwrap();
+            let (answered, status) = answered(&mut stream).await;
+            assert_eq!(answered, number);
             assert_eq!(status, if number == 1_100 { 0x88 } else { 0x8c }, "{number}");
         }
     });
@@ -469,4 +479,52 @@ fn an_answer_that_is_not_read_is_given_up_with_http_2() {
         assert_eq!(ask(&mut sender, "GET", "/good", b"").await.unwrap().0, 200);
         assert!(unread.into_body().collect().await.is_err(), "it was kept");
     });
+}
+
+/// What comes on a connection that a proxy shares among all: many who give up before we have looked at them, and a good one.
+#[test]
+fn who_takes_requests_back_does_not_end_those_of_others_with_http_2() {
+    actix_web::rt::System::new().block_on(async {
+        let mut stream = TcpStream::connect(start()).await.unwrap();
+        let mut bytes = BEGINS.to_vec();
+        for number in 0..500 {
+            bytes.extend(frame(HEADERS, 5, number, GOOD));
+            // `CANCEL`.
+            bytes.extend(frame(3, 0, number, &[0, 0, 0, 8]));
+        }
+        bytes.extend(frame(HEADERS, 5, 500, GOOD));
+        stream.write_all(&bytes).await.unwrap();
+        while answered(&mut stream).await != (500, 0x88) {}
+    });
+}
+
+/// How a client begins (RFC 9113 §3.4), with empty SETTINGS.
+const BEGINS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// `GET http://a/good`, spelled as in the test above.
+const GOOD: &[u8] = b"\x82\x86\x04\x05/good\x01\x01a";
+const HEADERS: u8 = 1;
+
+/// A frame of a client's stream; streams count from 0.
+fn frame(kind: u8, flags: u8, number: usize, payload: &[u8]) -> Vec<u8> {
+    let (length, id) = (
+        u8::try_from(payload.len()).unwrap(),
+        u32::try_from(2 * number + 1).unwrap(),
+    );
+    [&[0, 0, length, kind, flags], &id.to_be_bytes()[..], payload].concat()
+}
+
+/// Which stream is answered next, and the first byte of its head: the status (RFC 7541, appendix A).
+async fn answered(stream: &mut TcpStream) -> (usize, u8) {
+    loop {
+        let mut start = [0; 9];
+        stream.read_exact(&mut start).await.unwrap();
+        let length = u32::from_be_bytes([0, start[0], start[1], start[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        assert!(start[3] != 7, "the connection ends");
+        if start[3] == HEADERS {
+            let id = u32::from_be_bytes([start[5], start[6], start[7], start[8]]);
+            return (id as usize / 2, payload[0]);
+        }
+    }
 }
