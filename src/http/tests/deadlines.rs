@@ -259,6 +259,7 @@ where
             deadline: Instant::now(),
             shared: Arc::default(),
             held: Arc::default(),
+            invocation: None,
         };
         Inspection::new(directory, LONG, 9, |_| {})
             .check()
