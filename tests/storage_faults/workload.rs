@@ -278,6 +278,7 @@ impl<'w> Workload<'w> {
             deadline: Instant::now(),
             shared: Arc::default(),
             held: Arc::default(),
+            invocation: None,
         };
         let inspection = Inspection::new(directory, Duration::from_mins(1), 9, |_| {});
         let report = inspection.check().await.unwrap();
