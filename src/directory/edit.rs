@@ -169,22 +169,20 @@ impl Directory {
     /// Removes a resource (RFC 7644 §3.6), with its memberships.
     pub async fn delete(&self, of: &ResourceType, id: &str, expected: &Precondition) -> Result<(), Error> {
         loop {
-            let keys = [
-                rows::resource_key(index::kind(of), id),
-                rows::closed_gate_key(id),
-                rows::gone_key(id),
-            ];
+            let mut keys = vec![rows::resource_key(index::kind(of), id), rows::closed_gate_key(id)];
+            keys.extend(self.invocation.map(|_| rows::gone_key(id)));
             let range = Side::Groups.of(id);
             let memberships = try_join(self.standing(&range), self.pending());
-            let (mut found, (memberships, pending)) = if of.members().is_some() {
+            let (found, (memberships, pending)) = if of.members().is_some() {
                 // A membership made meanwhile is hidden, as the group is gone, and ended later.
                 try_join(self.rows(&keys), memberships).await?
             } else {
                 // A membership made meanwhile touches the user: it is among those read afterwards, or fails the commit.
                 (self.rows(&keys).await?, memberships.await?)
             };
-            let (gone, gate) = (found.pop().flatten(), found.pop().flatten());
-            let Some(before) = found.pop().flatten() else {
+            let mut found = found.into_iter();
+            let [resource, gate, gone] = [(); 3].map(|()| found.next().flatten());
+            let Some(before) = resource else {
                 let done = self.has_deleted(gone.as_ref())?;
                 return done
                     .then_some(())
