@@ -4,10 +4,7 @@ use std::{convert::Infallible, io::IsTerminal, net::TcpListener, sync::Arc, time
 
 use anyhow::{Context, bail};
 use clap::Args;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::tenant_url;
 use crate::{
@@ -91,12 +88,21 @@ async fn failure(opening: tokio::task::JoinHandle<anyhow::Result<Infallible>>) -
 }
 
 /// The number of the signal that asked to stop.
+#[cfg(unix)]
 async fn stop_signal() -> std::io::Result<u8> {
+    use tokio::signal::unix::{SignalKind, signal};
+
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => Ok(INTERRUPT),
         _ = terminate.recv() => Ok(TERMINATE),
     }
+}
+
+/// The same where there is only one.
+#[cfg(not(unix))]
+async fn stop_signal() -> std::io::Result<u8> {
+    tokio::signal::ctrl_c().await.map(|()| INTERRUPT)
 }
 
 /// Opens the store and looks after it from then on; only ever ends with a failure.
