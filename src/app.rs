@@ -15,9 +15,10 @@ pub mod admission;
 mod azure;
 mod background;
 mod connections;
+mod outgoing;
 mod readiness;
 
-pub use azure::http_client;
+pub use azure::{export, http_client, prove_who_we_are};
 pub use background::finish_left_behind;
 
 pub use crate::http::run;

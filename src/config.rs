@@ -9,6 +9,8 @@
 use std::{convert::Infallible, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Command};
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
 
 use crate::http::{BasePath, is_host};
 
@@ -154,6 +156,31 @@ pub struct Settings {
     )]
     pub bootstrap_token: Option<String>,
 
+    /// Connection string of Application Insights, to which 'serve' then sends its telemetry
+    #[arg(
+        long,
+        env = "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        global = true,
+        hide_env_values = true,
+        value_name = "STRING"
+    )]
+    pub telemetry_connection: Option<String>,
+
+    /// How to sign in there, as the Functions host is told: Authorization=AAD, with ;ClientId=<id> for a user-assigned
+    /// identity [default: the connection string is enough]
+    #[arg(
+        long,
+        env = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+        global = true,
+        value_name = "STRING"
+    )]
+    pub telemetry_authentication: Option<String>,
+
+    /// Of 100 fast, successful calls to storage, how many have a row there; requests and failures always have one
+    #[arg(long, env = "SCIMGATE_TELEMETRY_SAMPLE", global = true, default_value_t = 10, value_name = "PERCENT",
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub telemetry_sample: u8,
+
     /// Whether bodies are printed; a flag of `serve`.
     #[arg(skip)]
     pub show_bodies: bool,
@@ -172,6 +199,15 @@ pub struct Settings {
 
     #[arg(long, env = "WEBSITE_SITE_NAME", global = true, hide = true)]
     site_name: Option<String>,
+
+    #[arg(long, env = "WEBSITE_INSTANCE_ID", global = true, hide = true)]
+    instance_id: Option<String>,
+
+    #[arg(long, env = "COMPUTERNAME", global = true, hide = true)]
+    computer_name: Option<String>,
+
+    #[arg(long, env = "CONTAINER_NAME", global = true, hide = true)]
+    container_name: Option<String>,
 
     #[arg(long, env = "USER", global = true, hide = true)]
     system_user: Option<String>,
@@ -242,6 +278,34 @@ impl Settings {
     /// Whether Azure offers this process a managed identity.
     pub fn has_managed_identity(&self) -> bool {
         self.identity_endpoint.is_some()
+    }
+
+    /// What the platform calls this instance, by the names under which the Functions host looks for it.
+    pub fn instance(&self) -> &str {
+        let names = [&self.instance_id, &self.computer_name, &self.container_name];
+        names.into_iter().flatten().next().map_or("local", String::as_str)
+    }
+
+    /// Whether telemetry is sent in the name of an identity, and the client id of a user-assigned one.
+    pub fn telemetry_identity(&self) -> Option<Option<&str>> {
+        let fields = self.telemetry_authentication.as_deref()?.split(';');
+        let fields: Vec<_> = fields.filter_map(|field| field.trim().split_once('=')).collect();
+        let is = |wanted: &str| fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        let by_identity = is("Authorization").is_some_and(|(_, how)| how.eq_ignore_ascii_case("AAD"));
+        by_identity.then(|| is("ClientId").map(|(_, id)| *id))
+    }
+
+    /// What is set, without anything secret: equal for processes that behave alike.
+    pub fn fingerprint(&self) -> String {
+        let parts = [
+            format!("{:?}", self.store()),
+            self.table.clone(),
+            format!("{:?} {:?}", self.tables_endpoint, self.public_url),
+            self.base_paths().iter().map(ToString::to_string).collect(),
+            format!("{} {} {}", self.deadline, self.tenant_rate, self.telemetry_sample),
+            format!("{} {:?}", self.trusts_proxy(), self.support),
+        ];
+        HEXLOWER.encode(&Sha256::digest(parts.join("\n"))[..8])
     }
 
     /// Whether a hop in front may say what the client's URL was.

@@ -2,8 +2,8 @@
 //!
 //! A request goes one straight way: [`http`] finds the route and the credential, [`tenants`] turns the credential into
 //! an access, [`directory`] asks a pure function of [`scim`] what the resource becomes and commits it to the [`store`],
-//! [`rows`] says how that is spelled, [`totals`] counts. [`doctor`] looks at a service from outside, [`explain`] reads the
-//! errors that others wrote on the way. In reading order:
+//! [`rows`] says how that is spelled, [`totals`] counts, [`telemetry`] tells of it. [`doctor`] looks at a service from
+//! outside, [`explain`] reads the errors that others wrote on the way. In reading order:
 
 pub mod scim;
 

@@ -7,12 +7,11 @@ use scimgate::{cli, telemetry};
 
 fn main() -> ExitCode {
     let command = cli::Cli::read();
-    telemetry::start(command.shows_requests());
-    match System::new().block_on(cli::run(command)) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("scimgate: {error:#}");
-            ExitCode::from(1)
-        }
-    }
+    telemetry::start(command.telemetry());
+    let code = System::new().block_on(cli::run(command)).unwrap_or_else(|error| {
+        eprintln!("scimgate: {error:#}");
+        1
+    });
+    telemetry::stop();
+    ExitCode::from(code)
 }

@@ -4,23 +4,38 @@ use std::{sync::Arc, time::Duration};
 
 use azure_core::{
     credentials::TokenCredential,
-    http::{ClientOptions, Transport},
+    http::{ClientOptions, HttpClient, Transport},
 };
 use azure_data_tables::{DEFAULT_TRY_TIMEOUT, TableClient, TableClientOptions, TableServiceClient, error_code};
 use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 
-use super::{OpenError, connections::Connections};
+use tokio::time::sleep;
+
+use super::{
+    OpenError,
+    connections::Connections,
+    outgoing::{Callee, Observed},
+};
 use crate::{
+    ambient::{Ambient, System},
     config::Settings,
     store::{self, Store, tables::TablesStore},
+    telemetry::{Bearer, Export, bearer},
 };
 
 /// A request has the time of so many tries.
 const TRIES: u32 = 5;
 /// Time to connect; shorter than a try, so that a connection that never was is told from an answer that was lost.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
+
+/// How long Application Insights may take to answer.
+const EXPORT_TIME: Duration = Duration::from_secs(10);
+/// What a token for Application Insights is good for; with two slashes, as Microsoft's own exporters spell it.
+const EXPORT_SCOPE: &str = "https://monitor.azure.com//.default";
+/// Least pause between two tokens.
+const TOKEN_PAUSE: Duration = Duration::from_secs(10);
 
 /// The table that is set, made when it is missing.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
@@ -34,10 +49,7 @@ fn table(settings: &Settings) -> Result<TableClient, OpenError> {
     let connections = Connections::new(CONNECT_TIME.min(try_timeout * 2 / 3));
     let connections = connections.map_err(|error| OpenError::Setting(format!("no TLS: {error}")))?;
     let options = TableClientOptions {
-        client_options: ClientOptions {
-            transport: Some(Transport::new(Arc::new(connections))),
-            ..ClientOptions::default()
-        },
+        client_options: client_options(Arc::new(connections), Callee::Tables(settings.table.clone())),
         try_timeout,
         ..TableClientOptions::default()
     };
@@ -45,7 +57,7 @@ fn table(settings: &Settings) -> Result<TableClient, OpenError> {
     let service = match (settings.tables_connection(), &settings.tables_endpoint) {
         (Some(text), _) => TableServiceClient::from_connection_string(text, Some(options))
             .map_err(|error| wrong(settings.tables_connection_name(), &error))?,
-        (None, Some(endpoint)) => TableServiceClient::new(endpoint, identity(settings)?, Some(options))
+        (None, Some(endpoint)) => TableServiceClient::new(endpoint, identity(settings, None)?, Some(options))
             .map_err(|error| wrong("SCIMGATE_TABLES_ENDPOINT", &error))?,
         (None, None) => {
             return Err(OpenError::Setting(
@@ -60,33 +72,86 @@ fn table(settings: &Settings) -> Result<TableClient, OpenError> {
         .map_err(|error| wrong("SCIMGATE_TABLE", &error))
 }
 
-/// The managed identity where Azure offers one; elsewhere the operator's own sign-in (`az login`, `azd auth login`).
-fn identity(settings: &Settings) -> Result<Arc<dyn TokenCredential>, OpenError> {
+/// The managed identity where Azure offers one, the user-assigned one with this client id if there is one; elsewhere the
+/// operator's own sign-in (`az login`, `azd auth login`).
+fn identity(settings: &Settings, client_id: Option<&str>) -> Result<Arc<dyn TokenCredential>, OpenError> {
     let failed = |error: azure_core::Error| OpenError::Setting(format!("no identity: {error}"));
     if !settings.has_managed_identity() {
         return Ok(DeveloperToolsCredential::new(None).map_err(failed)?);
     }
-    let user_assigned_id = settings.identity_client_id.clone().map(UserAssignedId::ClientId);
+    let client = http_client().map_err(|error| OpenError::Setting(format!("no HTTP client: {error}")))?;
+    let client_id = client_id.or(settings.identity_client_id.as_deref());
     let options = ManagedIdentityCredentialOptions {
-        user_assigned_id,
-        client_options: client_options()?,
+        user_assigned_id: client_id.map(str::to_owned).map(UserAssignedId::ClientId),
+        client_options: client_options(Arc::new(client), Callee::Identity),
     };
     Ok(ManagedIdentityCredential::new(Some(options)).map_err(failed)?)
 }
 
-fn client_options() -> Result<ClientOptions, OpenError> {
-    let client = http_client().map_err(|error| OpenError::Setting(format!("no HTTP client: {error}")))?;
-    Ok(ClientOptions {
-        transport: Some(Transport::new(Arc::new(client))),
+fn client_options(client: Arc<dyn HttpClient>, callee: Callee) -> ClientOptions {
+    ClientOptions {
+        transport: Some(Transport::new(Arc::new(Observed { client, callee }))),
         ..ClientOptions::default()
+    }
+}
+
+/// Where telemetry goes, if that is set. Not to be called inside an async runtime.
+pub fn export(settings: &Settings) -> Option<Export> {
+    Some(Export {
+        connection: settings.telemetry_connection.clone()?,
+        client: export_client().ok()?,
+        bearer: settings.telemetry_identity().map(|_| Bearer::default()),
+        instance: settings.instance().to_owned(),
+        sample: settings.telemetry_sample,
     })
+}
+
+/// Keeps the token fresh with which telemetry is sent, where one is asked for. Without it rows wait, and are dropped in the
+/// end; that is no reason to stop.
+pub async fn prove_who_we_are(settings: &Settings) {
+    let (Some(bearer), Some(client_id)) = (bearer(), settings.telemetry_identity()) else {
+        return;
+    };
+    let identity = match identity(settings, client_id) {
+        Ok(identity) => identity,
+        Err(error) => return tracing::error!(%error, "telemetry can't be sent"),
+    };
+    loop {
+        let pause = match identity.get_token(&[EXPORT_SCOPE], None).await {
+            Ok(token) => {
+                bearer.set(token.token.secret().to_owned());
+                let left = token.expires_on - System.now();
+                Duration::try_from(left).unwrap_or_default() / 2
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no token to send telemetry with");
+                Duration::ZERO
+            }
+        };
+        sleep(pause.max(TOKEN_PAUSE)).await;
+    }
+}
+
+/// A client that may wait: the exporter calls it from a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that makes HTTP clients")]
+fn export_client() -> reqwest::Result<reqwest::blocking::Client> {
+    install_tls();
+    reqwest::blocking::Client::builder()
+        .connect_timeout(CONNECT_TIME)
+        .timeout(EXPORT_TIME)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+}
+
+fn install_tls() {
+    // Another client may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// A client with pooled connections and the one TLS stack; it follows no redirects.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that makes HTTP clients")]
 pub fn http_client() -> reqwest::Result<reqwest::Client> {
-    // Another client may have installed it already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIME)
         .redirect(reqwest::redirect::Policy::none())

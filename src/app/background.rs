@@ -8,6 +8,7 @@ use super::{App, Service};
 use crate::{
     directory::{self, Directory},
     store::{Waits, turns::Share},
+    telemetry,
     tenants::{self, Access, Catalogs, Tenant},
 };
 
@@ -21,7 +22,9 @@ const TENANT_TIME: Duration = Duration::from_mins(2);
 pub async fn finish_left_behind(app: &App, service: &Service) -> Infallible {
     loop {
         sleep(PAUSE).await;
-        tell(service.store.take_waits());
+        let waits = service.store.take_waits();
+        telemetry::storage_waited(waits.longest);
+        tell(waits);
         if let Err(error) = round(app, service).await {
             tracing::warn!(%error, "could not look for what requests left behind");
         }

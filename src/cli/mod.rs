@@ -11,6 +11,7 @@ use crate::{
     app,
     config::{Settings, StoreSetting, without_empty_variables},
     store::Store,
+    telemetry,
     tenants::Tenants,
 };
 
@@ -84,9 +85,16 @@ impl Cli {
 }
 
 impl Cli {
-    /// Behind the Functions host every line becomes a row of its log, and the host has one for each request already.
-    pub fn shows_requests(&self) -> bool {
-        !self.settings.is_custom_handler()
+    /// What is told of what is done. Behind the Functions host every line becomes a row of its log, and the host has one for
+    /// each request already. An operator's command is nobody's instance.
+    pub fn telemetry(&self) -> telemetry::Setup {
+        let hosted = self.settings.is_custom_handler();
+        let serves = matches!(self.command, None | Some(Command::Serve(_)));
+        telemetry::Setup {
+            requests: !hosted,
+            hosted,
+            export: serves.then(|| app::export(&self.settings)).flatten(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     ambient::System,
     app::{self, App, Service},
     config::{Settings, StoreSetting},
+    telemetry,
     tenants::{self, NewTenant, Terms},
 };
 
@@ -45,9 +46,18 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
     })?;
     settings.listens_on(listener.local_addr()?.port());
     let app = App::new(settings, Arc::new(System));
+    let identified = Arc::clone(&app);
+    tokio::task::spawn_local(async move { app::prove_who_we_are(&identified.settings).await });
     let server = app::run(&app, listener)?;
     let handle = server.handle();
     let mut server = tokio::task::spawn_local(server);
+    telemetry::event(
+        "ProcessStarted",
+        [
+            ("startup.ms", telemetry::uptime().as_millis().to_string()),
+            ("config", app.settings.fingerprint()),
+        ],
+    );
     let opening = tokio::task::spawn_local(open(Arc::clone(&app)));
     let signal = tokio::select! {
         signal = stop_signal() => signal?,
@@ -58,6 +68,7 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
         failed = failure(opening) => return Err(failed),
     };
     app.drain();
+    telemetry::event("ShutdownStarted", [under_way()]);
     if signal == TERMINATE {
         tokio::select! {
             () = sleep(app.settings.drain()) => {}
@@ -71,11 +82,17 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
         // Counts are no reason to stay.
         let _ = timeout(COUNTS, service.tenants.write_counts()).await;
     }
+    telemetry::event("ShutdownFinished", [under_way()]);
     Ok(if app.settings.is_custom_handler() {
         RESTART
     } else {
         128 + signal
     })
+}
+
+/// Requests that are not answered yet.
+fn under_way() -> (&'static str, String) {
+    ("scim.inflight", telemetry::requests_under_way().to_string())
 }
 
 /// Only comes back when the store can never be opened.

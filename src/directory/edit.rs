@@ -22,7 +22,7 @@ use crate::{
         normalize::Trace,
         schema::ResourceType,
     },
-    store,
+    store, telemetry,
 };
 
 /// A change of a resource that is there.
@@ -58,6 +58,7 @@ impl Directory {
         accepted: &Accepted,
         trace: &mut Trace,
     ) -> Result<Stored, Error> {
+        note_members(accepted);
         let mut guessed = self.likely_turn(of, id, accepted);
         loop {
             let mut memberships = Memberships::Untouched;
@@ -98,12 +99,14 @@ impl Directory {
         let mut met = false;
         loop {
             let state = self.state(request).await?;
+            self.note_subject(of, Some(state.before.attributes.as_map()));
             request.expected.check(&state.before.envelope.version)?;
             let mut notes = Trace::default();
             let before = &state.before.attributes;
             let otherwise = self.beside(of)?;
             let otherwise = otherwise.map(|of| edit(of, before, &mut Trace::default()));
             let accepted = agreed(edit(of, before, &mut notes), otherwise)?;
+            note_members(&accepted);
             if let (Some(operation), false) = (&state.spreading, accepted.members.is_empty()) {
                 self.finish(operation).await?;
                 continue;
@@ -189,6 +192,7 @@ impl Directory {
                     .ok_or_else(|| Rule::NotFound.at(of.name.as_str()).into());
             };
             let before = Stored::read(&before)?;
+            self.note_subject(of, Some(before.attributes.as_map()));
             expected.check(&before.envelope.version)?;
             if let Some(gate) = gate {
                 self.finish(&spreading(&gate)?).await?;
@@ -343,4 +347,10 @@ fn after(group: &str, mut edges: Seen, turn: &Turn) -> Seen {
         }));
     edges.edges.sort_by_cached_key(|edge| rows::id_part(&edge.member));
     edges
+}
+
+fn note_members(accepted: &Accepted) {
+    if !accepted.members.is_empty() {
+        telemetry::count("scim.members", accepted.members.mentioned());
+    }
 }

@@ -113,17 +113,22 @@ impl Index {
 
     /// The key of a unique value's row, or what the keys of a value's rows begin with.
     pub(super) fn key(&self, tenant: &Tenant, value: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&tenant.index_key).expect("HMAC takes keys of any length");
-        mac.update(self.prefix.as_bytes());
-        mac.update(self.normal(value).as_bytes());
-        let hash = BASE32HEX_NOPAD
-            .encode(&mac.finalize().into_bytes()[..20])
-            .to_ascii_lowercase();
+        let hash = BASE32HEX_NOPAD.encode(&self.hash(tenant, value)).to_ascii_lowercase();
         if self.unique {
             format!("{}~{hash}", self.prefix)
         } else {
             format!("{}~{hash}~", self.prefix)
         }
+    }
+
+    /// The hash of a value that its row's key holds.
+    pub(super) fn hash(&self, tenant: &Tenant, value: &str) -> [u8; 20] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&tenant.index_key).expect("HMAC takes keys of any length");
+        mac.update(self.prefix.as_bytes());
+        mac.update(self.normal(value).as_bytes());
+        let mut hash = [0; 20];
+        hash.copy_from_slice(&mac.finalize().into_bytes()[..20]);
+        hash
     }
 
     /// Whether this is what a filter's equality names: `userName`, `emails.value`.

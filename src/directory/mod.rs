@@ -57,6 +57,7 @@ mod shared;
 mod sift;
 mod sorted;
 mod spread;
+mod subject;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -266,6 +267,7 @@ impl Directory {
         shown: Shown,
         trace: &mut Trace,
     ) -> Result<Option<Stored>, Error> {
+        self.note_sent(of, &write);
         match write {
             Write::Create { document } => self.create(of, shown, document, trace).await.map(Some),
             Write::Replace { id, document } => {
@@ -356,7 +358,7 @@ impl Directory {
     }
 
     async fn read_one(&self, of: &ResourceType, id: &str) -> Result<Stored, Error> {
-        let found = self.read_all(of, &[id]).await?.pop().flatten();
+        let found = self.noted(of, self.read_all(of, &[id]).await?.pop().flatten());
         found.ok_or_else(|| Rule::NotFound.at(of.name.as_str()).into())
     }
 

@@ -139,8 +139,12 @@ impl Directory {
             Paging::Index(start) => Start::Index(start - 1),
             Paging::Cursor(cursor) => Start::Cursor(cursor.as_deref().map(|cursor| seal.open(cursor)).transpose()?),
         };
+        let asked = asked(types, query, shown, trace)?;
+        for one in &asked {
+            self.note_sought(one.of, one.filter.as_ref());
+        }
         let ask = Ask {
-            types: asked(types, query, shown, trace)?,
+            types: asked,
             base_url,
             count: query.count,
             start,

@@ -139,15 +139,60 @@ fn is_endpoint(segment: &str) -> bool {
     ENDPOINTS.contains(&segment)
 }
 
+/// A path as it may stand in lines and rows: its ids and whatever else may be a person's name are shown only where they are
+/// plainly none. Imported ids may be addresses, and some clients put a `userName` where an id should be.
+pub(super) fn shown(path: &str, bases: &[BasePath]) -> String {
+    let segments = segments(path);
+    let base = bases
+        .iter()
+        .filter_map(|base| base.strip(&segments))
+        .map(|(length, _)| length)
+        .max();
+    let endpoint = segments.iter().position(|segment| is_endpoint(segment));
+    let base = base.or(endpoint).unwrap_or(segments.len());
+    let mut shown = String::new();
+    for (number, segment) in segments.iter().enumerate() {
+        let is_own = is_endpoint(segment)
+            || if number < base {
+                is_name(segment)
+            } else {
+                is_id(segment) || is_urn(segment)
+            };
+        shown.push('/');
+        shown.push_str(if is_own { segment } else { "{id}" });
+    }
+    if shown.is_empty() { "/".to_owned() } else { shown }
+}
+
+/// A UUID, a number, hexadecimal digits: nobody's name.
+fn is_id(text: &str) -> bool {
+    let fits = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    fits && text.bytes().any(|b| b.is_ascii_digit())
+}
+
+/// What may stand in a base path.
+pub(super) fn is_name(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+}
+
+/// A schema's.
+fn is_urn(text: &str) -> bool {
+    let rest = text.strip_prefix("urn:ietf:params:scim:schemas:");
+    rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b)))
+}
+
+/// Empty segments come from a Tenant URL with a slash at its end.
+fn segments(path: &str) -> Vec<String> {
+    path.split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(decode)
+        .collect()
+}
+
 impl Address {
     /// Reads a path; `bases` in addition to the standard one.
     pub(super) fn parse(path: &str, bases: &[BasePath]) -> Result<Self, Refused> {
-        // Empty segments come from a Tenant URL with a slash at its end.
-        let segments: Vec<String> = path
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .map(decode)
-            .collect();
+        let segments = segments(path);
         match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             [] => return Ok(Self::Root),
             ["health", "live"] => return Ok(Self::Live),
@@ -186,7 +231,51 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The path with what varies left out: few enough to be told apart in a chart.
+    pub(super) fn route(&self) -> String {
+        match self {
+            Self::Root => "/".to_owned(),
+            Self::Live => "/health/live".to_owned(),
+            Self::Ready => "/health/ready".to_owned(),
+            Self::Scim { base, tenant, endpoint } => {
+                let base = match tenant {
+                    Some(tenant) => base.replacen(&format!("/{tenant}"), "/{tenant}", 1),
+                    None => base.clone(),
+                };
+                format!("{base}{}", endpoint.route())
+            }
+        }
+    }
+}
+
 impl Endpoint {
+    /// What of [`Address::route`] is behind the base path.
+    fn route(&self) -> String {
+        let known = |name: &str| {
+            if matches!(name, "Users" | "Groups") {
+                name.to_owned()
+            } else {
+                "{endpoint}".to_owned()
+            }
+        };
+        match self {
+            Self::TenantUrl => String::new(),
+            Self::ServiceProviderConfig => "/ServiceProviderConfig".to_owned(),
+            Self::ResourceTypes => "/ResourceTypes".to_owned(),
+            Self::ResourceType(_) => "/ResourceTypes/{name}".to_owned(),
+            Self::Schemas => "/Schemas".to_owned(),
+            Self::Schema(_) => "/Schemas/{urn}".to_owned(),
+            Self::Resources(name) => format!("/{}", known(name)),
+            Self::Resource(name, _) => format!("/{}/{{id}}", known(name)),
+            Self::Bulk => "/Bulk".to_owned(),
+            Self::Me => "/Me".to_owned(),
+            Self::Search(None) => "/.search".to_owned(),
+            Self::Search(Some(name)) => format!("/{}/.search", known(name)),
+            Self::Unknown => "/{endpoint}".to_owned(),
+        }
+    }
+
     fn parse(segments: &[String]) -> Result<Self, Refused> {
         Ok(
             match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -236,12 +325,61 @@ pub fn is_host(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, BasePath, Endpoint, is_host};
+    use super::{Address, BasePath, Endpoint, is_host, shown};
     use crate::scim::error::Rule;
 
     fn bases() -> Vec<BasePath> {
         let earlier = ["/api/scim", "/api/{tenant}/scim/v2"].map(|text| text.parse().unwrap());
         std::iter::once(BasePath::standard()).chain(earlier).collect()
+    }
+
+    #[track_caller]
+    fn check_shown(path: &str, path_shown: &str, route: Option<&str>) {
+        assert_eq!(shown(path, &bases()), path_shown);
+        let address = Address::parse(path, &bases()).ok();
+        assert_eq!(address.map(|address| address.route()).as_deref(), route, "{path}");
+    }
+
+    #[test]
+    fn what_may_be_a_persons_name_is_shown_nowhere() {
+        check_shown("/", "/", Some("/"));
+        check_shown("/scim/acme/Users", "/scim/acme/Users", Some("/scim/{tenant}/Users"));
+        for (id, is_shown) in [
+            ("0198a1f2-7c1e-7d4b-9a3e-6f1f0f3c2b1a", true),
+            ("5f2c1e9a7b3d4c6e8f0a1b2c", true),
+            ("4711", true),
+            ("bjensen", false),
+            ("bjensen@example.com", false),
+            ("bjensen%40example.com", false),
+            ("abba", false),
+            ("j-smith2", false),
+        ] {
+            let expected = format!("/scim/acme/Users/{}", if is_shown { id } else { "{id}" });
+            check_shown(
+                &format!("/scim/acme/Users/{id}"),
+                &expected,
+                Some("/scim/{tenant}/Users/{id}"),
+            );
+        }
+        check_shown(
+            "/scim/acme/Devices/bjensen",
+            "/scim/acme/{id}/{id}",
+            Some("/scim/{tenant}/{endpoint}/{id}"),
+        );
+        check_shown("/scim/a@b/Users", "/scim/{id}/Users", Some("/scim/{tenant}/Users"));
+        check_shown(
+            "/api/acme/scim/v2/Groups/.search",
+            "/api/acme/scim/v2/Groups/.search",
+            Some("/api/{tenant}/scim/v2/Groups/.search"),
+        );
+        let urn = "urn:ietf:params:scim:schemas:core:2.0:User";
+        check_shown(
+            &format!("/scim/a/Schemas/{urn}"),
+            &format!("/scim/a/Schemas/{urn}"),
+            Some("/scim/{tenant}/Schemas/{urn}"),
+        );
+        check_shown("/v1/Users/bjensen", "/v1/Users/{id}", None);
+        check_shown("/wp-login.php", "/wp-login.php", None);
     }
 
     #[track_caller]

@@ -30,6 +30,7 @@ use crate::{
         normalize::Trace,
     },
     store::Error as StoreError,
+    telemetry,
 };
 
 /// The media type of every SCIM body (RFC 7644 §3.8).
@@ -213,7 +214,17 @@ fn refusal(app: &App, error: &Refused, reference: Option<Reference>, retry_after
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.insert_header((RETRY_AFTER, seconds(retry_after)));
     }
-    response.extensions_mut().insert(RefusedBy(error.rule().entry().name));
+    let rule = error.rule().entry().name;
+    response.extensions_mut().insert(RefusedBy(rule));
+    telemetry::note("scim.error.rule", rule);
+    for (name, value) in [
+        ("scim.error_type", error.scim_type()),
+        ("scim.error.attribute", error.attribute()),
+    ] {
+        if let Some(value) = value {
+            telemetry::note(name, value.to_owned());
+        }
+    }
     response.body(error_body(app, error, reference).to_string())
 }
 

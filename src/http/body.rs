@@ -16,6 +16,7 @@ use crate::{
         json,
         limits::{MAX_BODY_BYTES, MAX_BODY_MEMORY},
     },
+    telemetry,
 };
 
 /// How long a body may take to arrive.
@@ -44,6 +45,7 @@ impl Body<'_> {
         let bytes = timeout(BODY_TIME, bytes(request, payload, held))
             .await
             .map_err(|_| late())??;
+        telemetry::count("http.request.body.size", bytes.len());
         console::show_request(app, &bytes);
         let memory = json::memory(&bytes);
         if memory > MAX_BODY_MEMORY {

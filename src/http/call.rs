@@ -27,6 +27,7 @@ use crate::{
         schema::{Catalog, ResourceType},
     },
     store::turns::Share,
+    telemetry,
     tenants::{ALL_WRITES, Access, Counted, Tenants},
 };
 
@@ -90,6 +91,12 @@ impl From<Refused> for Failure {
 
 impl From<Turned> for Failure {
     fn from(turned: Turned) -> Self {
+        let whose = if matches!(turned, Turned::Full) {
+            "process"
+        } else {
+            "tenant"
+        };
+        telemetry::note("scim.throttle.reason", whose);
         match turned {
             Turned::TooMany(after) => Self::Later(Rule::TooManyRequests.error(), after),
             Turned::Full => Rule::Overloaded.error().into(),
@@ -112,6 +119,7 @@ impl Call<'_> {
 
     /// Remembers the sender beside the request, for [`count`].
     pub(super) fn sent_by(&self, access: &Access) {
+        telemetry::note("scim.tenant", access.tenant.name.clone());
         self.request.extensions_mut().insert(Sender(access.tenant.id.clone()));
     }
 
@@ -145,7 +153,7 @@ impl Call<'_> {
             directory,
             tenants: self.service.tenants.clone(),
             catalog,
-            base_url: format!("{}{}", self.origin()?, self.base),
+            base_url: format!("{}{}", origin(self.app, self.request)?, self.base),
             parameters: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             if_match: self.versions(header::IF_MATCH),
             if_none_match: self.versions(header::IF_NONE_MATCH),
@@ -154,45 +162,9 @@ impl Call<'_> {
         })
     }
 
-    /// Scheme and host under which the client found us.
-    pub(super) fn origin(&self) -> Result<String, Refused> {
-        if let Some(url) = &self.app.settings.public_url {
-            return Ok(url.trim_end_matches('/').to_owned());
-        }
-        // A target with a host of its own stands before `Host` (RFC 9112 §3.2.2).
-        let authority = self.request.uri().authority().map(ToString::to_string);
-        let host = match (
-            self.trusted("x-forwarded-host")?.or(authority),
-            self.request.headers().get(header::HOST),
-        ) {
-            (Some(host), _) => host,
-            (None, Some(host)) => text(host)?,
-            // HTTP/1.0 has no `Host`.
-            (None, None) => "localhost".to_owned(),
-        };
-        let scheme = self
-            .trusted("x-forwarded-proto")?
-            .map_or_else(|| "http".to_owned(), |scheme| scheme.to_ascii_lowercase());
-        if !is_host(&host) || !matches!(scheme.as_str(), "http" | "https") {
-            return Err(Rule::BadHost.error());
-        }
-        Ok(format!("{scheme}://{host}"))
-    }
-
-    /// What the hop next to us says in a header, if it is believed. The last one is its own, on a line by itself or not.
-    fn trusted(&self, name: &'static str) -> Result<Option<String>, Refused> {
-        let lines = self.request.headers().get_all(name);
-        let last = lines
-            .filter(|_| self.app.settings.trusts_proxy())
-            .last()
-            .map(text)
-            .transpose()?;
-        Ok(last.and_then(|line| Some(line.rsplit(',').next()?.trim().to_owned())))
-    }
-
     /// The Functions host's id of a request without a body, which it may send again.
     fn invocation(&self) -> Option<Uuid> {
-        let said = self.trusted(INVOCATION).ok().flatten()?;
+        let said = trusted(self.app, self.request, INVOCATION).ok().flatten()?;
         said.parse().ok().filter(|_| *self.request.method() == Method::DELETE)
     }
 
@@ -201,6 +173,39 @@ impl Call<'_> {
         let lines = self.request.headers().get_all(name);
         condition(lines.map(|line| line.to_str().unwrap_or("")))
     }
+}
+
+/// Scheme and host under which the client found us.
+pub(super) fn origin(app: &App, request: &HttpRequest) -> Result<String, Refused> {
+    if let Some(url) = &app.settings.public_url {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    // A target with a host of its own stands before `Host` (RFC 9112 §3.2.2).
+    let authority = request.uri().authority().map(ToString::to_string);
+    let host = trusted(app, request, "x-forwarded-host")?.or(authority);
+    let host = match (host, request.headers().get(header::HOST)) {
+        (Some(host), _) => host,
+        (None, Some(host)) => text(host)?,
+        // HTTP/1.0 has no `Host`.
+        (None, None) => "localhost".to_owned(),
+    };
+    let scheme = trusted(app, request, "x-forwarded-proto")?;
+    let scheme = scheme.map_or_else(|| "http".to_owned(), |scheme| scheme.to_ascii_lowercase());
+    if !is_host(&host) || !matches!(scheme.as_str(), "http" | "https") {
+        return Err(Rule::BadHost.error());
+    }
+    Ok(format!("{scheme}://{host}"))
+}
+
+/// What the hop next to us says in a header, if it is believed. The last one is its own, on a line by itself or not.
+fn trusted(app: &App, request: &HttpRequest, name: &'static str) -> Result<Option<String>, Refused> {
+    let lines = request.headers().get_all(name);
+    let last = lines
+        .filter(|_| app.settings.trusts_proxy())
+        .last()
+        .map(text)
+        .transpose()?;
+    Ok(last.and_then(|line| Some(line.rsplit(',').next()?.trim().to_owned())))
 }
 
 fn text(value: &HeaderValue) -> Result<String, Refused> {

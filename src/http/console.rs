@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, body::MessageBody, http::StatusCode};
 
-use super::{correlation::Given, normalized::NORMALIZED, reference::Reference};
+use super::{address::shown, correlation::Given, normalized::NORMALIZED, reference::Reference};
 use crate::app::App;
 
 /// Which rule refused a request; travels with the response.
@@ -24,8 +24,8 @@ pub(super) fn tell(app: &App, request: &HttpRequest, response: &HttpResponse, to
         .unwrap_or("");
     let separator = if quirks.is_empty() { "" } else { " | " };
     let target = match request.uri().path_and_query() {
-        Some(all) if app.settings.show_bodies => all.as_str(),
-        _ => request.path(),
+        Some(all) if app.settings.show_bodies => all.as_str().to_owned(),
+        _ => shown(request.path(), app.base_paths()),
     };
     let refused = response.status().is_client_error() || response.status().is_server_error();
     let reference = Reference::of(request)
@@ -34,7 +34,7 @@ pub(super) fn tell(app: &App, request: &HttpRequest, response: &HttpResponse, to
     let line = format!(
         "{} {} {} {} ms {outcome}{separator}{quirks}{}",
         request.method(),
-        printable(target),
+        printable(&target),
         response.status().as_u16(),
         took.as_millis(),
         reference.unwrap_or_default(),

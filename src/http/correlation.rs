@@ -8,6 +8,7 @@ use actix_web::{
 };
 
 use super::reference::Reference;
+use crate::telemetry::Scope;
 
 /// Who sends one and who gets one by what name, as Azure's services do (Microsoft Azure REST API Guidelines, "Distributed
 /// Tracing & Telemetry"); they hold the Reference without its name.
@@ -21,22 +22,24 @@ const ECHOED: [&str; 2] = ["client-request-id", "x-ms-client-request-id"];
 
 /// Headers by which clients, proxies, Azure's front ends and the Functions host name a request, or say what they did to it.
 /// No public document says which of them Entra sends.
-const RECORDED: [&str; 15] = [
-    ECHOED[0],
-    ECHOED[1],
-    "request-id",
-    "x-request-id",
-    "x-ms-request-id",
-    "x-ms-correlation-id",
-    "x-correlation-id",
-    "traceparent",
-    "x-azure-functions-invocationid",
-    "x-arr-log-id",
-    "x-azure-ref",
-    "x-envoy-attempt-count",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-ms-coldstart",
-    "user-agent",
+///
+/// With the attribute of the request's row; of several headers for one attribute the first that is there counts.
+const RECORDED: [(&str, &str); 15] = [
+    (ECHOED[0], "client_request_id"),
+    (ECHOED[1], "client_request_id"),
+    ("request-id", "edge.request_id"),
+    ("x-request-id", "edge.x_request_id"),
+    ("x-ms-request-id", "edge.x_ms_request_id"),
+    ("x-ms-correlation-id", "edge.x_ms_correlation_id"),
+    ("x-correlation-id", "edge.x_correlation_id"),
+    ("traceparent", "edge.traceparent"),
+    ("x-azure-functions-invocationid", "faas.invocation_id"),
+    ("x-arr-log-id", "edge.x_arr_log_id"),
+    ("x-azure-ref", "edge.x_azure_ref"),
+    ("x-envoy-attempt-count", "edge.x_envoy_attempt_count"),
+    ("x-envoy-expected-rq-timeout-ms", "edge.x_envoy_expected_rq_timeout_ms"),
+    ("x-ms-coldstart", "faas.coldstart"),
+    ("user-agent", "user_agent.original"),
 ];
 
 /// Most characters of one that are recorded.
@@ -48,12 +51,22 @@ pub(super) struct Given(Vec<(&'static str, String)>);
 
 impl Given {
     pub(super) fn new(headers: &HeaderMap) -> Self {
-        let given = RECORDED.into_iter().filter_map(|name| {
+        let given = RECORDED.into_iter().filter_map(|(name, _)| {
             // The host adds its own behind what a client sent by the same name.
             let value = headers.get_all(name).last()?;
             Some((name, plain(value)))
         });
         Self(given.collect())
+    }
+
+    /// The same as facts of the request's row.
+    pub(super) fn note(&self, scope: &Scope) {
+        for (name, value) in self.0.iter().rev() {
+            let recorded = RECORDED.iter().find(|(header, _)| header == name);
+            if let Some((_, attribute)) = recorded {
+                scope.note(attribute, value.clone());
+            }
+        }
     }
 
     /// What the edge found of this request.

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     app::App,
     scim::{error::Rule, write::Write},
+    telemetry,
 };
 
 mod address;
@@ -38,7 +39,7 @@ mod tests;
 
 pub use address::{BasePath, is_host};
 
-use address::{Address, Endpoint};
+use address::{Address, Endpoint, is_name};
 use answer::Answer;
 use body::Body;
 use call::{Call, Failure};
@@ -64,6 +65,14 @@ async fn entry(app: Data<Arc<App>>, request: HttpRequest, payload: Payload) -> H
 
 async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
     let address = Address::parse(request.path(), app.base_paths())?;
+    telemetry::note("http.route", address.route());
+    if let Address::Scim { tenant, endpoint, .. } = &address {
+        // Until the credential proves whose it is.
+        if let Some(tenant) = tenant.as_deref().filter(|tenant| is_name(tenant)) {
+            telemetry::note("scim.tenant", tenant.to_owned());
+        }
+        telemetry::note("scim.operation", operation(endpoint, request.method()));
+    }
     if !matches!(address, Address::Scim { .. }) && !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Failure::method(request.method().as_str(), "GET, HEAD"));
     }
@@ -103,7 +112,8 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     let mut visit = call.visit(Arc::clone(&access), admitted, held)?;
     let held = Arc::clone(&visit.directory.held);
     if let E::Resources(name) | E::Resource(name, _) | E::Search(Some(name)) = &endpoint {
-        visit.resource_type(name)?;
+        let of = visit.resource_type(name)?;
+        telemetry::note("scim.resource_type", of.name.clone());
     }
     let allowed = allowed(&endpoint);
     let body = Body {
@@ -143,6 +153,25 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     }?;
     normalized::record(answer.trace(), &access.tenant, Reference::of(call.request));
     Ok(answer.holding(held))
+}
+
+/// What is asked for, in a word.
+fn operation(endpoint: &Endpoint, method: &Method) -> &'static str {
+    use Endpoint as E;
+    match (endpoint, method.as_str()) {
+        (E::Resource(..), "GET" | "HEAD") => "read",
+        (E::Resource(..), "PUT") => "replace",
+        (E::Resource(..), "PATCH") => "patch",
+        (E::Resource(..), "DELETE") => "delete",
+        (E::Resources(_), "POST") => "create",
+        (E::Resources(_) | E::TenantUrl, "GET" | "HEAD") | (E::Search(_), "POST") => "query",
+        (E::Bulk, "POST") => "bulk",
+        (
+            E::ServiceProviderConfig | E::ResourceTypes | E::ResourceType(_) | E::Schemas | E::Schema(_),
+            "GET" | "HEAD",
+        ) => "discovery",
+        _ => "other",
+    }
 }
 
 /// The methods of an endpoint, as `Allow` spells them (RFC 9110 §10.2.1).

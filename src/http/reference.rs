@@ -8,13 +8,15 @@ use std::fmt;
 use actix_web::{HttpMessage, HttpRequest, http::header::HeaderMap};
 use data_encoding::HEXLOWER;
 
-use crate::ambient::Ambient;
+use crate::{ambient::Ambient, telemetry::Ids};
 
 /// Trace and span of one request (W3C Trace Context §3.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reference {
     trace: [u8; 16],
     span: [u8; 8],
+    /// The span of whoever called.
+    parent: Option<[u8; 8]>,
 }
 
 impl Reference {
@@ -26,8 +28,18 @@ impl Reference {
         span.copy_from_slice(&secret[16..24]);
         let parent = headers.get("traceparent").and_then(|value| parse(value.to_str().ok()?));
         Self {
-            trace: parent.unwrap_or(trace),
+            trace: parent.map_or(trace, |(trace, _)| trace),
             span,
+            parent: parent.map(|(_, span)| span),
+        }
+    }
+
+    /// The same for whoever tells of the request.
+    pub(super) fn ids(&self) -> Ids {
+        Ids {
+            trace: self.trace,
+            span: self.span,
+            parent: self.parent,
         }
     }
 
@@ -48,8 +60,9 @@ impl fmt::Display for Reference {
     }
 }
 
-/// The trace id of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`; later versions may have more behind it.
-fn parse(text: &str) -> Option<[u8; 16]> {
+/// Trace and span of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`; later versions may have more behind it. What its flags
+/// say of sampling is not heeded: the Functions host says "not sampled" of all there is.
+fn parse(text: &str) -> Option<([u8; 16], [u8; 8])> {
     let parts: Vec<&str> = text.splitn(5, '-').collect();
     let &[version, trace, span, flags, ref rest @ ..] = parts.as_slice() else {
         return None;
@@ -57,8 +70,8 @@ fn parse(text: &str) -> Option<[u8; 16]> {
     let is_hex = |text: &str, bytes: usize| HEXLOWER.decode(text.as_bytes()).is_ok_and(|hex| hex.len() == bytes);
     let known = is_hex(version, 1) && version != "ff" && (rest.is_empty() || version != "00");
     let trace: [u8; 16] = HEXLOWER.decode(trace.as_bytes()).ok()?.try_into().ok()?;
-    let sound = is_hex(span, 8) && span != "0000000000000000" && is_hex(flags, 1);
-    (known && sound && trace != [0; 16]).then_some(trace)
+    let span: [u8; 8] = HEXLOWER.decode(span.as_bytes()).ok()?.try_into().ok()?;
+    (known && is_hex(flags, 1) && trace != [0; 16] && span != [0; 8]).then_some((trace, span))
 }
 
 #[cfg(test)]

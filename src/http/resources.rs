@@ -13,12 +13,14 @@ use crate::{
     scim::{
         list::{ListQuery, Paging, cursor_response, list_response},
         members::{Link, LongDocument, Member},
+        patch,
         projection::{Selection, project},
         resource,
         schema::ResourceType,
         search,
         write::Write,
     },
+    telemetry::{self, same_request},
 };
 
 /// GET of one (RFC 7644 §3.4.1).
@@ -64,6 +66,7 @@ pub(super) async fn query(visit: &mut Visit, endpoint: Option<&str>) -> Result<A
         .query(&types, &query, &shown, &visit.base_url, &mut visit.trace)
         .await?;
     let mut resources = found.resources;
+    let results = resources.len();
     let resources = resources.iter_mut().map(|listed| {
         let (document, of) = (std::mem::take(&mut listed.document), listed.of);
         let document = project(&types[of], document, &selections[of]);
@@ -74,6 +77,7 @@ pub(super) async fn query(visit: &mut Visit, endpoint: Option<&str>) -> Result<A
         (_, total) => cursor_response(total, found.next_cursor, resources.collect()),
     };
     let answer = Answer::ok(list);
+    telemetry::count("scim.results", results);
     Ok(visit.told(answer))
 }
 
@@ -85,6 +89,11 @@ pub(super) async fn write(mut visit: Visit, endpoint: &str, write: Write) -> Res
         Write::Delete { .. } => Selection::default(),
         _ => visit.selection(&of)?,
     };
+    if let Write::Patch { message, .. } = &write {
+        let (operations, names) = patch::touched(&of, message);
+        telemetry::count("scim.patch.operations", operations);
+        telemetry::note("scim.patch.paths", names.join(" "));
+    }
     to_its_end(async move {
         let creates = matches!(write, Write::Create { .. });
         let shown = Shown::written(&of, &selection);
@@ -132,7 +141,7 @@ pub(super) async fn to_its_end<F>(write: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    match tokio::spawn(write).await {
+    match tokio::spawn(same_request(write)).await {
         Ok(output) => output,
         Err(error) => match error.try_into_panic() {
             // The edge makes a complete answer of it.

@@ -67,6 +67,21 @@ impl Error {
         self.rule
     }
 
+    /// Which attribute or parameter was refused, without its position in the request. A name that the client made up may be
+    /// one; what it put where an id or a URN belongs is not.
+    pub fn attribute(&self) -> Option<&str> {
+        match self.rule {
+            Rule::UnknownMember | Rule::OwnMember => return Some("members"),
+            Rule::UnknownSchema => return Some("schemas"),
+            Rule::BulkIdTwice | Rule::BulkIdUnknown => return Some("bulkId"),
+            Rule::MethodNotAllowed => return None,
+            _ => {}
+        }
+        let (_, text) = self.fills.iter().rev().find(|(name, _)| *name == "subject")?;
+        let name = text.split_once(" (").map_or(text.as_str(), |(path, _)| path);
+        Some(name).filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.rule.entry().status

@@ -1,69 +1,74 @@
-//! What the process tells about itself. For now lines on standard output: the Functions host takes what comes on
-//! standard error for errors.
+//! What the process tells about itself: lines on standard output, and rows in Application Insights where a connection
+//! string names one. The only importer of `OpenTelemetry`.
+//!
+//! A request's row is built at its end, of facts that any room notes on the way ([`note`]); its identifiers are those that
+//! the client is told. Nothing here waits for the network: rows wait in bounded queues, and what finds no room is counted.
+//!
+//! Reading order: `scope` (what is known of the current request), `row` (requests, calls to others, events), `export` (the
+//! way to Application Insights) with `ingestion` (its HTTP), `log` (records), `lines` (standard output), `panics`, `process`
+//! (what is measured every 30 s).
 
-use std::io::IsTerminal;
+use std::sync::OnceLock;
 
-use tracing::{Level, level_filters::LevelFilter};
-use tracing_subscriber::{
-    field::MakeExt,
-    filter::Targets,
-    fmt::{
-        self,
-        format::{self, FormatFields},
-    },
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
+mod export;
+mod ingestion;
+mod lines;
+mod log;
+mod panics;
+mod process;
+mod row;
+mod scope;
 
-/// Sends log lines to standard output, to be read in a terminal and as JSON elsewhere: our own from INFO on, libraries'
-/// from WARN on, and one line for each request, or for those only that we failed at.
-pub fn start(requests: bool) {
-    let terminal = std::io::stdout().is_terminal();
-    let readable = terminal.then(|| fmt::layer().with_target(false).fmt_fields(for_a_person()));
-    let json = (!terminal).then(|| fmt::layer().json().flatten_event(true));
-    tracing_subscriber::registry()
-        .with(readable)
-        .with(json)
-        .with(levels(terminal, requests))
-        .init();
+pub use export::Export;
+pub use ingestion::Bearer;
+pub use process::{storage_waited, uptime, watch_scheduler};
+pub use row::{Outgoing, event};
+pub use scope::{Ids, Scope, count, note, note_once, requests_under_way, same_request, within};
+
+use export::Pipeline;
+
+/// Where rows go; nothing where nobody is to have them. As global as tracing's subscriber, which it belongs to.
+static PIPELINE: OnceLock<Pipeline> = OnceLock::new();
+
+/// What is to be told.
+pub struct Setup {
+    /// A line for each request, not only for those that we failed at.
+    pub requests: bool,
+    /// Every line becomes a row of the Functions host's log: with an `export` of our own, those from WARN on are enough.
+    pub hosted: bool,
+    /// Where rows go.
+    pub export: Option<Export>,
 }
 
-fn levels(terminal: bool, requests: bool) -> Targets {
-    let wanted = |it: bool, otherwise| if it { LevelFilter::INFO } else { otherwise };
-    Targets::new()
-        .with_default(Level::WARN)
-        .with_target("scimgate", Level::INFO)
-        .with_target("scimgate::request", wanted(requests, LevelFilter::WARN))
-        // In a terminal they stand in the request's line.
-        .with_target("scimgate::normalized", wanted(!terminal, LevelFilter::OFF))
+/// Begins to tell. Once in a process, outside of any async runtime.
+pub fn start(setup: Setup) {
+    uptime();
+    let asked = setup.export.is_some();
+    let pipeline = setup.export.and_then(Pipeline::new);
+    let exports = pipeline.is_some();
+    let pipeline = pipeline.map(|pipeline| PIPELINE.get_or_init(|| pipeline));
+    lines::start(
+        setup.requests,
+        setup.hosted && exports,
+        pipeline.map(Pipeline::log_layer),
+    );
+    panics::report();
+    if asked && !exports {
+        tracing::warn!(
+            "APPLICATIONINSIGHTS_CONNECTION_STRING makes no sense, so there is no telemetry; expected \
+             InstrumentationKey=…;IngestionEndpoint=https://…"
+        );
+    }
 }
 
-/// The message first; a request's identifiers are for who searches logs.
-fn for_a_person() -> impl for<'w> FormatFields<'w> {
-    format::debug_fn(|line, field, value| match field.name() {
-        "message" => write!(line, "{value:?}"),
-        "ids" => Ok(()),
-        name => write!(line, "{name}={value:?}"),
-    })
-    .delimited(" ")
+/// The token that rows are sent with, where one is asked for; somebody is to keep it fresh.
+pub fn bearer() -> Option<&'static Bearer> {
+    PIPELINE.get()?.bearer()
 }
 
-#[cfg(test)]
-mod tests {
-    use tracing::Level;
-
-    use super::levels;
-
-    /// The line of the request says it already.
-    #[test]
-    fn a_terminal_has_no_records_of_what_was_normalized() {
-        for (terminal, requests) in [(true, true), (true, false), (false, true), (false, false)] {
-            let levels = levels(terminal, requests);
-            assert_eq!(levels.would_enable("scimgate::request", &Level::INFO), requests);
-            assert!(levels.would_enable("scimgate::request", &Level::WARN));
-            assert_eq!(levels.would_enable("scimgate::normalized", &Level::INFO), !terminal);
-            assert!(levels.would_enable("scimgate::app", &Level::INFO));
-            assert!(!levels.would_enable("hyper", &Level::INFO));
-        }
+/// Sends what waits, for at most 3 s; for the end of the process.
+pub fn stop() {
+    if let Some(pipeline) = PIPELINE.get() {
+        pipeline.stop();
     }
 }

@@ -63,6 +63,18 @@ pub(super) enum Flaw {
     Streamed,
 }
 
+impl Flaw {
+    /// The `error.type` of the request's row.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Framework => "framework",
+            Self::Status(_) => "no_final_status",
+            Self::Streamed => "streamed",
+        }
+    }
+}
+
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

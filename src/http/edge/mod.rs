@@ -1,13 +1,14 @@
 //! The outermost room: what every answer keeps to, whatever made it, so that no proxy in front has cause for a 502.
 //!
 //! Reading order: this file (a request from one side to the other), `clean` (what of an answer goes out), `server` (the
-//! port), `h1` and `h2` (what each HTTP version adds), `stall` (who does not read) `malformed` (what HTTP/2 would refuse without an answer).
+//! port), `row` (what is told of a request), `h1` and `h2` (what each HTTP version adds), `stall` (who does not read),
+//! `malformed` (what HTTP/2 would refuse without an answer).
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use actix_http::ConnectionType;
 use actix_web::{
-    Error, HttpMessage, HttpResponse,
+    Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
@@ -20,12 +21,13 @@ use super::{
     correlation::{self, Given},
     reference::Reference,
 };
-use crate::app::App;
+use crate::{app::App, telemetry::within};
 
 mod clean;
 mod h1;
 mod h2;
 mod malformed;
+mod row;
 mod server;
 mod stall;
 #[cfg(test)]
@@ -34,6 +36,7 @@ mod tests;
 pub(super) use server::serve;
 
 use clean::Flaw;
+use row::Row;
 
 /// Makes a complete, clean answer of whatever the handler does, also of a panic or of a body that comes in parts.
 ///
@@ -46,23 +49,36 @@ async fn guard(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<
     original.extensions_mut().insert(reference);
     let given = Given::new(original.headers());
     original.extensions_mut().insert(given.clone());
-    let answer = async {
+    let row = Row::begin(&app, &original, reference, &given);
+    let handled = async {
         let response = next.call(request).await.map_err(|_| Flaw::Framework)?;
         clean::answer(response.into_parts().1)
     };
-    // A panic's own text was written by the panic hook; it may quote the request and goes no further.
-    let answer = AssertUnwindSafe(answer).catch_unwind().await;
-    let mut response: HttpResponse = match answer.unwrap_or(Err(Flaw::Panic)) {
-        Ok(response) => response,
-        Err(flaw) => {
-            tracing::error!(%flaw, %reference, ids = %given, "an answer was no answer");
-            clean::answer(answer::internal(&app, &original)).expect("our own refusals are answers")
+    let answered = async {
+        // A panic's own text may quote the request and goes no further.
+        let answer = AssertUnwindSafe(handled).catch_unwind().await;
+        match answer.unwrap_or(Err(Flaw::Panic)) {
+            Ok(response) => (response, None),
+            Err(flaw) => (no_answer(&app, &original, flaw, reference, &given), Some(flaw.name())),
         }
     };
+    let (mut response, flaw) = within(row.scope(), answered).await;
     correlation::stamp(&mut response, original.headers(), reference);
+    row.end(&response, flaw);
     if app.is_draining() {
         // Who keeps the connection would be about to use it when it is closed.
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(ServiceResponse::new(original, response))
+}
+
+/// What goes out when there is nothing else to send.
+fn no_answer(app: &App, request: &HttpRequest, flaw: Flaw, reference: Reference, given: &Given) -> HttpResponse {
+    if flaw == Flaw::Panic {
+        // The panic hook has told of the failure, but of no request.
+        tracing::warn!(%flaw, %reference, ids = %given, "an answer was no answer");
+    } else {
+        tracing::error!(%flaw, %reference, ids = %given, "an answer was no answer");
+    }
+    clean::answer(answer::internal(app, request)).expect("our own refusals are answers")
 }

@@ -10,13 +10,13 @@ use actix_web::{
     body::BoxBody,
     dev::{AppConfig, Server, Service, ServiceFactory, ServiceResponse, fn_factory, fn_service},
     middleware::from_fn,
-    rt::net::TcpStream,
+    rt::{self, net::TcpStream},
     web::{Data, ServiceConfig},
 };
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{guard, h1::Announcing, h2};
-use crate::app::App;
+use crate::{app::App, telemetry};
 
 /// An idle connection is closed by whoever is in front of us, never by us: closing one that is about to be used again
 /// fails the request on it. Longer than any front end keeps one.
@@ -64,6 +64,7 @@ async fn worker(
     routes: impl Fn(&mut ServiceConfig) + Clone + 'static,
     stopping: GracefulShutdownSignal,
 ) -> Result<impl Service<TcpStream, Response = (), Error = ()>, ()> {
+    rt::spawn(telemetry::watch_scheduler());
     let h1 = {
         let stopping = stopping.clone();
         let stops = move || {

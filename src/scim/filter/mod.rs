@@ -153,6 +153,19 @@ impl Filter {
         }
     }
 
+    /// The filter without what it compares with: `userName eq ? and active eq ?`.
+    pub fn shape(&self) -> String {
+        let joined = |filters: &[Filter], word| filters.iter().map(Filter::shape).collect::<Vec<_>>().join(word);
+        match self {
+            Filter::And(filters) => joined(filters, " and "),
+            Filter::Or(filters) => format!("({})", joined(filters, " or ")),
+            Filter::Not(filter) => format!("not ({})", filter.shape()),
+            Filter::Present(path) => format!("{} pr", path.name()),
+            Filter::Compare { path, operator, .. } => format!("{} {} ?", path.name(), operator.keyword()),
+            Filter::ValuePath { path, filter } => format!("{}[{}]", path.name(), filter.shape()),
+        }
+    }
+
     /// What equals a text in every resource that matches: each can be looked up in an index, and what is found there is
     /// then put to [`Self::matches`]. None for `or` and `not`.
     pub fn equalities(&self) -> Vec<Equality<'_>> {

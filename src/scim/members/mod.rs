@@ -101,6 +101,16 @@ impl Edits {
         self.0.is_empty()
     }
 
+    /// How many members they name.
+    pub fn mentioned(&self) -> usize {
+        let named = |edit: &Edit| match edit {
+            Edit::Replace(members) | Edit::Add(members) => members.len(),
+            Edit::Remove(ids) => ids.len(),
+            Edit::RemoveMatching { among, .. } => among.as_ref().map_or(0, HashSet::len),
+        };
+        self.0.iter().map(named).sum()
+    }
+
     /// These become members.
     pub fn add(&mut self, members: Vec<Member>) {
         if !members.is_empty() {

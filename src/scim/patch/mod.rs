@@ -10,6 +10,7 @@ mod message;
 mod part;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod values;
 
 use serde_json::Value;
@@ -19,6 +20,7 @@ use super::error::Error;
 use super::normalize::{Quirk, Trace};
 use super::schema::ResourceType;
 use edit::Editor;
+pub use touched::touched;
 
 /// URN of the PATCH message (RFC 7644 §3.5.2).
 pub const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";

@@ -1,0 +1,60 @@
+//! Whose request it is: a keyed hash of the user's name, so that one user's requests are found without knowing who it is.
+
+use data_encoding::HEXLOWER;
+use serde_json::{Map, Value};
+
+use super::{Directory, Stored, index};
+use crate::{
+    scim::{filter::Filter, schema::ResourceType, write::Write},
+    telemetry,
+};
+
+/// What names a resource, the better first.
+const NAMES: [&str; 2] = ["userName", "externalId"];
+/// Bytes of the hash that are told.
+const BYTES: usize = 8;
+
+impl Directory {
+    /// Notes whom a write is about, as far as it says so itself.
+    pub(super) fn note_sent(&self, of: &ResourceType, write: &Write) {
+        if let Write::Create { document } | Write::Replace { document, .. } = write {
+            self.note_subject(of, document.as_object());
+        }
+    }
+
+    /// What was found, noted.
+    pub(super) fn noted(&self, of: &ResourceType, found: Option<Stored>) -> Option<Stored> {
+        self.note_subject(of, found.as_ref().map(|found| found.attributes.as_map()));
+        found
+    }
+
+    /// Notes who a document, sent or stored, is about; its attributes' names are compared without case, as it may be one that
+    /// is refused.
+    pub(super) fn note_subject(&self, of: &ResourceType, document: Option<&Map<String, Value>>) {
+        self.note_named(of, |name| {
+            let (_, value) = document?.iter().find(|(given, _)| given.eq_ignore_ascii_case(name))?;
+            value.as_str()
+        });
+    }
+
+    /// Notes whom a filter looks for.
+    pub(super) fn note_sought(&self, of: &ResourceType, filter: Option<&Filter>) {
+        let Some(filter) = filter else { return };
+        telemetry::note_once("scim.filter.shape", || Some(filter.shape()));
+        let equalities = filter.equalities();
+        self.note_named(of, |name| {
+            let equality = equalities.iter().find(|equality| equality.name == name)?;
+            Some(equality.text)
+        });
+    }
+
+    /// What a request says itself comes before what is stored.
+    fn note_named<'v>(&self, of: &ResourceType, value: impl Fn(&str) -> Option<&'v str>) {
+        telemetry::note_once("scim.subject", || {
+            let index = |name: &str| index::indexes(of).find(|index| index.is_of(name));
+            let found = NAMES.into_iter().find_map(|name| Some((index(name)?, value(name)?)));
+            let (index, value) = found?;
+            Some(HEXLOWER.encode(&index.hash(&self.access.tenant, value)[..BYTES]))
+        });
+    }
+}
