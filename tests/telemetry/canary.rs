@@ -1,0 +1,444 @@
+//! No personal data leaves by a side door: a user and a group whose every value is a marker, every refusal provoked with
+//! markers in it, storage that breaks off; then no marker is in any envelope, line of output, command's output,
+//! `scimgate-normalized`, storage key or URL.
+
+use std::{collections::BTreeMap, net::SocketAddr, process::Command};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    endpoint::{Endpoint, Mode},
+    service::{Answer, Service, TENANT, TOKEN, free_port},
+    tables::{Tap, connection_string},
+};
+
+/// What every marker has; everything is compared in lower case.
+const MARK: &str = "canary7";
+/// What stands where an id belongs. By an id a resource is looked up, so it stands in keys and in storage's URLs, whatever a
+/// client takes for one; but nowhere else.
+const ID_MARK: &str = "canid7";
+
+/// A value that stands for an attribute.
+fn mark(attribute: &str) -> String {
+    format!("Canary7{attribute}")
+}
+
+/// Everything by which something could leave.
+#[derive(Default)]
+struct Doors(BTreeMap<&'static str, String>);
+
+impl Doors {
+    fn add(&mut self, door: &'static str, text: &str) {
+        let all = self.0.entry(door).or_default();
+        all.push_str(&text.to_lowercase());
+        all.push('\n');
+    }
+
+    /// The doors by which a marker left.
+    fn leaks(&self) -> Vec<&'static str> {
+        let leaks = self.0.keys().filter(|door| self.leak(door).is_some());
+        leaks.copied().collect()
+    }
+
+    /// Where the first marker stands in what left by a door.
+    fn leak(&self, door: &str) -> Option<usize> {
+        let text = &self.0[door];
+        let id = text.find(ID_MARK).filter(|_| door != "keys");
+        text.find(MARK).or(id)
+    }
+
+    /// What is around it.
+    fn around(&self, door: &str) -> String {
+        let (text, at) = (&self.0[door], self.leak(door).unwrap());
+        let (from, until) = (at.saturating_sub(400), (at + 200).min(text.len()));
+        String::from_utf8_lossy(&text.as_bytes()[from..until]).into_owned()
+    }
+}
+
+/// The service on a store, and all its doors.
+struct Stage {
+    endpoint: Endpoint,
+    service: Service,
+    tap: Option<Tap>,
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+    doors: Doors,
+}
+
+impl Stage {
+    fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", folder.path().join("store.db").display());
+        Self::start(folder, None, vec![("SCIMGATE_STORE".to_owned(), store)])
+    }
+
+    fn on_tables() -> Option<Self> {
+        let connection = connection_string()?;
+        let azurite: SocketAddr = connection.split("//").nth(1)?.split('/').next()?.parse().unwrap();
+        let tap = Tap::start(azurite);
+        let tapped = connection.replace(&azurite.to_string(), &tap.address.to_string());
+        let settings = [
+            ("SCIMGATE_STORE", "tables:"),
+            ("SCIMGATE_TABLES_CONNECTION", &tapped),
+            ("SCIMGATE_TABLE", &format!("canary{}", free_port())),
+            ("SCIMGATE_DEADLINE", "3"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Some(Self::start(tempfile::tempdir().unwrap(), Some(tap), settings.to_vec()))
+    }
+
+    fn start(folder: TempDir, tap: Option<Tap>, settings: Vec<(String, String)>) -> Self {
+        let endpoint = Endpoint::start(Mode::Ok);
+        let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let connection = endpoint.connection_string();
+        all.push(("APPLICATIONINSIGHTS_CONNECTION_STRING", &connection));
+        Self {
+            service: Service::start(&all),
+            endpoint,
+            tap,
+            folder,
+            settings,
+            doors: Doors::default(),
+        }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        self.ask_with(method, path, &[], &body)
+    }
+
+    fn ask_with(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let answer = self.service.ask_with(method, path, headers, body);
+        self.doors
+            .add("normalized", &answer.header("scimgate-normalized").unwrap_or_default());
+        answer
+    }
+
+    /// An operator's command, on the same store.
+    fn command(&mut self, words: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scimgate"));
+        let settings = self.settings.iter().map(|(name, value)| (name, value));
+        let output = command.args(words).env_clear().envs(settings).output().unwrap();
+        for bytes in [output.stdout, output.stderr] {
+            self.doors.add("command", &String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    /// Stops, looks at everything, and names the doors by which a marker left.
+    fn end(mut self) -> (Vec<&'static str>, Doors) {
+        for words in [
+            &["tenant", "list"][..],
+            &["tenant", "show", TENANT],
+            &["token", "list", TENANT],
+            &["schema", "show", TENANT],
+            &["check", TENANT],
+            &["repair", TENANT],
+        ] {
+            self.command(words);
+        }
+        let database = self.folder.path().join("store.db");
+        if let Some(tap) = &self.tap {
+            // Keys stand in URLs and, in plain text, in bodies; values in neither.
+            self.doors.add("keys", &tap.said());
+        } else {
+            let store = rusqlite::Connection::open(database).unwrap();
+            let mut rows = store.prepare("SELECT partition, key FROM rows").unwrap();
+            let keys = rows.query_map([], |row| {
+                Ok(format!("{} {}", row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            });
+            for key in keys.unwrap() {
+                self.doors.add("keys", &key.unwrap());
+            }
+        }
+        let (_, _, output) = self.service.stop();
+        self.doors.add("output", &output);
+        self.doors
+            .add("envelopes", &json!(self.endpoint.envelopes()).to_string());
+        for (door, text) in &self.doors.0 {
+            assert!(*door == "normalized" || text.len() > 100, "{door} is empty: {text}");
+        }
+        (self.doors.leaks(), self.doors)
+    }
+}
+
+/// A user with a marker in every attribute that it can have.
+fn user(suffix: &str) -> Value {
+    let m = |attribute: &str| mark(&format!("{attribute}{suffix}"));
+    let address = |attribute: &str| format!("{}@example.com", m(attribute));
+    let url = |attribute: &str| format!("https://example.com/{}", m(attribute));
+    json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User",
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"],
+        "userName": address("userName"), "externalId": m("externalId"),
+        "name": { "formatted": m("formatted"), "familyName": m("familyName"), "givenName": m("givenName"),
+            "middleName": m("middleName"), "honorificPrefix": m("prefix"), "honorificSuffix": m("suffix") },
+        "displayName": m("displayName"), "nickName": m("nickName"), "profileUrl": url("profileUrl"),
+        "title": m("title"), "userType": m("userType"), "preferredLanguage": m("language"), "locale": m("locale"),
+        "timezone": m("timezone"), "active": "True", "password": m("password"),
+        "emails": [{ "value": address("email"), "type": "work", "primary": true, "display": m("emailDisplay") },
+            { "value": address("home"), "type": m("emailType") }],
+        "phoneNumbers": [{ "value": m("phone"), "type": "work", "display": m("phoneDisplay") }],
+        "ims": [{ "value": m("im"), "type": "xmpp", "display": m("imDisplay") }],
+        "photos": [{ "value": url("photo"), "type": "photo", "display": m("photoDisplay") }],
+        "addresses": [{ "formatted": m("address"), "streetAddress": m("street"), "locality": m("locality"),
+            "region": m("region"), "postalCode": m("postal"), "country": m("country"), "type": "work" }],
+        "entitlements": [{ "value": m("entitlement"), "display": m("entitlementDisplay") }],
+        "roles": [{ "value": m("role"), "display": m("roleDisplay"), "type": m("roleType") }],
+        "x509Certificates": [{ "value": m("certificate"), "display": m("certificateDisplay") }],
+        "nonsense": m("nonsense"),
+        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {
+            "employeeNumber": m("employee"), "costCenter": m("cost"), "organization": m("organization"),
+            "division": m("division"), "department": m("department"),
+            "manager": { "value": "Canid7-manager", "displayName": m("managerName") } }
+    })
+}
+
+fn patch(operations: &Value) -> Value {
+    json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations })
+}
+
+/// What goes well.
+fn good(stage: &mut Stage) -> (String, String) {
+    let created = stage.ask("POST", "/Users", &user(""));
+    assert_eq!(created.status, 201, "{created:?}");
+    let id = created.json()["id"].as_str().unwrap().to_owned();
+    let one = format!("/Users/{id}");
+    let group = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": mark("group"),
+        "externalId": mark("groupExternal"), "members": [{ "value": id, "display": mark("member") }] });
+    let made = stage.ask("POST", "/Groups", &group);
+    assert_eq!(made.status, 201, "{made:?}");
+    let group = made.json()["id"].as_str().unwrap().to_owned();
+    let user_name = format!("userName eq \"{}@example.com\"", mark("userName"));
+    for filter in [
+        user_name.as_str(),
+        "emails.value eq \"Canary7email@example.com\" and active eq true",
+        "emails[type eq \"work\" and value co \"Canary7\"]",
+        "externalId eq Canary7externalId",
+        "name.familyName sw \"Canary7\" or not (title pr)",
+    ] {
+        let query: String = form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+        let found = stage.ask("GET", &format!("/Users?filter={query}&sortBy=userName"), &Value::Null);
+        assert_eq!(found.status, 200, "{filter}: {found:?}");
+    }
+    let search = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": user_name });
+    let operations = json!([
+        { "op": "Replace", "path": "emails[type eq \"work\"].value", "value": "Canary7new@example.com" },
+        { "op": "add", "value": { "name.givenName": mark("new"), "nickName": "" } },
+        { "op": "remove", "path": "phoneNumbers[value eq \"Canary7phone\"]" }
+    ]);
+    for (method, path, body, status) in [
+        ("POST", "/Users/.search", search, 200),
+        ("PATCH", one.as_str(), patch(&operations), 200),
+        ("PUT", one.as_str(), user(""), 200),
+        ("GET", one.as_str(), Value::Null, 200),
+        (
+            "GET",
+            "/Groups?filter=displayName%20eq%20%22Canary7group%22",
+            Value::Null,
+            200,
+        ),
+    ] {
+        let answer = stage.ask(method, path, &body);
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+    }
+    (id, group)
+}
+
+/// Resources that are refused.
+fn bad_resources(stage: &mut Stage, id: &str) {
+    for (attribute, value) in [
+        ("active", json!(mark("active"))),
+        ("emails", json!(mark("emails"))),
+        ("emails", json!([{ "value": { "x": mark("deep") } }])),
+        ("emails", json!([[mark("array")]])),
+        ("userName", json!([mark("userName")])),
+        ("userName", json!("Canary7userName@example.com")),
+        ("name", json!(mark("name"))),
+        ("profileUrl", json!(format!("{} with spaces", mark("url")))),
+        ("schemas", json!([mark("schema")])),
+        ("x509Certificates", json!([{ "value": format!("{}!", mark("base64")) }])),
+        ("title", json!(mark("title").repeat(40_000))),
+    ] {
+        let mut user = user("Other");
+        user[attribute] = value;
+        stage.ask("POST", "/Users", &user);
+        stage.ask("PUT", &format!("/Users/{id}"), &user);
+    }
+    stage.ask("POST", "/Users", &json!([mark("array")]));
+    stage.ask("POST", "/Groups", &json!({ "displayName": { "x": mark("group") } }));
+    for text in [
+        "{\"userName\":\"Canary7",
+        "Canary7",
+        "{\"userName\":\"Canary7\\q\"}",
+        "{\"userName\":Canary7}",
+    ] {
+        let answer = stage.ask_with("POST", "/Users", &[], text);
+        assert_eq!(answer.status, 400, "{text}: {answer:?}");
+    }
+}
+
+/// Messages that are refused, or half.
+fn bad_messages(stage: &mut Stage, id: &str, group: &str) {
+    let (one, group) = (format!("/Users/{id}"), format!("/Groups/{group}"));
+    for (path, operations) in [
+        (
+            &one,
+            json!([{ "op": mark("op"), "path": "title", "value": mark("title") }]),
+        ),
+        (
+            &one,
+            json!([{ "op": "replace", "path": "active", "value": mark("active") }]),
+        ),
+        (
+            &one,
+            json!([{ "op": "replace", "path": "emails[value eq \"Canary7@x\"", "value": 1 }]),
+        ),
+        (
+            &one,
+            json!([{ "op": "replace", "path": "emails[value eq Canary7@x and].type", "value": 1 }]),
+        ),
+        (
+            &one,
+            json!([{ "op": "remove", "path": "emails[value eq \"Canary7none\"]" }]),
+        ),
+        (&one, json!(mark("operations"))),
+        (
+            &group,
+            json!([{ "op": "add", "path": "members", "value": [{ "value": "Canid7 member@x" }] }]),
+        ),
+        (
+            &group,
+            json!([{ "op": "add", "path": "members", "value": [{ "value": "Canid7" }] }]),
+        ),
+        (
+            &group,
+            json!([{ "op": "remove", "path": "members[value eq \"Canid7none\"]" }]),
+        ),
+    ] {
+        stage.ask("PATCH", path, &patch(&operations));
+    }
+    let bulk = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": [
+        { "method": "POST", "path": "/Users", "bulkId": mark("bulk"), "data": user("") },
+        { "method": "POST", "path": "/Users", "bulkId": mark("bulk"), "data": user("") },
+        { "method": "PUT", "path": "/Users/Canid7@x", "data": user("") },
+        { "method": "DELETE", "path": "/Users/bulkId:Canid7" } ] });
+    stage.ask("POST", "/Bulk", &bulk);
+}
+
+/// Requests that are refused by what is not their body.
+fn bad_heads(stage: &mut Stage, id: &str) {
+    for query in [
+        "filter=userName%20eq%20%22Canary7",
+        "filter=userName%20eq%20Canary7%20and",
+        "filter=userName%20xx%20%22Canary7%22",
+        "filter=active%20eq%20%22Canary7%22",
+        "filter=meta.created%20gt%20%22Canary7%22",
+        "filter=%22Canary7%22%20eq%20userName",
+        "filter=Canary7%40example.com",
+        "startIndex=Canary7",
+        "count=Canary7",
+        "cursor=Canary7",
+        "sortOrder=Canary7",
+    ] {
+        stage.ask("GET", &format!("/Users?{query}"), &Value::Null);
+    }
+    for path in [
+        "Canid7@example.com",
+        "canid7-smith",
+        "Canid7%40example.com/x",
+        "Canid7/Canid7/Canid7",
+    ] {
+        for method in ["GET", "PUT", "PATCH", "DELETE", "POST"] {
+            stage.ask(method, &format!("/Users/{path}"), &user("Path"));
+        }
+    }
+    for headers in [
+        [("if-match", "W/\"Canary7\"")],
+        [("if-none-match", "Canary7")],
+        [("content-encoding", "Canary7")],
+        [("x-forwarded-host", "Canary7")],
+        [("accept", "Canary7")],
+    ] {
+        stage.ask_with("PUT", &format!("/Users/{id}"), &headers, &user("").to_string());
+    }
+    for credential in [
+        "Bearer Canary7",
+        "Basic Q2FuYXJ5Nw==Canary7",
+        "Bearer Bearer Canary7",
+        "Canary7",
+        "Bearer Canary7 x",
+    ] {
+        let answer = stage
+            .service
+            .send("GET", "/scim/acme/Users", &[("authorization", credential)], "");
+        assert_eq!(answer.status, 401, "{credential}: {answer:?}");
+    }
+    let authorization = format!("Bearer {TOKEN}");
+    for target in ["/scim/Canary7@x/Users", "/Users/Canid7", "/v1/Users/Canid7?x=Canary7"] {
+        stage
+            .service
+            .send("GET", target, &[("authorization", &authorization)], "");
+    }
+}
+
+fn all(mut stage: Stage) -> (Vec<&'static str>, Doors) {
+    let (id, group) = good(&mut stage);
+    bad_resources(&mut stage, &id);
+    bad_messages(&mut stage, &id, &group);
+    bad_heads(&mut stage, &id);
+    stage.ask("DELETE", &format!("/Users/{id}"), &Value::Null);
+    stage.ask("DELETE", &format!("/Groups/{group}"), &Value::Null);
+    if let Some(tap) = &stage.tap {
+        tap.cut();
+        for (method, path) in [
+            ("POST", "/Users"),
+            ("GET", "/Users?filter=userName%20eq%20%22Canary7%22"),
+        ] {
+            let answer = stage.ask(method, path, &user("Cut"));
+            assert_eq!(answer.status, 503, "{answer:?}");
+        }
+    }
+    stage.end()
+}
+
+#[track_caller]
+fn check(stage: Stage) {
+    let (leaks, doors) = all(stage);
+    let around: Vec<String> = leaks.iter().map(|door| doors.around(door)).collect();
+    assert!(leaks.is_empty(), "{leaks:?}: {around:#?}");
+}
+
+#[test]
+fn no_value_of_a_user_leaves_by_a_side_door_with_sqlite() {
+    check(Stage::on_sqlite());
+}
+
+#[test]
+fn no_value_of_a_user_leaves_by_a_side_door_with_tables() {
+    if let Some(stage) = Stage::on_tables() {
+        check(stage);
+    }
+}
+
+/// The tests above find what they look for: markers where values are not expected, one for each door.
+#[test]
+fn a_leak_by_any_door_is_found() {
+    let stages = [Some(Stage::on_sqlite()), Stage::on_tables()];
+    for mut stage in stages.into_iter().flatten() {
+        // An attribute's name, which is told.
+        let unknown =
+            json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "u", "Canary7": 1 });
+        assert_eq!(stage.ask("POST", "/Users", &unknown).status, 201);
+        // What a client calls itself, which is told too.
+        stage.ask_with("GET", "/Users", &[("user-agent", "Canary7")], "");
+        // A tenant's name stands in a key, and its title is shown.
+        stage.command(&["tenant", "create", "canary7"]);
+        let (leaks, _) = stage.end();
+        assert_eq!(leaks, ["command", "envelopes", "keys", "normalized", "output"]);
+    }
+}

@@ -1,0 +1,12 @@
+//! What arrives in Application Insights, seen by a fake of its endpoint: the shipped executable, with `http://` on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test ends with a panic")]
+
+mod calls;
+mod canary;
+mod endpoint;
+mod envelopes;
+mod inside;
+mod outages;
+mod service;
+mod tables;
