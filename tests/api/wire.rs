@@ -136,7 +136,10 @@ impl Connection {
 fn parse(head: &str) -> (u16, Vec<(String, String)>) {
     let mut lines = head.split("\r\n");
     let first = lines.next().unwrap_or_default();
-    let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = first
+        .strip_prefix("HTTP/1.")
+        .and_then(|version| version.split(' ').nth(1))
+        .and_then(|status| status.parse().ok());
     let status = status.unwrap_or_else(|| panic!("no status line: {first}"));
     let header = |line: &str| {
         line.split_once(':')

@@ -12,7 +12,10 @@ use std::{
 use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stall::Timely;
+use super::{
+    stall::Timely,
+    turn::{Gate, Incoming},
+};
 
 /// How such an answer begins: 400 or 431, and no body; ours have one always.
 const STARTS: [&[u8]; 2] = [
@@ -24,10 +27,11 @@ const CLOSE: &[u8] = b"connection: close\r\n";
 /// More than such an answer has.
 const MAX_ANSWER: usize = 200;
 
-/// A connection whose outgoing bytes are looked at.
+/// A connection whose bytes are looked at, out and in.
 #[derive(Debug)]
 pub(super) struct Announcing {
     stream: Timely<TcpStream>,
+    incoming: Incoming,
     /// An answer with what it lacked, until it is written.
     ready: Vec<u8>,
 }
@@ -36,8 +40,14 @@ impl Announcing {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             stream: Timely::new(stream),
+            incoming: Incoming::default(),
             ready: Vec::new(),
         }
+    }
+
+    /// What the requests on it wait for.
+    pub(super) fn gate(&self) -> &Gate {
+        self.incoming.gate()
     }
 
     /// Writes what is ready.
@@ -104,7 +114,8 @@ impl AsyncWrite for Announcing {
 
 impl AsyncRead for Announcing {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
+        let this = self.get_mut();
+        this.incoming.poll_read(&mut this.stream, context, buffer)
     }
 }
 

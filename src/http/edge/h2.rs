@@ -42,7 +42,7 @@ const MAX_MALFORMED: usize = 100_000;
 const MAX_TAKEN_BACK: usize = 1_000;
 /// What a request, and a connection, may send ahead of who reads it; bounds memory.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// How often a silent client is asked whether it is still there, and how long it may think about that.
 const PING: Duration = Duration::from_mins(5);
 const PING_TIME: Duration = Duration::from_secs(20);

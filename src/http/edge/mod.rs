@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file (a request from one side to the other), `clean` (what of an answer goes out), `server` (the
 //! port), `row` (what is told of a request), `h1` and `h2` (what each HTTP version adds), `stall` (who does not read),
-//! `malformed` (what HTTP/2 would refuse without an answer).
+//! `turn` (who sends requests ahead), `malformed` (what HTTP/2 would refuse without an answer).
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -32,11 +32,13 @@ mod server;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub(super) use server::serve;
 
 use clean::Flaw;
 use row::Row;
+use turn::Gate;
 
 /// Makes a complete, clean answer of whatever the handler does, also of a panic or of a body that comes in parts.
 ///
@@ -49,6 +51,7 @@ async fn guard(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<
     original.extensions_mut().insert(reference);
     let given = Given::new(original.headers());
     original.extensions_mut().insert(given.clone());
+    let _turn = Gate::of(&original);
     let row = Row::begin(&app, &original, reference, &given);
     let handled = async {
         let response = next.call(request).await.map_err(|_| Flaw::Framework)?;

@@ -20,7 +20,7 @@ use crate::{app::App, telemetry};
 
 /// An idle connection is closed by whoever is in front of us, never by us: closing one that is about to be used again
 /// fails the request on it. Longer than any front end keeps one.
-const KEEP_ALIVE: Duration = Duration::from_mins(65);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_mins(65);
 /// How long the first head of a connection may take from its first byte on. Before that byte there is no HTTP: nothing is ever
 /// said to who has said nothing.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -75,6 +75,9 @@ async fn worker(
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIME)
             .client_disconnect_timeout(LINGER)
+            .on_connect_ext(|connection: &Announcing, data| {
+                data.insert(connection.gate().clone());
+            })
             .graceful_shutdown_signal(stops);
         http.h1(map_config(actix(Arc::clone(&app), routes.clone()), |()| {
             AppConfig::default()

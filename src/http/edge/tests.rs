@@ -17,7 +17,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Duration, sleep, timeout},
 };
@@ -250,7 +250,7 @@ fn start() -> SocketAddr {
 }
 
 /// The next answer, byte by byte: nothing may be behind it.
-async fn read(stream: &mut TcpStream, is_head: bool) -> Came {
+async fn read(stream: &mut (impl AsyncRead + Unpin), is_head: bool) -> Came {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         bytes.push(stream.read_u8().await.unwrap());
@@ -444,6 +444,40 @@ fn a_malformed_request_is_400_with_http_2() {
             let (answered, status) = answered(&mut stream).await;
             assert_eq!(answered, number);
             assert_eq!(status, if number == 1_100 { 0x88 } else { 0x8c }, "{number}");
+        }
+    });
+}
+
+/// RFC 9112 §9.3.2: whatever is sent ahead, each request has its own answer, a HEAD one without a body.
+#[test]
+fn requests_sent_ahead_are_answered_each_by_its_own_answer_with_http_1() {
+    const REQUESTS: [(&str, &str); 2] = [("GET", "host: a\r\n\r\n"), ("HEAD", "host: a\n\n")];
+    actix_web::rt::System::new().block_on(async {
+        let address = start();
+        for number in 0..8 {
+            let order = [number % 2, number / 2 % 2, number / 4].map(|one| REQUESTS[one]);
+            let bytes: String = order
+                .iter()
+                .map(|(method, rest)| format!("\r\n\r\n{method} /good HTTP/1.1\r\n{rest}"))
+                .collect();
+            for piece in [bytes.len(), 7, 1] {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let (mut reader, mut writer) = stream.split();
+                let write = async {
+                    for piece in bytes.as_bytes().chunks(piece) {
+                        writer.write_all(piece).await.unwrap();
+                    }
+                };
+                let read = async {
+                    for (method, _) in order {
+                        let (status, _, body) = read(&mut reader, method == "HEAD").await;
+                        let expected: &[u8] = if method == "HEAD" { b"" } else { b"one" };
+                        assert_eq!((status, body.as_slice()), (200, expected), "{method} in {order:?}");
+                    }
+                };
+                futures::join!(write, read);
+            }
         }
     });
 }
