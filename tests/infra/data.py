@@ -1,0 +1,118 @@
+"""Queries on rows: those that alerts and the first tab hang on, run by a Kusto engine on DuckDB, which knows most of the language.
+
+Microsoft's parser says that a query can run; this says that it finds what it is for.
+"""
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import duckdb_kql
+
+from queries import HERE_VALUES, fill
+
+NOW = datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+START, END = NOW - timedelta(hours=2), NOW - timedelta(minutes=10)
+VALUES = HERE_VALUES | {"{TimeRange:start}": f"datetime({START.isoformat()})", "{TimeRange:end}": f"datetime({END.isoformat()})", "{Tenant}": "*"}
+COLUMNS = {
+    "requests": "id TEXT, name TEXT, resultCode TEXT, duration DOUBLE, itemCount INTEGER",
+    "dependencies": "type TEXT, target TEXT, name TEXT, resultCode TEXT, success TEXT, duration DOUBLE, itemCount INTEGER",
+    "customMetrics": "name TEXT, value DOUBLE, valueSum DOUBLE",
+}
+COMMON = "timestamp TIMESTAMP, operation_Id TEXT, operation_ParentId TEXT, cloud_RoleName TEXT, cloud_RoleInstance TEXT, customDimensions JSON"
+
+
+def request(verb, status, tenant="acme", times=1, route="/scim/{tenant}/Users", **dimensions):
+    """A row of the handler's, or as many."""
+    facts = {"scim.tenant": tenant, "http.request.method": verb, **{name.replace("__", "."): value for name, value in dimensions.items()}}
+    row = {"name": f"{verb} {route}", "resultCode": str(status), "duration": 5.0, "itemCount": 1, "customDimensions": facts}
+    return [("requests", row)] * times
+
+
+def hosted(invocation, path="/scim/acme/Users"):
+    """A row of the Functions host's."""
+    facts = {"InvocationId": invocation, "HttpMethod": "POST", "HttpPath": path}
+    row = {"name": "ScimFunction", "resultCode": "500", "duration": 7.0, "itemCount": 1, "customDimensions": facts, "cloud_RoleName": "func"}
+    return [("requests", row)]
+
+
+def stored(success, code, failure="", times=1):
+    row = {"type": "Azure table", "target": "t", "name": "Query", "resultCode": code, "success": success, "duration": 9.0, "itemCount": 1,
+           "customDimensions": {"scim.tenant": "acme", "error.type": failure}}
+    return [("dependencies", row)] * times
+
+
+def beat():
+    return [("customMetrics", {"name": "process.uptime", "value": 30.0, "valueSum": 30.0, "customDimensions": {}})]
+
+
+REFUSED = {"scim__error__rule": "wrong-type", "scim__error__attribute": "emails"}
+
+# (fact, query, rows, columns, what comes out)
+CASES = [
+    ("every POST refused after an empty look-up is on its way into quarantine", "14_quarantine_risk",
+     (request("GET", 200) + request("POST", 400, **REFUSED)) * 12, ("tenant", "failed", "risk"), [("acme", 12, "most writes fail")]),
+    ("a conflict counts as well", "14_quarantine_risk",
+     request("POST", 409, times=12), ("tenant", "failed"), [("acme", 12)]),
+    ("a tenth of Entra's limit warns though most writes succeed", "14_quarantine_risk",
+     request("PATCH", 400, times=500) + request("PATCH", 200, times=9500), ("failed", "risk"), [(500, "a tenth of 5,000 failures at 40 %")]),
+    ("few failures among many writes are nothing", "14_quarantine_risk",
+     request("PATCH", 400, times=40) + request("PATCH", 200, times=400), ("tenant",), []),
+    ("a DELETE of what is gone, a search and a stranger's token are no failed writes", "14_quarantine_risk",
+     request("DELETE", 404, times=50) + request("POST", 400, times=50, route="/scim/{tenant}/.search") + request("POST", 401, times=50),
+     ("tenant",), []),
+    ("failing tenants stand before healthy ones", "17_failing_now",
+     request("GET", 200, tenant="calm", times=9) + request("GET", 503, tenant="ours") + request("POST", 400, tenant="theirs")
+     + request("GET", 401, tenant="locked", times=3) + request("GET", 429, tenant="fast") + request("GET", 501, tenant="curious"),
+     ("tenant", "verdict"),
+     [("ours", "we fail"), ("locked", "token"), ("theirs", "refused"), ("fast", "throttled"), ("calm", "well"), ("curious", "well")]),
+    ("the host's row without one of the handler's is lost", "03_lost_between_host_and_handler",
+     hosted("a") + hosted("b") + request("POST", 500, faas__invocation_id="b"), ("verdict", "n"), [("lost: no handler row", 1)]),
+    ("what host and handler disagree about is shown", "03_lost_between_host_and_handler",
+     hosted("b") + request("POST", 201, faas__invocation_id="b"), ("verdict",), [("host says 500, handler 201",)]),
+    ("the host's own address and the probe are not lost", "03_lost_between_host_and_handler",
+     hosted("a", "/") + hosted("b", "/health/ready"), ("verdict",), []),
+    ("refusals by tenant, rule and attribute", "19_refusals",
+     request("POST", 400, times=3, scim__subject="5a", **REFUSED) + request("POST", 400, tenant="other", **REFUSED),
+     ("tenant", "rule", "attribute", "refusals", "subjects"), [("acme", "wrong-type", "emails", 3, 1), ("other", "wrong-type", "emails", 1, 0)]),
+    ("storage by kind of failure", "09_dependency_failures",
+     stored("False", "503", "http_503", times=2) + stored("True", "200", times=98), ("failure", "failed", "failedPct"), [("http_503", 2, 2.0), ("", 0, 0.0)]),
+    ("an expired token names its credential", "22_unauthorized",
+     request("GET", 401, times=2, scim__credential="c1", scim__error__rule="token-expired"), ("credential", "rule", "refused"), [("c1", "token-expired", 2)]),
+    ("a token that ends soon, and not one that does not", "24_credential_expiry",
+     request("GET", 200, scim__credential="c1", **{"scim__credential__expires": (NOW + timedelta(days=9, hours=1)).isoformat() + "Z"})
+     + request("GET", 200, scim__credential="c2", **{"scim__credential__expires": (NOW + timedelta(days=90)).isoformat() + "Z"}),
+     ("credential",), [("c1",)]),
+    ("silence of every process is a loss of telemetry", "16_telemetry_health", [], ("what",), [("no heartbeat",)]),
+    ("a process that reports and loses nothing is none", "16_telemetry_health", beat(), ("what",), []),
+    ("a pasted Reference finds its request among others", "15_one_request",
+     request("POST", 400, **REFUSED) + request("GET", 200), ("resultCode", "rule"), [("400", "wrong-type")]),
+]
+
+
+def run(root, query, rows, columns):
+    connection = duckdb_kql.connect()
+    for table, own in COLUMNS.items():
+        connection.sql(f"CREATE TABLE {table} ({own}, {COMMON})")
+    for table in ("exceptions", "traces", "customEvents"):
+        connection.sql(f"CREATE TABLE {table} (name TEXT, message TEXT, outerMessage TEXT, innermostMessage TEXT, {COMMON})")
+    for number, (table, row) in enumerate(rows):
+        common = {"timestamp": START + timedelta(minutes=1, milliseconds=number), "operation_Id": f"{number:032x}", "cloud_RoleName": "scim.handler",
+                  "cloud_RoleInstance": "i"}
+        if table == "requests":
+            common["id"] = f"{number:016x}"
+        full = {**common, **row, "customDimensions": json.dumps(row["customDimensions"])}
+        marks = ", ".join("?" * len(full))
+        connection.execute(f"INSERT INTO {table} ({', '.join(full)}) VALUES ({marks})", list(full.values()))
+    text = fill((root / "infra" / "kql" / f"{query}.kql").read_text(), VALUES | {"{Reference}": f"Reference {0:032x}-{0:016x}."})
+    result = duckdb_kql.query(connection, text)
+    names = [column[0] for column in result.description]
+    return [tuple(row[names.index(column)] for column in columns) for row in result.fetchall()]
+
+
+def problems(root):
+    for fact, query, rows, columns, expected in CASES:
+        try:
+            found = run(root, query, rows, columns)
+        except Exception as error:  # The engine's errors have no common type.
+            found = f"{type(error).__name__}: {error}"
+        yield f"{query}: {fact}", [] if found == expected else [f"expected {expected}", f"found    {found}"]
