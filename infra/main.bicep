@@ -75,6 +75,11 @@ param dailyCapGb int = 5
 @description('Days that telemetry is kept.')
 param retentionDays int = 90
 
+@minValue(1)
+@maxValue(100)
+@description('Of 100 fast, successful calls to storage, how many are recorded. Requests and failures always are.')
+param successSampling int = 10
+
 @description('Telemetry is taken from the identity of the app only, not from whoever knows the connection string.')
 param telemetryByIdentityOnly bool = true
 
@@ -150,6 +155,7 @@ module app 'modules/app.bicep' = {
       SCIMGATE_BASE_PATHS: basePaths
       SCIMGATE_DEADLINE: string(deadlineSeconds)
       SCIMGATE_TENANT_RATE: string(tenantRate)
+      SCIMGATE_TELEMETRY_SAMPLE: string(successSampling)
     }
   }
 }
