@@ -14,7 +14,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::directory::{Budget, Held};
+use crate::{
+    directory::{Budget, Held},
+    store::turns::Quota,
+};
 
 /// Most requests of all tenants that are worked on at a time, writes that outlive their request among them.
 const MAX_IN_FLIGHT: usize = 512;
@@ -59,6 +62,7 @@ struct Tenant {
     bucket: Bucket,
     in_flight: usize,
     memory: Arc<Budget>,
+    quota: Quota,
 }
 
 /// The room that a request takes; given back when it is dropped.
@@ -108,6 +112,7 @@ impl Admission {
             bucket: Bucket::full(rate, now),
             in_flight: 0,
             memory: Arc::new(Budget::new(MAX_HELD_OF_TENANT, Some(Arc::clone(&self.memory)))),
+            quota: Quota::default(),
         });
         if entry.bucket.rate <= 0.0 {
             // It had no limit until now, and owes nothing.
@@ -120,12 +125,13 @@ impl Admission {
 
 impl Admitted {
     /// Room for a request of this tenant, which may send `rate` requests a second; 0 means as many as it likes. What it
-    /// then holds in memory is counted by what comes back, to the end of its answer.
+    /// then holds in memory is counted by what comes back, to the end of its answer; what it asks of storage at once is bounded
+    /// by the quota, for all of the tenant's requests.
     ///
     /// # Errors
     /// [`Turned::TooMany`].
-    pub fn tenant(&mut self, tenant: &str, rate: u32, is_look_up: bool) -> Result<Held, Turned> {
-        let memory = self.admission.with(tenant, rate, |tenant, now| {
+    pub fn tenant(&mut self, tenant: &str, rate: u32, is_look_up: bool) -> Result<(Held, Quota), Turned> {
+        let (memory, quota) = self.admission.with(tenant, rate, |tenant, now| {
             let room = if is_look_up { ROOM_FOR_LOOK_UPS } else { 0 };
             if tenant.in_flight >= MAX_IN_FLIGHT_OF_TENANT + room {
                 return Err(Turned::TooMany(SOON));
@@ -134,10 +140,10 @@ impl Admitted {
                 tenant.bucket.take(is_look_up, now).map_err(Turned::TooMany)?;
             }
             tenant.in_flight += 1;
-            Ok(Arc::clone(&tenant.memory))
+            Ok((Arc::clone(&tenant.memory), tenant.quota.clone()))
         })?;
         self.tenant = Some(tenant.to_owned());
-        Ok(Held::of(memory))
+        Ok((Held::of(memory), quota))
     }
 
     /// Counts further requests that came as one: the next ones wait for them.

@@ -7,7 +7,10 @@ use tokio::time::{Instant, sleep};
 use super::{App, Service};
 use crate::{
     directory::{self, Directory},
-    store::{Waits, turns::Share},
+    store::{
+        Waits,
+        turns::{Quota, Share},
+    },
     telemetry,
     tenants::{self, Access, Catalogs, Tenant},
 };
@@ -57,7 +60,7 @@ async fn round(app: &App, service: &Service) -> Result<(), tenants::Error> {
 
 async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, directory::Error> {
     let directory = Directory {
-        store: Share::of(&service.store),
+        store: Share::of(&service.store, &Quota::default()),
         ambient: Arc::clone(&app.ambient),
         access: Arc::new(Access {
             tenant,

@@ -26,7 +26,7 @@ use crate::{
         projection::Selection,
         schema::{Catalog, ResourceType},
     },
-    store::turns::Share,
+    store::turns::{Quota, Share},
     telemetry,
     tenants::{ALL_WRITES, Access, Counted, Tenants},
 };
@@ -124,7 +124,7 @@ impl Call<'_> {
     }
 
     /// Lets in a request whose sender is known, unless the sender has had its share.
-    pub(super) fn admit(&self, access: &Access, admitted: &mut Admitted) -> Result<Held, Turned> {
+    pub(super) fn admit(&self, access: &Access, admitted: &mut Admitted) -> Result<(Held, Quota), Turned> {
         let query = self.request.query_string();
         let is_look_up = *self.request.method() == Method::GET
             && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case("filter"));
@@ -137,10 +137,15 @@ impl Call<'_> {
     }
 
     /// The same request with its sender known.
-    pub(super) fn visit(&self, access: Arc<Access>, admitted: Admitted, held: Held) -> Result<Visit, Failure> {
+    pub(super) fn visit(
+        &self,
+        access: Arc<Access>,
+        admitted: Admitted,
+        (held, quota): (Held, Quota),
+    ) -> Result<Visit, Failure> {
         let catalog = Arc::clone(access.catalogs.at(self.app.ambient.now()));
         let directory = Directory {
-            store: Share::of(&self.service.store),
+            store: Share::of(&self.service.store, &quota),
             ambient: Arc::clone(&self.app.ambient),
             access,
             deadline: self.deadline,

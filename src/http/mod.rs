@@ -108,8 +108,8 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     let mut admitted = call.service.admission.enter()?;
     let access = auth::authenticate(call).await?;
     call.sent_by(&access);
-    let held = call.admit(&access, &mut admitted)?;
-    let mut visit = call.visit(Arc::clone(&access), admitted, held)?;
+    let room = call.admit(&access, &mut admitted)?;
+    let mut visit = call.visit(Arc::clone(&access), admitted, room)?;
     let held = Arc::clone(&visit.directory.held);
     if let E::Resources(name) | E::Resource(name, _) | E::Search(Some(name)) = &endpoint {
         let of = visit.resource_type(name)?;

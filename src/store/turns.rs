@@ -16,6 +16,8 @@ use super::{Change, Error, Page, Row, Store, Waits, settle};
 /// Most requests to storage under way at a time. Each is a connection, and an instance of a Functions app can count on
 /// 128 ports to one address.
 pub(super) const MAX_REQUESTS: usize = 32;
+/// Most of them for those who have a [`Quota`] together: what many of them ask for at once leaves room for others.
+pub(super) const MAX_REQUESTS_OF_QUOTA: usize = MAX_REQUESTS / 2;
 /// Most of them for one who has a [`Share`], so that a large request leaves room for others.
 pub(super) const MAX_REQUESTS_OF_ONE: usize = 8;
 /// Most requests that wait for one of those to end; whoever comes later is asked to come back.
@@ -26,27 +28,47 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 const COME_BACK: Duration = Duration::from_millis(200);
 
 tokio::task_local! {
-    static SHARE: Arc<Semaphore>;
+    static OWN: Own;
+}
+
+/// What all requests of one tenant may have under way, together. Cheap to clone; clones are the same quota.
+#[derive(Clone, Debug)]
+pub struct Quota(Arc<Semaphore>);
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_REQUESTS_OF_QUOTA)))
+    }
 }
 
 /// The store for one client's request, or one errand: whatever it asks for at once, so many of its requests are under way
-/// at a time. They wait for each other before they wait for those of others.
+/// at a time. They wait for each other before they wait for those of their tenant's other requests, and for these before
+/// they wait for those of other tenants.
 pub struct Share {
     inner: Arc<dyn Store>,
-    own: Arc<Semaphore>,
+    own: Own,
+}
+
+#[derive(Clone)]
+struct Own {
+    share: Arc<Semaphore>,
+    quota: Quota,
 }
 
 impl Share {
-    /// A share of this store.
-    pub fn of(store: &Arc<dyn Store>) -> Arc<dyn Store> {
+    /// A share of this store, inside this quota.
+    pub fn of(store: &Arc<dyn Store>, quota: &Quota) -> Arc<dyn Store> {
         Arc::new(Self {
             inner: Arc::clone(store),
-            own: Arc::new(Semaphore::new(MAX_REQUESTS_OF_ONE)),
+            own: Own {
+                share: Arc::new(Semaphore::new(MAX_REQUESTS_OF_ONE)),
+                quota: quota.clone(),
+            },
         })
     }
 
     async fn scope<F: Future>(&self, call: F) -> F::Output {
-        SHARE.scope(Arc::clone(&self.own), call).await
+        OWN.scope(self.own.clone(), call).await
     }
 }
 
@@ -92,26 +114,30 @@ impl Turns {
     ///
     /// [`Error::Busy`]: it was never sent, nor will it be.
     pub(super) async fn send<F: Future>(&self, request: F) -> Result<F::Output, Error> {
-        let share = SHARE.try_with(Arc::clone).ok();
-        let _own = match &share {
-            Some(share) => Some(permit(share, settle::deadline()).await?),
+        let own = OWN.try_with(Own::clone).ok();
+        // Always in this order, so that nobody holds what another one waits for.
+        let _own = match &own {
+            Some(Own { share, quota }) => {
+                let share = permit(share, settle::deadline()).await?;
+                Some((share, self.turn(&quota.0).await?))
+            }
             None => None,
         };
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Error::Busy(Some(COME_BACK)));
         };
-        let _permit = match self.permits.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => self.wait().await?,
-        };
+        let _permit = self.turn(&self.permits).await?;
         Ok(request.await)
     }
 
-    async fn wait(&self) -> Result<SemaphorePermit<'_>, Error> {
+    async fn turn<'a>(&self, of: &'a Semaphore) -> Result<SemaphorePermit<'a>, Error> {
+        if let Ok(permit) = of.try_acquire() {
+            return Ok(permit);
+        }
         let began = Instant::now();
         let longest = began + MAX_WAIT;
         let too_late = settle::deadline().map_or(longest, |deadline| deadline.min(longest));
-        let permit = permit(&self.permits, Some(too_late)).await;
+        let permit = permit(of, Some(too_late)).await;
         self.waits().count(began.elapsed(), permit.is_ok());
         permit
     }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::*;
 use crate::store::{
     conformance, settle,
-    turns::{MAX_REQUESTS, MAX_WAITING, Share},
+    turns::{MAX_REQUESTS, MAX_REQUESTS_OF_QUOTA, MAX_WAITING, Quota, Share},
 };
 
 const EMULATOR: &str = "AccountName=devstoreaccount1;\
@@ -471,7 +471,7 @@ async fn most_under_way(shares: usize, calls: usize) -> usize {
     let names: Vec<&str> = names.iter().map(|name| &**name).collect();
     let (service, store) = scripted([]);
     let store: Arc<dyn Store> = Arc::new(store);
-    let shares: Vec<_> = (0..shares).map(|_| Share::of(&store)).collect();
+    let shares: Vec<_> = (0..shares).map(|_| Share::of(&store, &Quota::default())).collect();
     let reads = shares
         .iter()
         .flat_map(|share| (0..calls).map(|_| share.get("p", &names)));
@@ -485,6 +485,24 @@ async fn who_has_a_share_has_8_requests_under_way_whatever_they_ask_for_at_once(
     assert_eq!(most_under_way(1, 8).await, 8);
     assert_eq!(most_under_way(3, 8).await, 24);
     assert_eq!(most_under_way(10, 2).await, 32);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_wants_all_the_turns_leaves_others_theirs() {
+    let names: Vec<String> = (0..100).map(|n| format!("row-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let (service, store) = frozen();
+    let store: Arc<dyn Store> = Arc::new(store);
+    let greedy = Quota::default();
+    let shares: Vec<_> = (0..200).map(|_| Share::of(&store, &greedy)).collect();
+    let mut reads = futures::future::join_all(shares.iter().map(|share| share.get("p", &names)));
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut reads).await.is_err());
+    assert_eq!(service.asked(), MAX_REQUESTS_OF_QUOTA);
+
+    service.frozen.store(false, SeqCst);
+    let (now, other) = (Instant::now(), Share::of(&store, &Quota::default()));
+    assert_eq!(other.get("q", &["x"]).await.unwrap(), [None]);
+    assert_eq!(now.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
