@@ -60,6 +60,8 @@ struct Connection {
     /// Ends with the connection.
     served: BoxFuture<'static, hyper::Result<()>>,
     last_used: Instant,
+    /// Where it was idle, until it is known that it still works.
+    taken_from: Option<Arc<Idle>>,
 }
 
 impl Connections {
@@ -139,6 +141,7 @@ impl Connection {
             sender,
             served: served.boxed(),
             last_used: Instant::now(),
+            taken_from: None,
         })
     }
 
@@ -165,16 +168,28 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    /// A path that died without a word took with it whatever was silent for longer; one try finds that out for all of them.
+    fn drop(&mut self) {
+        if let Some(idle) = self.taken_from.take() {
+            idle.lock().retain(|one| one.last_used > self.last_used);
+        }
+    }
+}
+
 impl Idle {
     /// The one that was used last.
-    fn take(&self, origin: &str) -> Option<Connection> {
+    fn take(self: &Arc<Self>, origin: &str) -> Option<Connection> {
         let mut idle = self.lock();
         idle.retain_mut(|one| one.last_used.elapsed() < KEEP_IDLE && one.is_open());
         let found = idle.iter().rposition(|one| one.origin == origin)?;
-        Some(idle.remove(found))
+        let mut taken = idle.remove(found);
+        taken.taken_from = Some(Arc::clone(self));
+        Some(taken)
     }
 
     fn keep(&self, mut connection: Connection) {
+        connection.taken_from = None;
         if connection.is_open() {
             connection.last_used = Instant::now();
             self.lock().push(connection);
@@ -220,5 +235,89 @@ fn failed(error: hyper::Error) -> Error {
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Connections")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::Method;
+    use futures::future::join_all;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    /// Answers what comes on its connections; those before the number `silent` say nothing, and it is told here.
+    struct Peer {
+        url: Url,
+        silent: Arc<Mutex<usize>>,
+        unanswered: mpsc::UnboundedReceiver<()>,
+    }
+
+    impl Peer {
+        async fn start() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let silent = Arc::<Mutex<usize>>::default();
+            let (tell, unanswered) = mpsc::unbounded_channel();
+            let until = Arc::clone(&silent);
+            tokio::spawn(async move {
+                for number in 0.. {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    tokio::spawn(answer(stream, number, Arc::clone(&until), tell.clone()));
+                }
+            });
+            Self {
+                url: url.parse().unwrap(),
+                silent,
+                unanswered,
+            }
+        }
+    }
+
+    async fn answer(mut stream: TcpStream, number: usize, silent: Arc<Mutex<usize>>, tell: mpsc::UnboundedSender<()>) {
+        let mut request = Vec::new();
+        while let Ok(1..) = stream.read_buf(&mut request).await {
+            if !request.ends_with(b"\r\n\r\n") {
+                continue;
+            }
+            request.clear();
+            if number < *silent.lock().unwrap() {
+                tell.send(()).unwrap();
+            } else {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    }
+
+    async fn ask(connections: &Connections, peer: &Url) {
+        let request = Request::new(peer.clone(), Method::Get);
+        let answer = connections.execute_request(&request).await.unwrap();
+        answer.try_into_raw_response().await.unwrap();
+    }
+
+    /// After a failover of the network they are all dead, and nothing says so.
+    #[tokio::test]
+    async fn one_try_finds_out_that_the_idle_connections_died_in_silence() {
+        let mut peer = Peer::start().await;
+        let connections = Connections::new(Duration::from_secs(2)).unwrap();
+        join_all((0..3).map(|_| ask(&connections, &peer.url))).await;
+        assert_eq!(connections.idle.lock().len(), 3);
+        *peer.silent.lock().unwrap() = 3;
+        tokio::select! {
+            () = ask(&connections, &peer.url) => panic!("a dead connection answers"),
+            told = peer.unanswered.recv() => told.unwrap(),
+        }
+        tokio::select! {
+            () = ask(&connections, &peer.url) => {}
+            _ = peer.unanswered.recv() => panic!("another dead connection was used"),
+        }
+        // What works is kept.
+        ask(&connections, &peer.url).await;
+        assert_eq!(connections.idle.lock().len(), 1);
     }
 }
