@@ -7,7 +7,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{rows::CONTROL, store::Store};
+use crate::{
+    rows::CONTROL,
+    store::{Error, Store, settle::Tries},
+};
 
 /// How long the store may take to be called ready.
 const READY_TIME: Duration = Duration::from_secs(3);
@@ -35,12 +38,28 @@ impl Readiness {
         let store = Arc::clone(store);
         // To its end, so that who goes away at once is no reason to ask again at once.
         let asked = tokio::spawn(async move {
-            let answer = timeout(READY_TIME, store.get(CONTROL, &["ready"])).await;
-            let answers = matches!(answer, Ok(Ok(_)));
+            let answers = timeout(READY_TIME, is_there(&*store)).await.unwrap_or(false);
             *last = Some((Instant::now(), answers));
             answers
         });
         asked.await.unwrap_or(false)
+    }
+}
+
+/// Asked again while it fails, as a request would. Whoever says "later" is there, be it the service or our own queue: under
+/// load all instances hear that at once, and there would be none to go to.
+async fn is_there(store: &dyn Store) -> bool {
+    let Ok(mut tries) = Tries::until(Instant::now() + READY_TIME) else {
+        return false;
+    };
+    loop {
+        let error = match store.get(CONTROL, &["ready"]).await {
+            Ok(_) | Err(Error::Busy(_)) => return true,
+            Err(error) => error,
+        };
+        if tries.pause_after(error).await.is_err() {
+            return false;
+        }
     }
 }
 
@@ -77,10 +96,24 @@ mod tests {
         faults.inject(Call::Get, .., Fault::Unavailable);
         assert_eq!(a_thousand(&readiness, &counting).await, (true, 0));
         advance(BELIEVED).await;
-        assert_eq!(a_thousand(&readiness, &counting).await, (false, 1));
+        let (answers, tries) = a_thousand(&readiness, &counting).await;
+        assert!(!answers && tries < 20, "{answers} after {tries} tries");
         faults.heal();
         advance(BELIEVED).await;
         assert_eq!(a_thousand(&readiness, &counting).await, (true, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_failure_and_a_storage_that_has_much_to_do_are_no_reason_to_go_elsewhere() {
+        for (fault, times, asked) in [
+            (Fault::Unavailable, 1, 2),
+            (Fault::Busy(None), 99, 1),
+            (Fault::Busy(Some(Duration::from_secs(30))), 99, 1),
+        ] {
+            let ((faults, counting), readiness) = (store(), Readiness::default());
+            faults.inject(Call::Get, ..=times, fault);
+            assert_eq!(a_thousand(&readiness, &counting).await, (true, asked), "{fault:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
