@@ -1,11 +1,12 @@
 //! How a request says who is calling: a shared key's signature, a shared access signature, or a token.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use azure_core::{
     base64,
     credentials::{Secret, SecretBytes},
+    error::ErrorKind,
     http::{
         Context, Request,
         headers::{AUTHORIZATION, MS_DATE},
@@ -111,12 +112,18 @@ impl Policy for SasPolicy {
 #[derive(Debug)]
 pub(crate) struct TokenPolicy {
     pub(crate) cache: TokenCache,
+    /// The most time that a request waits for a token; then it is given up unsent.
+    pub(crate) timeout: Duration,
 }
 
 #[async_trait]
 impl Policy for TokenPolicy {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        let token = self.cache.token().await?;
+        let token = tokio::time::timeout(self.timeout, self.cache.token()).await;
+        let token = token.unwrap_or_else(|_| {
+            let text = format!("none after {} ms", self.timeout.as_millis());
+            Err(azure_core::Error::with_message(ErrorKind::Credential, text))
+        })?;
         request.insert_header(AUTHORIZATION, format!("Bearer {}", token.secret()));
         let response = next[0].send(ctx, request, &next[1..]).await?;
         if response.status() == 401 {

@@ -69,7 +69,8 @@ impl TableServiceClient {
         }
         let options = options.unwrap_or_default();
         let cache = TokenCache::new(credential, options.clock.clone());
-        Ok(Self::build(endpoint, Arc::new(TokenPolicy { cache }), options))
+        let timeout = options.try_timeout;
+        Ok(Self::build(endpoint, Arc::new(TokenPolicy { cache, timeout }), options))
     }
 
     /// A client that comes in with one of the account's keys.

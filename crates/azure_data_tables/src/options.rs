@@ -13,8 +13,8 @@ pub struct TableClientOptions {
     /// `azure_core`'s options. Give a `transport` here, so that the application makes its HTTP clients in one place;
     /// without one, `azure_core` makes its own. `retry` is ignored: this client sends every request once.
     pub client_options: ClientOptions,
-    /// The most time that one try may take, from connecting to the body's last byte; getting a token is not part of
-    /// it. A connect time-out of the transport should be shorter, so that it shows as "never sent".
+    /// The most time that one try may take, from connecting to the body's last byte; waiting for a token before
+    /// that may take as long again, and then nothing is sent. A connect time-out of the transport should be shorter, so that it shows as "never sent".
     pub try_timeout: Duration,
     /// Where the time comes from that signatures carry and that tokens age by.
     pub clock: Clock,

@@ -17,7 +17,9 @@ use azure_core::{
     },
     time::{Duration, OffsetDateTime},
 };
-use azure_data_tables::{Clock, ErrorKind, Retry, TableClientOptions, TableServiceClient, error_code, heals};
+use azure_data_tables::{
+    Clock, DEFAULT_TRY_TIMEOUT, ErrorKind, Retry, TableClientOptions, TableServiceClient, error_code, heals,
+};
 
 const ENDPOINT: &str = "https://account.table.core.windows.net";
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -118,4 +120,36 @@ fn a_token_is_not_sent_in_clear() {
         let error = TableServiceClient::new(endpoint, identity(true), None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     }
+}
+
+/// An identity endpoint that takes its time; longer than anybody waits for it.
+#[derive(Debug)]
+struct Slow;
+
+#[async_trait]
+impl TokenCredential for Slow {
+    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        Ok(AccessToken::new("token-2", NOW + Duration::hours(1)))
+    }
+}
+
+/// Whoever asked has been told meanwhile that nothing was done, and may have done it again.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_a_token_is_given_up_unsent() {
+    let service = Arc::<Service>::default();
+    let client = TableServiceClient::new(ENDPOINT, Arc::new(Slow), Some(options(&service))).unwrap();
+    let table = client.table_client("users").unwrap();
+    let began = tokio::time::Instant::now();
+    let error = table.get_entity("p", "r").await.unwrap_err();
+    assert_eq!(
+        (error.kind(), heals(&error)),
+        (ErrorKind::Credential, Retry::Safe(None))
+    );
+    assert_eq!(began.elapsed(), DEFAULT_TRY_TIMEOUT);
+    tokio::time::advance(std::time::Duration::from_secs(20)).await;
+    assert!(service.authorizations.lock().unwrap().is_empty());
+    // The token came for the next one.
+    table.get_entity("p", "r").await.unwrap();
+    assert_eq!(*service.authorizations.lock().unwrap(), ["Bearer token-2"]);
 }
