@@ -34,13 +34,15 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 
 /// Azure's load balancers forget a silent connection after 4 minutes.
 const KEEP_IDLE: Duration = Duration::from_mins(2);
+/// Most addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 4;
 
 /// HTTP/1.1 to whom the URLs name. Follows no redirects, knows no proxies, sends every request once.
 pub(super) struct Connections {
@@ -85,7 +87,8 @@ impl Connections {
             host.trim_matches(['[', ']']),
             url.port_or_known_default().unwrap_or(443),
         );
-        let tcp = TcpStream::connect(address).await?;
+        let found = lookup_host(address).await?.take(MAX_ADDRESSES);
+        let tcp = first(found.map(TcpStream::connect).collect(), self.connect_time).await?;
         tcp.set_nodelay(true)?;
         // A socket that is closed in the middle of an answer gives its port back at once.
         tcp.set_zero_linger()?;
@@ -201,6 +204,20 @@ impl Idle {
     }
 }
 
+/// The first of these ways that leads somewhere; each has its part of the time, so that one that leads nowhere leaves some to
+/// the others.
+async fn first<T>(ways: Vec<impl Future<Output = io::Result<T>>>, time: Duration) -> io::Result<T> {
+    let part = time / u32::try_from(ways.len().max(1)).unwrap_or(u32::MAX);
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for way in ways {
+        match timeout(part, way).await.unwrap_or_else(|late| Err(late.into())) {
+            Ok(there) => return Ok(there),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
@@ -241,7 +258,7 @@ impl fmt::Debug for Connections {
 #[cfg(test)]
 mod tests {
     use azure_core::http::Method;
-    use futures::future::join_all;
+    use futures::future::{join_all, pending, ready};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -298,6 +315,25 @@ mod tests {
         let request = Request::new(peer.clone(), Method::Get);
         let answer = connections.execute_request(&request).await.unwrap();
         answer.try_into_raw_response().await.unwrap();
+    }
+
+    /// Private DNS may name an endpoint that is gone beside the one that is there.
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_says_nothing_leaves_time_for_the_next() {
+        let time = Duration::from_secs(2);
+        let began = Instant::now();
+        let refused = || ready(Err(io::ErrorKind::ConnectionRefused.into())).boxed();
+        let ways = vec![
+            pending().boxed(),
+            refused(),
+            ready(Ok("there")).boxed(),
+            pending().boxed(),
+        ];
+        assert_eq!(first(ways, time).await.unwrap(), "there");
+        assert_eq!(began.elapsed(), time / 4);
+        let ways: Vec<BoxFuture<'static, io::Result<&str>>> = vec![pending().boxed(), refused()];
+        let failed = first(ways, time).await.unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     /// After a failover of the network they are all dead, and nothing says so.
