@@ -57,6 +57,13 @@ impl Desk {
     }
 }
 
+fn signal(child: &Child, name: &str) {
+    let told = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status();
+    assert!(told.unwrap().success());
+}
+
 #[track_caller]
 fn check_failure(output: &Output, code: i32, says: &str) {
     let said = text(&output.stderr);
@@ -121,10 +128,8 @@ impl Server {
         self.ask(&format!("POST /scim/{tenant}/Users"), token, &body.to_string())
     }
 
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-s", signal, &pid]).status();
-        assert!(told.unwrap().success());
+    fn signal(&self, name: &str) {
+        signal(&self.child, name);
     }
 
     fn status(&self, tenant: &str, token: &str) -> u16 {
@@ -445,6 +450,57 @@ fn a_signal_ends_the_server_with_a_code_that_is_not_0() {
         }
         assert_eq!(server.child.wait().unwrap().code(), Some(code), "{signal}");
     }
+}
+
+/// Nobody is sent elsewhere from a server that was never ready.
+#[test]
+fn a_signal_ends_a_server_that_waits_for_its_storage_at_once() {
+    let desk = Desk::new();
+    let storage = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}/acme", storage.local_addr().unwrap());
+    let mut server = desk
+        .command(&["serve"])
+        .envs([
+            ("SCIMGATE_PORT", "0"),
+            ("SCIMGATE_STORE", "tables:"),
+            ("SCIMGATE_DRAIN", "600"),
+        ])
+        .env(
+            "SCIMGATE_TABLES_CONNECTION",
+            format!("AccountName=acme;AccountKey=c2VjcmV0;TableEndpoint={endpoint}"),
+        )
+        .spawn()
+        .unwrap();
+    let _asked = storage.accept().unwrap();
+    signal(&server, "TERM");
+    assert_eq!(server.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn a_signal_more_ends_a_server_that_waits_for_requests() {
+    let desk = Desk::new();
+    let mut server = Server::start(&desk, &BOOTSTRAP);
+    let mut client = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let [(_, tenant), (_, token)] = BOOTSTRAP;
+    write!(
+        client,
+        "POST /scim/{tenant}/Users HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\n\
+         Content-Type: application/scim+json\r\nContent-Length: 9\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = BufReader::new(client);
+    let mut head = String::new();
+    answer.read_line(&mut head).unwrap();
+    assert!(head.starts_with("HTTP/1.1 100 "), "{head}");
+    answer.read_line(&mut head).unwrap();
+    while server.child.try_wait().unwrap().is_none() {
+        server.signal("INT");
+    }
+    assert_eq!(server.child.wait().unwrap().code(), Some(130));
+    // It would have been told 408, 10 s later.
+    let mut rest = String::new();
+    let _ = answer.read_to_string(&mut rest);
+    assert_eq!(rest, "");
 }
 
 /// Azure has app settings that are there but empty.

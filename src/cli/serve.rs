@@ -59,8 +59,9 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
         ],
     );
     let opening = tokio::task::spawn_local(open(Arc::clone(&app)));
+    let mut signals = Signals::new()?;
     let signal = tokio::select! {
-        signal = stop_signal() => signal?,
+        signal = signals.next() => signal,
         ended = &mut server => {
             ended??;
             bail!("the server ended by itself");
@@ -69,15 +70,18 @@ pub(super) async fn run(mut settings: Settings, serve: &Serve) -> anyhow::Result
     };
     app.drain();
     telemetry::event("ShutdownStarted", [under_way()]);
-    if signal == TERMINATE {
+    // Who was never ready has nobody to send elsewhere.
+    if signal == TERMINATE && app.service().is_some() {
         tokio::select! {
             () = sleep(app.settings.drain()) => {}
-            again = stop_signal() => {
-                again?;
-            }
+            _ = signals.next() => {}
         }
     }
-    handle.stop(true).await;
+    tokio::select! {
+        () = handle.stop(true) => {}
+        // Requests under way end with the process: the server hears nothing any more while it waits for them.
+        _ = signals.next() => {}
+    }
     if let Some(service) = app.service() {
         // Counts are no reason to stay.
         let _ = timeout(COUNTS, service.tenants.write_counts()).await;
@@ -104,22 +108,47 @@ async fn failure(opening: tokio::task::JoinHandle<anyhow::Result<Infallible>>) -
     }
 }
 
-/// The number of the signal that asked to stop.
+/// The signals that ask to stop, from when this is made: none is missed between two looks.
 #[cfg(unix)]
-async fn stop_signal() -> std::io::Result<u8> {
-    use tokio::signal::unix::{SignalKind, signal};
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
 
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => Ok(INTERRUPT),
-        _ = terminate.recv() => Ok(TERMINATE),
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => INTERRUPT,
+            _ = self.terminate.recv() => TERMINATE,
+        }
     }
 }
 
 /// The same where there is only one.
-#[cfg(not(unix))]
-async fn stop_signal() -> std::io::Result<u8> {
-    tokio::signal::ctrl_c().await.map(|()| INTERRUPT)
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) -> u8 {
+        self.0.recv().await;
+        INTERRUPT
+    }
 }
 
 /// Opens the store and looks after it from then on; only ever ends with a failure.

@@ -26,8 +26,10 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_mins(65);
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection that has had its last answer is read on, so that who is still sending gets to read it.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long requests may go on after the server was told to stop.
-const DRAIN_SECONDS: u64 = 20;
+/// How long requests may go on after the server was told to stop, at least; those which may take longer have so much more than
+/// their deadline, for an answer to arrive.
+const DRAIN: Duration = Duration::from_secs(20);
+const BEHIND_DEADLINE: Duration = Duration::from_secs(5);
 /// Most connections, shared by the worker threads; bounds memory. Those behind them wait to be accepted.
 const MAX_CONNECTIONS: usize = 16_000;
 /// How an HTTP/2 connection begins (RFC 9113 §3.4); no HTTP/1.1 request does.
@@ -48,7 +50,7 @@ pub(in crate::http) fn serve(
     let server = Server::build()
         .workers(workers)
         .max_concurrent_connections(MAX_CONNECTIONS / workers)
-        .shutdown_timeout(DRAIN_SECONDS)
+        .shutdown_timeout(drain_time(app.settings.deadline()).as_secs())
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
     let worker = move || {
@@ -56,6 +58,10 @@ pub(in crate::http) fn serve(
         fn_factory(move || worker(Arc::clone(&app), routes.clone(), stopping.clone()))
     };
     Ok(server.listen("scimgate", listener, worker)?.run())
+}
+
+pub(super) fn drain_time(deadline: Duration) -> Duration {
+    DRAIN.max(deadline + BEHIND_DEADLINE)
 }
 
 /// One thread's part: what it does with each connection.

@@ -22,7 +22,7 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-use super::serve;
+use super::{serve, server::drain_time};
 use crate::{ambient::System, app::App, config::Settings};
 
 #[derive(Parser)]
@@ -363,6 +363,17 @@ fn an_unread_body_is_read_before_the_answer_with_http_2() {
             assert_eq!(ask(&mut sender, "POST", "/good", body).await.unwrap().0, 200);
         }
     });
+}
+
+#[test]
+fn what_is_begun_has_its_deadline_when_the_server_stops() {
+    for (deadline, seconds) in [(1, 20), (15, 20), (16, 21), (200, 205)] {
+        assert_eq!(
+            drain_time(Duration::from_secs(deadline)).as_secs(),
+            seconds,
+            "{deadline}"
+        );
+    }
 }
 
 /// What is begun when the server stops is answered, and nobody waits for who is idle: with HTTP/2 (which says so, RFC 9113
