@@ -1,7 +1,8 @@
 //! What runs beside the requests: finishing what they decided and had no time, or no process any more, to spread.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use tokio::time::{Instant, sleep};
 
 use super::{App, Service};
@@ -51,8 +52,11 @@ fn tell(waits: Waits) {
 async fn round(app: &App, service: &Service) -> Result<(), tenants::Error> {
     let deadline = Instant::now() + app.settings.deadline();
     for tenant in service.tenants.all(deadline).await? {
-        if let Err(error) = finish(app, service, tenant).await {
-            tracing::warn!(%error, "what a request left behind could not be finished yet");
+        // Nothing of it is used again, and the next round begins with what is stored.
+        match AssertUnwindSafe(finish(app, service, tenant)).catch_unwind().await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what a request left behind could not be finished yet"),
+            Err(_) => tracing::error!("finishing what a request left behind panicked"),
         }
     }
     Ok(())
@@ -73,4 +77,62 @@ async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, d
         invocation: None,
     };
     directory.finish_pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        ambient::System,
+        config::Settings,
+        store::{
+            Store,
+            counting::CountingStore,
+            faults::{Call, Fault, FaultStore},
+            sqlite::SqliteStore,
+        },
+        tenants::{NewTenant, Terms},
+    };
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[tokio::test]
+    async fn a_bug_that_one_tenant_meets_leaves_the_others_theirs() {
+        let counting = Arc::new(CountingStore::new(Arc::new(SqliteStore::memory().unwrap())));
+        let faults = Arc::new(FaultStore::new(Arc::clone(&counting) as Arc<dyn Store>));
+        let app = App::new(Line::parse_from(["scimgate"]).settings, Arc::new(System));
+        let service = app.over(Arc::clone(&faults) as Arc<dyn Store>);
+        for name in ["one", "other"] {
+            let (new, terms) = (
+                NewTenant {
+                    name: name.to_owned(),
+                    ..NewTenant::default()
+                },
+                Terms {
+                    label: "test".to_owned(),
+                    expires: None,
+                },
+            );
+            let deadline = Instant::now() + app.settings.deadline();
+            service
+                .tenants
+                .create(&new, None, &terms, "test", deadline)
+                .await
+                .unwrap();
+        }
+        counting.take();
+        round(&app, &service).await.unwrap();
+        // One for the list of tenants, and as many for each of them.
+        let of_one = (counting.take().scans - 1) / 2;
+        assert!(of_one > 0);
+        faults.inject(Call::Scan, 2..=2, Fault::Panic);
+        round(&app, &service).await.unwrap();
+        assert!(counting.take().scans > of_one, "only the list was read");
+    }
 }
