@@ -10,23 +10,30 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::show;
 use crate::{
     ambient::System,
-    doctor::{self, Pace, Plan, endpoint::Endpoint, report::Report},
+    doctor::{self, Pace, Plan, endpoint::Endpoint, fault::Severity, report::Report},
 };
 
 mod text;
 
-/// The exit code of findings, and that of a visit that could not be made.
-const FINDINGS: u8 = 1;
+/// The exit codes: something fails; what that can't be said of; something fails with others, or now and then.
+const ERRORS: u8 = 1;
 const NOT_RUN: u8 = 2;
+const WARNINGS: u8 = 3;
+/// The same for people.
+const EXIT_CODES: &str =
+    "Exit code: 0 nothing is wrong, 1 errors were found, 3 warnings only, 2 it can't be said, or not of everything";
 /// Longest that connections are left alone.
 const MAX_IDLE: u64 = 3_600;
 
 #[derive(Args)]
+#[command(after_help = EXIT_CODES)]
 pub(super) struct Doctor {
     /// The Tenant URL, as it stands in Entra; or the same path on a hop behind the front end, with http: where that is plain
     #[arg(value_name = "TENANT URL")]
@@ -54,12 +61,12 @@ pub(super) struct Doctor {
     output: show::Output,
 }
 
-/// Returns the exit code: 0 when nothing is wrong, 1 when something is, 2 when that can't be said.
+/// Returns the exit code, as in [`EXIT_CODES`].
 pub(super) async fn run(command: &Doctor) -> u8 {
     match visit(command).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("scimgate: {error:#}");
+            show::say(format_args!("scimgate: {error:#}\n"));
             NOT_RUN
         }
     }
@@ -102,31 +109,89 @@ async fn visit(command: &Doctor) -> anyhow::Result<u8> {
         pace,
     };
     let stop = Arc::new(Notify::new());
-    let interrupts = tokio::spawn(pass_interrupts(Arc::clone(&stop)));
+    let signals = Signals::new().context("signals can't be listened to")?;
+    let signals = tokio::spawn(pass_signals(signals, Arc::clone(&stop)));
     show::takes_long("This takes a minute or two; an interrupt (Ctrl-C) still removes what was made.");
     let begins = |row: &doctor::checks::Row| show::progress(&format!("{} …", row.title));
     let report = doctor::run(plan, Arc::new(System), &begins, &stop).await;
     show::progress("");
-    interrupts.abort();
+    signals.abort();
     let report = report.map_err(|why| anyhow!(why))?;
     command.output.print(&text::json(&report), &text::text(&report))?;
     Ok(code(&report))
 }
 
 fn code(report: &Report) -> u8 {
-    match report {
-        Report { is_reached: false, .. } => NOT_RUN,
-        report if !report.is_clean() => FINDINGS,
-        Report { is_complete: false, .. } => NOT_RUN,
-        _ => 0,
+    let worst = report
+        .findings
+        .iter()
+        .map(|finding| finding.fault.entry().severity)
+        .max();
+    match (report, worst) {
+        (Report { is_reached: false, .. }, _) => NOT_RUN,
+        (_, Some(Severity::Error)) => ERRORS,
+        (Report { is_complete: false, .. }, _) => NOT_RUN,
+        (_, Some(Severity::Warning)) => WARNINGS,
+        (_, Some(Severity::Note) | None) => 0,
     }
 }
 
-async fn pass_interrupts(stop: Arc<Notify>) {
-    while tokio::signal::ctrl_c().await.is_ok() {
+/// The signals are told first, and people then: nobody may be there to read it.
+async fn pass_signals(mut signals: Signals, stop: Arc<Notify>) {
+    let mut is_stopping = false;
+    while let Some(is_interrupt) = signals.next().await {
+        // A terminal that is closed sends more than one hang-up, and so does who shuts a machine down.
+        if is_interrupt || !is_stopping {
+            stop.notify_one();
+        }
+        is_stopping = true;
         show::progress("");
-        eprintln!("Stopping; what was made is removed first (again: leave it).");
-        stop.notify_one();
+        show::say(format_args!(
+            "Stopping; what was made is removed first (Ctrl-C again: leave it).\n"
+        ));
+    }
+}
+
+/// What asks to stop: Ctrl-C, and on Unix also SIGTERM and SIGHUP.
+#[cfg(unix)]
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Whether it is Ctrl-C.
+    async fn next(&mut self) -> Option<bool> {
+        tokio::select! {
+            come = self.interrupt.recv() => come.map(|()| true),
+            come = self.terminate.recv() => come.map(|()| false),
+            come = self.hang_up.recv() => come.map(|()| false),
+        }
+    }
+}
+
+/// The same where there is only one.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Option<bool> {
+        tokio::signal::ctrl_c().await.is_ok().then_some(true)
     }
 }
 
@@ -166,4 +231,52 @@ fn may_write(endpoint: &Endpoint) -> anyhow::Result<bool> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::{ERRORS, NOT_RUN, Report, WARNINGS, code};
+    use crate::doctor::{checks::Check, fault::Fault, report::Finding};
+
+    fn report(faults: &[Fault], is_complete: bool) -> Report {
+        let finding = |fault: &Fault| Finding {
+            fault: *fault,
+            check: Check::Wire,
+            at: String::new(),
+            when: OffsetDateTime::UNIX_EPOCH,
+            hop: String::new(),
+            seen: String::new(),
+            bytes: Vec::new(),
+            times: 1,
+            also: Vec::new(),
+        };
+        Report {
+            url: String::new(),
+            checks: Vec::new(),
+            findings: faults.iter().map(finding).collect(),
+            left: Vec::new(),
+            requests: 1,
+            seconds: 1.0,
+            is_reached: !faults.contains(&Fault::NoConnection),
+            is_complete,
+        }
+    }
+
+    #[test]
+    fn the_exit_code_tells_how_bad_it_is() {
+        let (note, warning, error) = (Fault::PlainHttp, Fault::Slow, Fault::DeleteFails);
+        assert_eq!(code(&report(&[note], true)), 0);
+        assert_eq!(code(&report(&[note], false)), NOT_RUN);
+        assert_eq!(code(&report(&[note, warning], true)), WARNINGS);
+        assert_eq!(
+            code(&report(&[warning], false)),
+            NOT_RUN,
+            "an error may have been missed"
+        );
+        assert_eq!(code(&report(&[warning, error], true)), ERRORS);
+        assert_eq!(code(&report(&[error], false)), ERRORS);
+        assert_eq!(code(&report(&[Fault::NoConnection], true)), NOT_RUN);
+    }
 }

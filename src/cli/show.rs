@@ -51,15 +51,20 @@ impl Output {
 /// Shows a person that something goes on, in a line that the next call overwrites; the last one with nothing.
 pub(super) fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
+        say(format_args!("\r\x1b[K{text}"));
     }
 }
 
 /// Says once that something takes long, where nobody would see a line that changes.
 pub(super) fn takes_long(text: &str) {
     if !std::io::stderr().is_terminal() {
-        eprintln!("{text}");
+        say(format_args!("{text}\n"));
     }
+}
+
+/// To a person who may have gone, terminal and all: nothing ends because of that.
+pub(super) fn say(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_fmt(text);
 }
 
 /// Columns as wide as their widest cell.
