@@ -188,6 +188,7 @@ pub enum Fault {
     CredentialIgnored,
     NoChallenge,
     WrongStatus,
+    BrokenAccepted,
     ErrorForm,
     MediaType,
     TestConnection,

@@ -24,11 +24,11 @@ mod session;
 mod tls;
 mod visit;
 
-use checks::{CHECKS, Check, Row};
+use checks::{CHECKS, Check, Made, Row};
 use endpoint::Endpoint;
 use fault::{Fault, Flaw};
 use report::{Outcome, Report};
-use visit::{Made, Visit, lock};
+use visit::{Visit, lock};
 
 /// How long and how much.
 #[derive(Clone, Debug)]

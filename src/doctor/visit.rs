@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::{
     Pace, Plan,
-    checks::Check,
+    checks::{Check, Made},
     connection::{Answer, Connection},
     endpoint::Endpoint,
     fault::{Fault, Flaw},
@@ -35,14 +35,6 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(10);
 /// Requests of a whole visit; what no setting goes beyond.
 const MAX_REQUESTS: usize = 5_000;
-
-/// What was made, or may have been, and is to be removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Made {
-    pub(super) user_name: String,
-    /// Its path, once it is known.
-    pub(super) path: Option<String>,
-}
 
 pub(super) struct Visit {
     pub(super) endpoint: Endpoint,

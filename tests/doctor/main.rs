@@ -20,6 +20,7 @@ mod clean;
 mod http1;
 mod http2;
 mod life;
+mod sloppy;
 #[cfg(unix)]
 mod stopped;
 mod tls;
@@ -42,12 +43,6 @@ fn main() -> ExitCode {
         trial(&runtime, "clean::functions_forward".to_owned(), || {
             clean::behind_host(Mode::Forward)
         }),
-        #[cfg(unix)]
-        trial(
-            &runtime,
-            "stopped::nothing_is_left".to_owned(),
-            stopped::nothing_is_left,
-        ),
         trial(&runtime, "no_listener".to_owned(), unreachable),
         trial(&runtime, "tls::plain_h1_vs_tls".to_owned(), move || async move {
             named(
@@ -56,6 +51,7 @@ fn main() -> ExitCode {
             )
         }),
     ];
+    trials.extend(removals(&runtime));
     for foreign in FOREIGN {
         let runtime = Arc::clone(&runtime);
         trials.push(Trial::ignorable_test(
@@ -96,6 +92,24 @@ fn main() -> ExitCode {
         }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// However the visit ends, and whatever it meets.
+fn removals(runtime: &Arc<Runtime>) -> Vec<Trial> {
+    let mut trials = vec![trial(
+        runtime,
+        "sloppy::stopped_while_a_create_is_under_way".to_owned(),
+        sloppy::stopped_while_a_create_is_under_way,
+    )];
+    for row in sloppy::ROWS {
+        trials.push(trial(runtime, format!("sloppy::{}", row.name), || sloppy::examine(row)));
+    }
+    #[cfg(unix)]
+    for row in stopped::ROWS {
+        let name = format!("stopped::{}", row.name);
+        trials.push(trial(runtime, name, || stopped::nothing_is_left(row)));
+    }
+    trials
 }
 
 fn trial<F: Future<Output = Result<(), String>>>(

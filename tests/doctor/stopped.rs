@@ -1,4 +1,5 @@
-//! Somebody presses Ctrl-C when the test user has been made and an answer is being waited for.
+//! Somebody presses Ctrl-C when the test user has been made and an answer is being waited for, ends the process, or closes the
+//! terminal.
 
 use std::{
     net::SocketAddr,
@@ -17,14 +18,37 @@ use crate::{
 /// How long the executable may take to get to the test user, and to its end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-pub(crate) async fn nothing_is_left() -> Result<(), String> {
+/// How it ends.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    signals: &'static [&'static str],
+    /// Nobody can read what it tells people.
+    is_unread: bool,
+}
+
+const fn row(name: &'static str, signals: &'static [&'static str], is_unread: bool) -> Row {
+    Row {
+        name,
+        signals,
+        is_unread,
+    }
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    row("interrupt", &["-INT"], false),
+    row("interrupt_unread", &["-INT"], true),
+    row("terminate", &["-TERM"], false),
+    row("terminal_is_closed", &["-HUP", "-HUP", "-TERM"], true),
+];
+
+pub(crate) async fn nothing_is_left(row: &Row) -> Result<(), String> {
     let service = Service::start();
     let never = Wrong {
         when: When::Asked("PATCH /scim/acme/Users/"),
         act: Act::Say(Vec::new()),
     };
     let upstream = upstream::serve(never, service.address).await;
-    let doctor = Command::new(env!("CARGO_BIN_EXE_scimgate"))
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_scimgate"))
         .args([
             "doctor",
             &format!("http://{upstream}/scim/acme"),
@@ -38,14 +62,19 @@ pub(crate) async fn nothing_is_left() -> Result<(), String> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| error.to_string())?;
+    if row.is_unread {
+        drop(doctor.stderr.take());
+    }
     let made = timeout(PATIENCE, async {
         while users(service.address).await != 1 {
             sleep(Duration::from_millis(50)).await;
         }
     });
     made.await.map_err(|_| "no test user is made")?;
-    let interrupt = Command::new("kill").args(["-INT", &doctor.id().to_string()]).status();
-    interrupt.map_err(|error| error.to_string())?;
+    for signal in row.signals {
+        let sent = Command::new("kill").args([*signal, &doctor.id().to_string()]).status();
+        sent.map_err(|error| error.to_string())?;
+    }
     let ended = tokio::task::spawn_blocking(|| doctor.wait_with_output());
     let ended = timeout(PATIENCE, ended).await.map_err(|_| "it does not end")?;
     let ended = ended

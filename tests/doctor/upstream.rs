@@ -70,9 +70,9 @@ pub(crate) async fn serve(wrong: Wrong, service: SocketAddr) -> SocketAddr {
 }
 
 /// A request as it came.
-struct Asked {
-    head: Vec<u8>,
-    length: usize,
+pub(crate) struct Asked {
+    pub(crate) head: Vec<u8>,
+    pub(crate) length: usize,
 }
 
 async fn relay(mut stream: TcpStream, wrong: &Wrong, service: SocketAddr) -> io::Result<()> {
@@ -163,7 +163,7 @@ async fn act(stream: &mut TcpStream, act: &Act, answer: &[u8]) -> io::Result<()>
     }
 }
 
-async fn head(stream: &mut TcpStream) -> io::Result<Asked> {
+pub(crate) async fn head(stream: &mut TcpStream) -> io::Result<Asked> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);

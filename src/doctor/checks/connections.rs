@@ -5,7 +5,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::{probes::probes, reach::test_connection};
+use super::{
+    probes::{broken_create, probes},
+    reach::test_connection,
+};
 use crate::doctor::{
     connection::{Connection, Quiet, Sent},
     fault::{Fault, Flaw},
@@ -172,7 +175,11 @@ async fn left_alone(visit: &Visit, time: Duration, is_used: bool) -> Result<Opti
     }
     visit.turn().await?;
     // A write, as clients repeat a GET by themselves.
-    let ask = Ask::new("POST", "/Users").raw("application/scim+json", b"{\"schemas\":[");
+    let ask = if visit.has_found(Fault::BrokenAccepted) {
+        ask
+    } else {
+        broken_create()
+    };
     let answer = visit.exchange(&mut connection, &ask).await;
     let says = if answer.response.is_some() {
         "then answered"

@@ -1,6 +1,5 @@
 //! A user's life as Entra lives it, in all its dialects.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::doctor::{
@@ -8,18 +7,19 @@ use crate::doctor::{
     report::Outcome,
     request::Ask,
     session::Session,
-    visit::{Made, Spent, Visit, lock},
+    visit::{Spent, Visit},
     wire::Response,
 };
 
+mod made;
 mod patches;
 mod removal;
 
+pub(in crate::doctor) use made::Made;
+use made::{Create, Standing, found_paths, path};
 use patches::patches;
 pub(in crate::doctor) use removal::clean_up;
 
-/// What is encoded in an id.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 const CORE: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
@@ -31,16 +31,6 @@ struct Life<'v> {
     external_id: String,
 }
 
-impl Made {
-    /// For people.
-    pub(in crate::doctor) fn describe(&self) -> String {
-        match &self.path {
-            Some(path) => format!("{} at {path}", self.user_name),
-            None => format!("{} (perhaps: the answer to its create was lost)", self.user_name),
-        }
-    }
-}
-
 pub(super) async fn life(visit: &Visit) -> Result<Outcome, Spent> {
     let mut life = Life {
         visit,
@@ -49,12 +39,13 @@ pub(super) async fn life(visit: &Visit) -> Result<Outcome, Spent> {
         external_id: visit.ambient.new_id().to_string(),
     };
     let Some(path) = life.create().await? else {
-        return Ok(Outcome::Done(vec!["no account was made".to_owned()]));
+        return Ok(Outcome::Done(vec!["no account was made that can be seen".to_owned()]));
     };
     life.create_again().await?;
     life.look_up(&path).await?;
     let changes = life.change(&path).await?;
     life.delete(&path).await?;
+    life.create_nameless().await?;
     Ok(Outcome::Done(vec![format!(
         "{changes} kinds of changes tried on {}",
         life.user_name
@@ -84,35 +75,60 @@ impl Life<'_> {
             .changing()
     }
 
-    /// Its path.
+    /// Its path, where it has been seen.
     async fn create(&mut self) -> Result<Option<String>, Spent> {
         let ask = self.create_request();
-        let made = Made {
-            user_name: self.user_name.clone(),
-            path: None,
-        };
-        lock(&self.visit.made).push(made);
-        let Some(response) = self.session.ask(&ask).await? else {
+        let made = Made::new("userName", &self.user_name);
+        let Some(response) = self.send_create(&ask, &made).await? else {
             return Ok(None);
         };
         let body = body(&response);
-        let path = path_of_created(&body, &self.user_name);
-        if !matches!(response.status, 200 | 201) || path.is_none() {
-            self.found(
-                &ask,
-                Fault::CreateFails,
-                format!("status {}", response.status),
-                &response,
-            );
+        if !matches!(response.status, 200 | 201) || path(&body).is_none() {
+            let seen = match response.status {
+                status @ (200 | 201) => format!("status {status} without an id"),
+                status => format!("status {status}"),
+            };
+            self.found(&ask, Fault::CreateFails, seen, &response);
             return Ok(None);
         }
-        if let Some(made) = lock(&self.visit.made).last_mut() {
-            made.path.clone_from(&path);
+        self.look_at_created(&ask, &response, &body);
+        self.claim(&made, &response).await
+    }
+
+    /// What is sent may take effect from then on, whatever becomes of its answer.
+    async fn send_create(&mut self, ask: &Ask, made: &Made) -> Result<Option<Response>, Spent> {
+        made.note(self.visit, |made| made.create = Create::Open);
+        let response = self.session.ask(ask).await?;
+        let create = response.as_ref().map_or(Create::Open, Create::answered);
+        made.note(self.visit, |made| made.create = create);
+        Ok(response)
+    }
+
+    /// The path that a create was answered with, once a GET has shown the test user there: what an answer calls `id` may
+    /// be that of a job, and somebody else's account has the same.
+    async fn claim(&mut self, made: &Made, created: &Response) -> Result<Option<String>, Spent> {
+        let Some(path) = named(created) else {
+            return Ok(None);
+        };
+        let ask = Ask::get(&path);
+        let Some(response) = self.session.ask(&ask).await? else {
+            return Ok(None);
+        };
+        if made.standing(&response) != Standing::Ours {
+            let seen = format!("status {}, not the account that was created", response.status);
+            self.found(&ask, Fault::LookUpFails, seen, &response);
+            return Ok(None);
         }
+        made.note(self.visit, |made| made.is_at(&path));
+        Ok(Some(path))
+    }
+
+    fn look_at_created(&self, ask: &Ask, response: &Response, body: &Value) {
         let lacks: Vec<_> = [
             (response.status == 201, "status 201"),
             (response.header("location").is_some(), "Location"),
             (body["meta"]["location"].is_string(), "meta.location"),
+            (body["id"].is_string(), "an id that is a string"),
             (body["userName"] == self.user_name.as_str(), "userName"),
             (body["externalId"] == self.external_id.as_str(), "externalId"),
         ]
@@ -121,54 +137,64 @@ impl Life<'_> {
         .collect();
         if !lacks.is_empty() {
             self.found(
-                &ask,
+                ask,
                 Fault::CreatedAnswer,
                 format!("lacks {}", lacks.join(", ")),
-                &response,
+                response,
             );
         }
         if body["active"] == true {
             self.found(
-                &ask,
+                ask,
                 Fault::DisableLost,
                 "created with active false, answered with true",
-                &response,
+                response,
             );
         }
-        Ok(path)
     }
 
     /// What a proxy does when it sends a POST again, and Entra after a lost answer.
     async fn create_again(&mut self) -> Result<(), Spent> {
         let ask = self.create_request();
-        let Some(response) = self.session.ask(&ask).await? else {
+        let made = Made::new("userName", &self.user_name);
+        let Some(response) = self.send_create(&ask, &made).await? else {
             return Ok(());
         };
-        match (response.status, path_of_created(&body(&response), &self.user_name)) {
-            (409, _) => super::probes::form(self.visit, &ask, &response),
-            (200 | 201, Some(path)) => {
-                let user_name = self.user_name.clone();
-                let is_new = !lock(&self.visit.made)
-                    .iter()
-                    .any(|made| made.path.as_ref() == Some(&path));
-                if is_new {
-                    lock(&self.visit.made).push(Made {
-                        user_name,
-                        path: Some(path),
-                    });
-                    self.found(
-                        &ask,
-                        Fault::DuplicateAccepted,
-                        format!("status {}", response.status),
-                        &response,
-                    );
-                }
+        match response.status {
+            409 => {
+                super::probes::form(self.visit, &ask, &response);
+                made.note(self.visit, |made| made.create = Create::Known);
             }
-            (500.., _) => {}
-            (status, _) => {
+            200 | 201 if named(&response).is_some_and(|path| made.is_known_at(self.visit, &path)) => {
+                made.note(self.visit, |made| made.create = Create::Known);
+            }
+            200..=299 => {
+                let seen = format!("status {}", response.status);
+                self.found(&ask, Fault::DuplicateAccepted, seen, &response);
+                self.claim(&made, &response).await?;
+            }
+            500.. => {}
+            status => {
                 let seen = format!("status {status} to a create of what exists, expected 409");
                 self.found(&ask, Fault::WrongStatus, seen, &response);
             }
+        }
+        Ok(())
+    }
+
+    /// Without `userName`, which is required (RFC 7643 §4.1.1); the identifier tells what a lenient server makes of it.
+    async fn create_nameless(&mut self) -> Result<(), Spent> {
+        let external_id = self.visit.ambient.new_id().to_string();
+        let ask = Ask::new("POST", "/Users")
+            .json(&json!({ "schemas": [CORE], "externalId": external_id, "active": false }))
+            .changing();
+        let made = Made::new("externalId", &external_id);
+        let Some(response) = self.send_create(&ask, &made).await? else {
+            return Ok(());
+        };
+        super::probes::check(self.visit, &ask, &[400], &response);
+        if (200..300).contains(&response.status) {
+            self.claim(&made, &response).await?;
         }
         Ok(())
     }
@@ -186,7 +212,7 @@ impl Life<'_> {
             let Some(response) = self.session.ask(&ask).await? else {
                 continue;
             };
-            if response.status < 500 && found_paths(&response) != [path] {
+            if response.status < 500 && found_paths(&body(&response)) != [path] {
                 let seen = format!("{filter}: status {}, not the account", response.status);
                 self.found(&ask, Fault::LookUpFails, seen, &response);
             }
@@ -219,7 +245,7 @@ impl Life<'_> {
             };
             match response.status {
                 200 | 204 => {}
-                500.. => continue,
+                500 | 502.. => continue,
                 status => {
                     let flaw = Flaw::new(Fault::PatchFails, format!("status {status}"), &response.body);
                     self.visit.found(&at, flaw, Some(&response));
@@ -252,7 +278,7 @@ impl Life<'_> {
         Ok(patches.len())
     }
 
-    /// Deletes, and makes sure that it is gone.
+    /// Deletes, and looks whether it is gone.
     async fn delete(&mut self, path: &str) -> Result<(), Spent> {
         let ask = Ask::new("DELETE", path).changing();
         let Some(response) = self.session.ask(&ask).await? else {
@@ -267,12 +293,9 @@ impl Life<'_> {
             );
             return Ok(());
         }
-        lock(&self.visit.made).retain(|made| made.path.as_deref() != Some(path));
         if let Some(response) = self.session.ask(&Ask::get(path)).await?
             && response.status < 400
         {
-            let (user_name, path) = (self.user_name.clone(), Some(path.to_owned()));
-            lock(&self.visit.made).push(Made { user_name, path });
             self.found(
                 &ask,
                 Fault::DeletedShown,
@@ -282,7 +305,7 @@ impl Life<'_> {
         }
         let ask = Ask::filter("Users", &format!("userName eq \"{}\"", self.user_name));
         if let Some(response) = self.session.ask(&ask).await?
-            && found_paths(&response).iter().any(|found| found == path)
+            && found_paths(&body(&response)).iter().any(|found| found == path)
         {
             self.found(&ask, Fault::DeletedShown, "in a list", &response);
         }
@@ -320,19 +343,7 @@ fn body(response: &Response) -> Value {
     serde_json::from_slice(&response.body).unwrap_or_default()
 }
 
-fn path(resource: &Value) -> Option<String> {
-    let id = resource["id"].as_str().filter(|id| !id.is_empty())?;
-    Some(format!("/Users/{}", utf8_percent_encode(id, PATH)))
-}
-
-fn found_paths(response: &Response) -> Vec<String> {
-    let body = body(response);
-    let resources = body["Resources"].as_array().into_iter().flatten();
-    resources.filter_map(path).collect()
-}
-
-/// The path of what was answered to a create, unless it is somebody else.
-fn path_of_created(resource: &Value, user_name: &str) -> Option<String> {
-    let name = resource["userName"].as_str().unwrap_or(user_name);
-    name.eq_ignore_ascii_case(user_name).then(|| path(resource)).flatten()
+/// Where an answer says that an account is.
+pub(super) fn named(response: &Response) -> Option<String> {
+    path(&body(response))
 }

@@ -9,7 +9,7 @@ mod probes;
 mod reach;
 mod versions;
 
-pub(super) use entra::clean_up;
+pub(super) use entra::{Made, clean_up};
 
 /// One check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::doctor::{
 /// Sessions at once; each has silence behind every answer.
 const SESSIONS: usize = 6;
 
-/// A request that changes nothing at any sound server, and the statuses that are right.
+/// A request that changes nothing at any server, and the statuses that are right.
 #[derive(Debug)]
 pub(super) struct Probe {
     pub(super) ask: Ask,
@@ -36,7 +36,7 @@ pub(super) fn probes(visit: &Visit) -> Vec<Probe> {
     });
     let get = |path: &str| Ask::get(path);
     let probe = |ask, right| Probe { ask, right };
-    vec![
+    let mut probes = vec![
         probe(test_connection(visit), &[200]),
         probe(get("/Users?startIndex=1&count=1"), &[200]),
         probe(Ask::new("HEAD", "/Users?count=1"), OPTIONAL),
@@ -48,33 +48,37 @@ pub(super) fn probes(visit: &Visit) -> Vec<Probe> {
         probe(Ask::new("OPTIONS", "/Users"), &[]),
         probe(get("/Me"), &[]),
         probe(get(&unknown), &[404]),
-        probe(Ask::new("HEAD", unknown.clone()), &[404, 405]),
+        probe(Ask::new("HEAD", unknown.clone()), &[404, 405, 501]),
         probe(get("/scimgate-doctor-asks-for-nothing"), &[404]),
         probe(Ask::filter("Users", "userName eq"), &[400]),
         // Quotation marks that somebody forgot to encode: proxies pass them on, and HTTP/2 calls the request malformed.
         probe(get(&format!("/Users?filter=userName+eq+\"{nobody}\"")), &[200, 400]),
         probe(get("/Users?count=1").by(Who::Nobody), UNAUTHORIZED),
         probe(get("/Users?count=1").by(Who::Stranger), UNAUTHORIZED),
-        probe(Ask::new("HEAD", "/Users").by(Who::Nobody), &[401, 403, 404, 405]),
-        probe(
-            Ask::new("POST", "/Users").json(&json!({})).by(Who::Nobody),
-            UNAUTHORIZED,
-        ),
+        probe(Ask::new("HEAD", "/Users").by(Who::Nobody), &[401, 403, 404, 405, 501]),
+        probe(broken_create().by(Who::Nobody), UNAUTHORIZED),
         probe(Ask::new("DELETE", unknown.clone()).by(Who::Stranger), UNAUTHORIZED),
-        probe(
-            Ask::new("POST", "/Users").raw("application/scim+json", b"{\"schemas\":["),
-            &[400],
-        ),
+        probe(broken_create(), &[400]),
         probe(Ask::new("POST", "/Users").raw("text/plain", b"no account"), &[400, 415]),
-        probe(Ask::new("POST", "/Users").json(&json!({})), &[400]),
-        probe(Ask::new("PATCH", unknown.clone()).json(&patch), &[404]),
+        // PATCH is optional (RFC 7644 §3.5.2).
+        probe(Ask::new("PATCH", unknown.clone()).json(&patch), &[404, 501]),
         probe(Ask::new("DELETE", unknown), &[404, 204]),
         probe(
             Ask::new("PUT", "/ServiceProviderConfig").json(&json!({})),
             &[403, 404, 405, 501],
         ),
         probe(Ask::new("DELETE", "/Schemas"), &[403, 404, 405, 501]),
-    ]
+    ];
+    if visit.has_found(Fault::BrokenAccepted) {
+        probes.retain(|probe| probe.ask.method != "POST");
+    }
+    probes
+}
+
+/// A create whose body ends too early: nobody can make an account of it, and nobody's is ever asked for where the answer must be
+/// a refusal, as there are servers that make one of `{}`.
+pub(super) fn broken_create() -> Ask {
+    Ask::new("POST", "/Users").raw("application/scim+json", b"{\"schemas\":[")
 }
 
 pub(super) async fn wire(visit: &Visit) -> Result<Outcome, Spent> {
@@ -87,7 +91,7 @@ pub(super) async fn wire(visit: &Visit) -> Result<Outcome, Spent> {
         let mut statuses = Vec::new();
         for probe in share {
             if let Some(response) = session.ask(&probe.ask).await? {
-                check(visit, probe, &response);
+                check(visit, &probe.ask, probe.right, &response);
                 statuses.push(response.status);
             }
         }
@@ -110,21 +114,26 @@ pub(super) async fn wire(visit: &Visit) -> Result<Outcome, Spent> {
 }
 
 /// Whether the answer is what SCIM says.
-pub(super) fn check(visit: &Visit, probe: &Probe, response: &Response) {
-    let Probe { ask, right } = probe;
+pub(super) fn check(visit: &Visit, ask: &Ask, right: &[u16], response: &Response) {
     let status = response.status;
     let found = |fault, seen: String| visit.found(&ask.title(), Flaw::new(fault, seen, &response.body), Some(response));
     if status >= 500 && status != 501 || status == 429 {
         return;
     }
     let is_refused = ask.who == Who::Tenant && matches!(status, 401 | 403);
-    if ask.who != Who::Tenant && (200..300).contains(&status) {
+    let is_success = (200..300).contains(&status);
+    let is_made = is_success && ask.method == "POST";
+    if is_made {
+        let made = super::entra::named(response).unwrap_or_else(|| "no id".to_owned());
+        found(Fault::BrokenAccepted, format!("status {status}, {made}"));
+    }
+    if ask.who != Who::Tenant && is_success {
         found(Fault::CredentialIgnored, format!("status {status}"));
     } else if is_refused && visit.token.is_some() && visit.has_found(Fault::CredentialRefused)
         || is_refused && visit.token.is_none()
     {
         return;
-    } else if !right.is_empty() && !right.contains(&status) {
+    } else if !is_made && !right.is_empty() && !right.contains(&status) {
         let right: Vec<_> = right.iter().map(u16::to_string).collect();
         found(
             Fault::WrongStatus,

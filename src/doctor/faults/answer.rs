@@ -74,6 +74,16 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         "Answer as RFC 7644 §3.12 says.",
     ),
     row(
+        Fault::BrokenAccepted,
+        "broken-accepted",
+        Error,
+        "A create that must be refused is answered with success",
+        Effect::Says(
+            "Accounts are made that nobody can match to a person; one was perhaps made here, with the id that was seen.",
+        ),
+        "Refuse with 400 what is no JSON or lacks userName (RFC 7644 §3.12); remove the account by hand where it is still there.",
+    ),
+    row(
         Fault::ErrorForm,
         "error-form",
         Note,

@@ -1,104 +1,114 @@
 //! What is made is removed, however the visit ends.
 
-use serde_json::Value;
+use std::mem;
 
-use super::{body, path};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    body,
+    made::{Create, Made, Standing},
+};
 use crate::doctor::{
     request::Ask,
-    visit::{Made, Visit, lock},
+    session::retry_after,
+    visit::{Visit, lock},
     wire::Response,
 };
 
-/// Tries to remove what was made.
+/// Tries to remove what was made, and of a request that is answered 429.
 const TRIES: usize = 3;
+/// The same where creates are waited for; what no endpoint that shows another account each time goes beyond.
+const MAX_TRIES: usize = 100;
 
 /// Removes what is left of test users; what could not be removed. Beyond the bounds of time and requests, too.
 pub(in crate::doctor) async fn clean_up(visit: &Visit) -> Vec<String> {
     let all = lock(&visit.made).clone();
     let mut left = Vec::new();
     for made in all {
-        if is_removed(visit, &made).await {
-            lock(&visit.made).retain(|other| *other != made);
-        } else {
-            left.push(made.describe());
+        let rest = removed(visit, made).await;
+        let mut all = lock(&visit.made);
+        all.retain(|made| !made.is_same(&rest));
+        if !rest.is_gone() {
+            left.push(rest.describe());
+            all.push(rest);
         }
     }
     left
 }
 
-async fn is_removed(visit: &Visit, made: &Made) -> bool {
-    let mut is_absent = false;
-    for attempt in 0..TRIES {
-        if attempt > 0 {
-            tokio::time::sleep(visit.pace.silence).await;
+/// What is not proved to be gone of it. A path is, when a GET of it says 404, or can't tell and a search lists nobody. A create whose
+/// answer is not known may take effect as long as an answer may take; one that was answered with success must be seen.
+async fn removed(visit: &Visit, mut made: Made) -> Made {
+    let until = Instant::now() + visit.pace.patience;
+    let mut gone = Vec::new();
+    for attempt in 1..=MAX_TRIES {
+        let mut unsure = Vec::new();
+        for path in mem::take(&mut made.paths) {
+            match delete(visit, &made, &path).await {
+                Standing::Gone => gone.push(path),
+                Standing::Ours => made.paths.push(path),
+                Standing::Unknown => unsure.push(path),
+            }
         }
-        let paths = paths_of(visit, made).await;
-        // Not to be found yet: its create may be under way still, so it is looked for again.
-        is_absent = made.path.is_none() && paths.as_ref().is_some_and(Vec::is_empty);
-        let Some(paths) = paths.filter(|_| !is_absent) else {
-            continue;
-        };
-        let mut gone = 0;
-        for path in &paths {
-            let response = once(visit, &Ask::new("DELETE", path)).await;
-            gone += usize::from(response.is_some_and(|response| matches!(response.status, 200..=299 | 404)));
+        let is_late = Instant::now() >= until;
+        let listed = search(visit, &made).await;
+        if listed.as_ref().is_none_or(|listed| !listed.is_empty()) {
+            made.paths.append(&mut unsure);
+        } else if is_late && made.create == Create::Open {
+            made.create = Create::Known;
         }
-        if gone == paths.len() {
-            return true;
+        let mut is_new = false;
+        for path in listed.into_iter().flatten() {
+            if !gone.contains(&path) && !made.paths.contains(&path) {
+                made.is_at(&path);
+                is_new = true;
+            }
+        }
+        if made.is_gone() {
+            break;
+        }
+        if !is_new {
+            if attempt >= TRIES && (is_late || made.create == Create::Known) {
+                break;
+            }
+            sleep(visit.pace.silence).await;
         }
     }
-    is_absent
+    made
 }
 
-/// Where the user is, perhaps nowhere; none where that can't be told.
-async fn paths_of(visit: &Visit, made: &Made) -> Option<Vec<String>> {
-    if let Some(path) = &made.path {
-        return Some(vec![path.clone()]);
+/// Deletes what a GET shows to be ours, and nobody else.
+async fn delete(visit: &Visit, made: &Made, path: &str) -> Standing {
+    let before = standing(visit, made, path).await;
+    if before != Standing::Ours {
+        return before;
     }
-    let ask = Ask::filter("Users", &format!("userName eq \"{}\"", made.user_name));
-    let response = once(visit, &ask).await?;
-    match response.status {
-        200 => Some(paths_named(&body(&response), &made.user_name)),
-        // Nothing can be made with a token that is refused.
-        401 | 403 => Some(Vec::new()),
-        _ => None,
-    }
+    once(visit, &Ask::new("DELETE", path)).await;
+    standing(visit, made, path).await
+}
+
+async fn standing(visit: &Visit, made: &Made, path: &str) -> Standing {
+    let response = once(visit, &Ask::get(path)).await;
+    response.map_or(Standing::Unknown, |response| made.standing(&response))
+}
+
+/// Where a search shows it, perhaps nowhere; none where that can't be told.
+async fn search(visit: &Visit, made: &Made) -> Option<Vec<String>> {
+    let response = once(visit, &made.search()).await?;
+    (response.status == 200)
+        .then(|| made.listed(&body(&response)))
+        .flatten()
 }
 
 async fn once(visit: &Visit, ask: &Ask) -> Option<Response> {
-    let mut connection = visit.connect().await.ok()?;
-    visit.exchange(&mut connection, ask).await.response
-}
-
-/// Of a list, those of this name: an endpoint that ignores filters lists everybody, and nobody else may be deleted.
-fn paths_named(list: &Value, user_name: &str) -> Vec<String> {
-    let resources = list["Resources"].as_array().into_iter().flatten();
-    let is_named = |resource: &&Value| {
-        let name = resource["userName"].as_str();
-        name.is_some_and(|name| name.eq_ignore_ascii_case(user_name))
-    };
-    resources.filter(is_named).filter_map(path).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::{super::path_of_created, paths_named};
-
-    #[test]
-    fn only_the_test_user_is_ever_deleted() {
-        let (ours, other) = (
-            json!({ "id": "1", "userName": "Doctor" }),
-            json!({ "id": "2", "userName": "bjensen" }),
-        );
-        let list = json!({ "totalResults": 3, "Resources": [other, ours, { "id": "3" }] });
-        assert_eq!(paths_named(&list, "doctor"), ["/Users/1"]);
-        assert_eq!(path_of_created(&ours, "doctor").as_deref(), Some("/Users/1"));
-        assert_eq!(
-            path_of_created(&json!({ "id": "3" }), "doctor").as_deref(),
-            Some("/Users/3")
-        );
-        assert_eq!(path_of_created(&other, "doctor"), None);
+    let mut response = None;
+    for _ in 0..TRIES {
+        let mut connection = visit.connect().await.ok()?;
+        response = visit.exchange(&mut connection, ask).await.response;
+        match &response {
+            Some(throttled) if throttled.status == 429 => sleep(retry_after(throttled)).await,
+            _ => break,
+        }
     }
+    response
 }
