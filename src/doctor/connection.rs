@@ -14,6 +14,10 @@ use super::{
 
 /// Bytes of an answer that are read.
 pub(super) const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Bytes that nobody asked for, and that are read all the same.
+const MAX_UNASKED: usize = 64 * 1024;
+/// Longest that a large body is sent, as long as it is taken.
+pub(super) const MAX_UPLOAD: Duration = Duration::from_mins(1);
 
 /// TCP, or TLS on it.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -43,6 +47,8 @@ pub(super) enum Sent {
     All,
     /// It is not taken any more, and the connection stays open.
     Stuck,
+    /// It is taken still, so slowly that the rest was kept.
+    Slow,
     /// The connection ended with a part of it unread.
     Refused,
 }
@@ -80,32 +86,23 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// Sends while it reads, as the answer may come before all is sent.
+    /// Sends while it reads, as the answer may come before all is sent. Where nothing is taken for so long, it is stuck.
     pub(super) async fn send_large(&mut self, bytes: &[u8], patience: Duration) -> Sent {
         let (mut reader, mut writer) = tokio::io::split(&mut self.stream);
-        let until = Instant::now() + patience;
         let (come, end) = (&mut self.come, &mut self.end);
-        let sending = async {
-            let sent = writer.write_all(bytes).await;
-            if sent.is_ok() && writer.flush().await.is_ok() {
-                Sent::All
-            } else {
-                Sent::Refused
-            }
-        };
         let reading = async {
-            while *end == End::Open && !matches!(wire::read(come, *end, false), Read::Whole { .. } | Read::Broken(_)) {
+            while *end == End::Open && come.len() <= MAX_ANSWER && matches!(wire::read(come, *end, false), Read::More) {
                 *end = more(&mut reader, come).await;
             }
         };
-        tokio::pin!(sending, reading);
+        let mut rest = bytes;
         let both = async {
             tokio::select! {
-                sent = &mut sending => sent,
-                () = &mut reading => timeout(SENT_AFTER_ANSWER, &mut sending).await.unwrap_or(Sent::Stuck),
+                sent = push(&mut writer, &mut rest, patience) => sent,
+                () = reading => push(&mut writer, &mut rest, SENT_AFTER_ANSWER).await,
             }
         };
-        timeout_at(until, both).await.unwrap_or(Sent::Stuck)
+        timeout(MAX_UPLOAD, both).await.unwrap_or(Sent::Slow)
     }
 
     /// The next answer.
@@ -125,8 +122,9 @@ impl Connection {
                 Read::Whole { response, flaws, .. } => (Some(response), flaws),
                 Read::Broken(flaws) => (None, flaws),
             };
-            self.come.clear();
-            let flaws = flaws.into_iter().map(|flaw| self.of_neighbour(flaw)).collect();
+            let flaws = flaws.into_iter().map(|flaw| self.of_neighbour(flaw));
+            let flaws = flaws.map(|flaw| wire::without_resources(flaw, &self.come)).collect();
+            self.come = Vec::new();
             self.is_used = true;
             return Answer {
                 response,
@@ -157,7 +155,7 @@ impl Connection {
     /// Waits without asking anything.
     pub(super) async fn quiet(&mut self, time: Duration) -> Quiet {
         let until = Instant::now() + time;
-        while self.end == End::Open && timeout_at(until, self.more()).await.is_ok() {}
+        while self.end == End::Open && self.come.len() < MAX_UNASKED && timeout_at(until, self.more()).await.is_ok() {}
         if !self.come.is_empty() {
             let come = std::mem::take(&mut self.come);
             return Quiet::Spoke(wire::unasked(&come));
@@ -178,8 +176,23 @@ impl Connection {
     }
 }
 
-/// What is left of a large body is sent for so long when the answer is there.
+/// Nothing may be taken for so long of what is left of a large body when the answer is there.
 const SENT_AFTER_ANSWER: Duration = Duration::from_secs(3);
+
+async fn push(writer: &mut (impl AsyncWrite + Unpin), rest: &mut &[u8], patience: Duration) -> Sent {
+    while !rest.is_empty() {
+        match timeout(patience, writer.write(rest)).await {
+            Ok(Ok(taken)) if taken > 0 => *rest = &rest[taken..],
+            Ok(_) => return Sent::Refused,
+            Err(_) => return Sent::Stuck,
+        }
+    }
+    match timeout(patience, writer.flush()).await {
+        Ok(Ok(())) => Sent::All,
+        Ok(Err(_)) => Sent::Refused,
+        Err(_) => Sent::Stuck,
+    }
+}
 
 async fn more(stream: &mut (impl AsyncRead + Unpin), come: &mut Vec<u8>) -> End {
     come.reserve(16 * 1024);
@@ -191,3 +204,6 @@ async fn more(stream: &mut (impl AsyncRead + Unpin), come: &mut Vec<u8>) -> End 
         Err(_) => End::Reset,
     }
 }
+
+#[cfg(test)]
+mod tests;

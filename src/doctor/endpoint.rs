@@ -1,6 +1,6 @@
 //! Where the endpoint is.
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// A Tenant URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,14 @@ impl Endpoint {
         format!("{scheme}://{}{}{query}", self.authority, self.base)
     }
 
+    /// What its query holds, as it is sent and as it is read: perhaps access keys.
+    pub fn values(&self) -> Vec<String> {
+        let sent = self.query.split('&').filter_map(|part| part.split_once('='));
+        let sent = sent.map(|(_, value)| value.to_owned());
+        let read = form_urlencoded::parse(self.query.as_bytes());
+        sent.chain(read.map(|(_, value)| value.into_owned())).collect()
+    }
+
     /// Whether it is this machine, so that no front end can stand between.
     pub fn is_local(&self) -> bool {
         let address = self.host.parse().map(|address: std::net::IpAddr| address.is_loopback());
@@ -131,6 +139,7 @@ mod tests {
         let endpoint = Endpoint::parse("https://example.com/scim?code=secret&aadOptscim062020").unwrap();
         assert_eq!(endpoint.url(), "https://example.com/scim?code=…&aadOptscim062020");
         assert_eq!(endpoint.target("/Users"), "/scim/Users?code=secret&aadOptscim062020");
+        assert_eq!(endpoint.values(), ["secret", "secret", ""]);
     }
 
     #[test]

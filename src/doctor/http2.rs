@@ -29,6 +29,10 @@ use super::{
 
 /// Bytes kept of the start and of the end of what came.
 const KEPT: usize = 160;
+/// Bytes of all bodies that come on a connection.
+const MAX_BODIES: usize = 4 * MAX_ANSWER;
+/// Bytes of a head that an Envoy accepts.
+const MAX_HEAD: u32 = 80 * 1024;
 /// Control frames that a peer may send; an Envoy accepts some more.
 const MAX_CONTROLS: usize = 1_000;
 /// Length, type, flags, stream (RFC 9113 §4.1).
@@ -43,31 +47,43 @@ struct Seen {
     controls: usize,
     start: Vec<u8>,
     left: usize,
+    /// Whether what is left is a body's: it may be about persons, and is not kept.
+    is_data: bool,
+    /// Bytes of the bodies.
+    bodies: usize,
 }
 
 impl Seen {
     fn pass(&mut self, bytes: &[u8]) {
         let room = KEPT - self.first.len();
         self.first.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.last.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT)..]);
-        self.last.drain(..self.last.len().saturating_sub(KEPT));
         let mut rest = bytes;
         while !rest.is_empty() {
             if self.left > 0 {
-                let skipped = self.left.min(rest.len());
-                self.left -= skipped;
-                rest = &rest[skipped..];
+                let (now, later) = rest.split_at(self.left.min(rest.len()));
+                self.left -= now.len();
+                rest = later;
+                if !self.is_data {
+                    self.keep(now);
+                }
                 continue;
             }
             let (now, later) = rest.split_at(rest.len().min(FRAME - self.start.len()));
             self.start.extend_from_slice(now);
+            self.keep(now);
             rest = later;
             if let [high, middle, low, kind, flags, _, _, _, _] = self.start[..] {
                 self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
+                self.is_data = kind == 0;
                 self.controls += usize::from(matches!(kind, 4 | 6) && flags & 1 == 0);
                 self.start.clear();
             }
         }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.last.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT)..]);
+        self.last.drain(..self.last.len().saturating_sub(KEPT));
     }
 
     /// Whether the peer began as one that speaks HTTP/2: with SETTINGS.
@@ -126,7 +142,12 @@ pub(super) async fn converse(visit: &Visit, stream: Box<dyn Stream>, asks: &[Ask
         stream,
         seen: Arc::clone(&seen),
     };
-    let handshake = Builder::new().enable_push(false).handshake::<_, Bytes>(tap);
+    let handshake = Builder::new()
+        .enable_push(false)
+        // Until the peer's SETTINGS say how many it takes at once.
+        .initial_max_send_streams(1)
+        .max_header_list_size(MAX_HEAD)
+        .handshake::<_, Bytes>(tap);
     let answers = match timeout(visit.pace.patience, handshake).await {
         Ok(Ok((sender, connection))) => {
             let asking = join_all(asks.iter().map(|ask| one(visit, sender.clone(), ask, &seen)));
@@ -157,9 +178,9 @@ fn failed(flaw: Flaw) -> Answer {
 async fn one(visit: &Visit, sender: SendRequest<Bytes>, ask: &Ask, seen: &Mutex<Seen>) -> Answer {
     visit.count();
     let began = Instant::now();
-    let answered = timeout(visit.pace.patience, exchange(visit, sender, ask)).await;
+    let answered = timeout(visit.pace.patience, exchange(visit, sender, ask, seen)).await;
     let mut answer = match answered {
-        Ok(Ok(response)) => {
+        Ok(Ok(Some(response))) => {
             let flaws = flaws(&response, ask.is_head(), &lock(seen));
             Answer {
                 response: Some(response),
@@ -167,7 +188,12 @@ async fn one(visit: &Visit, sender: SendRequest<Bytes>, ask: &Ask, seen: &Mutex<
                 ..Answer::default()
             }
         }
+        Ok(Ok(None)) => {
+            let much = format!("no end within {MAX_BODIES} bytes of all answers");
+            failed(Flaw::new(Fault::Http2NoAnswer, much, &lock(seen).last))
+        }
         Ok(Err(error)) => failed(flaw(&error, &lock(seen))),
+        Err(_) if lock(seen).controls > MAX_CONTROLS => failed(flood(&lock(seen))),
         Err(_) => {
             let waited = format!("nothing in {:.1} s", visit.pace.patience.as_secs_f64());
             failed(Flaw::new(Fault::Http2NoAnswer, waited, &lock(seen).last))
@@ -177,7 +203,13 @@ async fn one(visit: &Visit, sender: SendRequest<Bytes>, ask: &Ask, seen: &Mutex<
     answer
 }
 
-async fn exchange(visit: &Visit, sender: SendRequest<Bytes>, ask: &Ask) -> Result<Response, h2::Error> {
+/// None where more comes than is read.
+async fn exchange(
+    visit: &Visit,
+    sender: SendRequest<Bytes>,
+    ask: &Ask,
+    seen: &Mutex<Seen>,
+) -> Result<Option<Response>, h2::Error> {
     let endpoint = &visit.endpoint;
     let scheme = if endpoint.is_https { "https" } else { "http" };
     let uri = format!("{scheme}://{}{}", endpoint.authority, endpoint.target(&ask.path));
@@ -195,21 +227,22 @@ async fn exchange(visit: &Visit, sender: SendRequest<Bytes>, ask: &Ask) -> Resul
     let mut body = Vec::new();
     while let Some(bytes) = incoming.data().await {
         let bytes = bytes?;
-        body.extend_from_slice(&bytes);
-        if body.len() > MAX_ANSWER {
-            return Err(Reason::ENHANCE_YOUR_CALM.into());
+        lock(seen).bodies += bytes.len();
+        if lock(seen).bodies > MAX_BODIES {
+            return Ok(None);
         }
+        body.extend_from_slice(&bytes);
         incoming.flow_control().release_capacity(bytes.len())?;
     }
     incoming.trailers().await?;
     let headers = head.headers.iter();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Ok(Response {
+    Ok(Some(Response {
         status: head.status.as_u16(),
         headers: headers.map(|(name, value)| (name.to_string(), text(value))).collect(),
         body,
         keeps: true,
-    })
+    }))
 }
 
 /// What the library lets pass and an Envoy does not.
@@ -265,4 +298,21 @@ fn flaw(error: &h2::Error, seen: &Seen) -> Flaw {
         None => Fault::Http2Closed,
     };
     Flaw::new(fault, error.to_string(), &seen.last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    #[test]
+    fn bodies_are_no_bytes_to_be_shown() {
+        let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+        let data = [&[0, 0, 7, 0, 1, 0, 0, 0, 1][..], b"HTTP/1."].concat();
+        let mut seen = Seen::default();
+        for byte in [&ping[..], &data, &ping].concat() {
+            seen.pass(&[byte]);
+        }
+        assert_eq!(seen.last, [&ping[..], &data[..9], &ping].concat());
+        assert_eq!(seen.controls, 2);
+    }
 }

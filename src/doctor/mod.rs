@@ -122,9 +122,11 @@ pub async fn run(
     let began = Instant::now();
     let visit = Visit::new(plan, ambient).map_err(|error| format!("TLS can't be set up: {error}"))?;
     let mut checks = Vec::new();
-    let (mut is_stopped, mut is_mute) = (false, false);
+    let mut is_stopped = false;
+    // What Test Connection met. What happens later happens now and then, and stops nothing.
+    let mut met = Vec::new();
     for row in CHECKS {
-        let outcome = match reason_to_skip(&visit, row.check, is_mute) {
+        let outcome = match reason_to_skip(&visit, row.check, &met) {
             _ if is_stopped => Outcome::Skipped("interrupted"),
             Some(reason) => Outcome::Skipped(reason),
             None => {
@@ -138,22 +140,29 @@ pub async fn run(
                 }
             }
         };
+        let outcome = match outcome {
+            Outcome::Done(told) => Outcome::Done(told.iter().map(|told| visit.shown(told)).collect()),
+            other => other,
+        };
         checks.push((row.check, outcome));
         if row.check == Check::Reach {
-            is_mute = MUTE.iter().any(|fault| visit.has_found(*fault));
+            met = visit.faults();
         }
     }
+    // What was made was made there.
+    visit.begin(Check::Entra);
     let left = tokio::select! {
         left = checks::clean_up(&visit) => left,
         () = given_up(stop, is_stopped) => lock(&visit.made).iter().map(Made::describe).collect(),
     };
+    let left: Vec<_> = left.iter().map(|left| visit.shown(left)).collect();
     for left in &left {
         visit.found("the end of the visit", Flaw::new(Fault::LeftBehind, left, b""), None);
     }
     let is_broken_off = |(_, outcome): &(Check, Outcome)| matches!(outcome, Outcome::BrokenOff(_));
     Ok(Report {
         url: visit.endpoint.url(),
-        is_reached: !visit.has_found(Fault::NoConnection),
+        is_reached: !met.contains(&Fault::NoConnection),
         is_complete: !checks.iter().any(is_broken_off),
         findings: visit.take_findings().sorted(),
         checks,
@@ -171,23 +180,30 @@ async fn given_up(stop: &Notify, is_stopped: bool) {
     stop.notified().await;
 }
 
-/// `is_mute`: nothing that can be read has come, so that waiting for more of it is of no use.
-fn reason_to_skip(visit: &Visit, check: Check, is_mute: bool) -> Option<&'static str> {
-    let is_refused = visit.has_found(Fault::CredentialRefused);
+/// `met`: the faults of Test Connection.
+fn reason_to_skip(visit: &Visit, check: Check, met: &[Fault]) -> Option<&'static str> {
+    let has_met = |fault| met.contains(&fault);
     match check {
         Check::Reach => None,
-        _ if visit.has_found(Fault::NoConnection) => Some("there is no connection"),
+        _ if has_met(Fault::NoConnection) => Some("there is no connection"),
         Check::Versions => None,
-        _ if visit.has_found(Fault::Certificate) => Some("the certificate is not accepted"),
-        _ if visit.has_found(Fault::Handshake) => Some("the TLS handshake fails"),
+        _ if has_met(Fault::Certificate) => Some("the certificate is not accepted"),
+        _ if has_met(Fault::Handshake) => Some("the TLS handshake fails"),
         Check::Streams => None,
-        _ if is_mute => Some("Test Connection got no answer"),
-        Check::Entra if visit.token.is_none() => Some("no token was given"),
+        // Waiting for more of it is of no use.
+        _ if MUTE.iter().any(|fault| has_met(*fault)) => Some("Test Connection got no answer"),
+        Check::Entra | Check::Burst if visit.token.is_none() => Some("no token was given"),
         Check::Entra if !visit.may_write => Some("nothing is to be made"),
-        Check::Entra | Check::Burst if is_refused => Some("the token is refused"),
+        Check::Entra | Check::Burst if has_met(Fault::CredentialRefused) => Some("the token is refused"),
+        Check::Entra | Check::Burst if has_met(Fault::ProxyText) && has_met(Fault::TestConnection) => {
+            Some("something in front of the application refuses Test Connection")
+        }
         Check::Wire | Check::Reuse | Check::Unread | Check::Burst | Check::Entra | Check::Idle => None,
     }
 }
 
 /// What makes an endpoint mute.
 const MUTE: [Fault; 3] = [Fault::NoAnswer, Fault::Http2Frames, Fault::TlsBytes];
+
+#[cfg(test)]
+mod tests;

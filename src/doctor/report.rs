@@ -95,6 +95,10 @@ impl Findings {
         self.0.iter().any(|finding| finding.fault == fault)
     }
 
+    pub(super) fn faults(&self) -> impl Iterator<Item = Fault> {
+        self.0.iter().map(|finding| finding.fault)
+    }
+
     /// Worst first, otherwise as they were met.
     pub(super) fn sorted(self) -> Vec<Finding> {
         let mut findings = self.0;

@@ -24,7 +24,7 @@ use super::{
     report::{Finding, Findings, hop},
     request::Ask,
     tls::{Alpn, Trust, Version},
-    wire::Response,
+    wire::{self, Response},
 };
 use crate::{
     ambient::Ambient,
@@ -44,6 +44,8 @@ pub(super) struct Visit {
     pub(super) pace: Pace,
     pub(super) ambient: Arc<dyn Ambient>,
     pub(super) made: Mutex<Vec<Made>>,
+    /// What nobody learns from a report, though an endpoint may send it back.
+    secrets: Vec<Vec<u8>>,
     trust: Option<Trust>,
     findings: Mutex<Findings>,
     requests: AtomicUsize,
@@ -80,7 +82,9 @@ impl Visit {
         } = plan;
         let trust = endpoint.is_https.then(|| Trust::new(authorities)).transpose()?;
         let now = Instant::now();
+        let keys = endpoint.values().into_iter().filter(|value| value.len() >= MIN_KEY);
         Ok(Self {
+            secrets: keys.chain(token.clone()).map(String::into_bytes).collect(),
             trust,
             findings: Mutex::default(),
             made: Mutex::default(),
@@ -102,16 +106,18 @@ impl Visit {
     }
 
     pub(super) fn found(&self, at: &str, flaw: Flaw, response: Option<&Response>) {
-        let Flaw { fault, seen, bytes } = flaw;
+        let body = response.map_or(&b""[..], |response| &response.body);
+        let is_of_body = wire::contains(body, &flaw.bytes);
+        let Flaw { fault, seen, bytes } = wire::without_resources(flaw, if is_of_body { body } else { b"" });
         let hop = hop(&self.endpoint.authority, self.endpoint.is_local(), response);
         let finding = Finding {
             fault,
             check: *lock(&self.check),
-            at: at.to_owned(),
+            at: self.shown(at),
             when: self.ambient.now(),
             hop: self.shown(&hop),
             seen: self.shown(&seen),
-            bytes: self.without_token(&bytes),
+            bytes: self.without_secrets(&bytes),
             times: 1,
             also: Vec::new(),
         };
@@ -119,8 +125,8 @@ impl Visit {
     }
 
     /// What the other side said, made harmless for a terminal.
-    fn shown(&self, text: &str) -> String {
-        let text = self.without_token(text.as_bytes());
+    pub(super) fn shown(&self, text: &str) -> String {
+        let text = self.without_secrets(&text.as_bytes()[..text.len().min(MAX_TEXT)]);
         let escaped = |c: char| {
             if c.is_control() {
                 c.escape_default().collect()
@@ -131,14 +137,18 @@ impl Visit {
         String::from_utf8_lossy(&text).chars().map(escaped).collect()
     }
 
-    /// Nobody learns the token from a report, though an endpoint may send it back.
-    fn without_token(&self, bytes: &[u8]) -> Vec<u8> {
-        let token = self.token.as_deref().unwrap_or_default();
-        without_secret(bytes, token.as_bytes())
+    fn without_secrets(&self, bytes: &[u8]) -> Vec<u8> {
+        let hide = |bytes: Vec<u8>, secret: &Vec<u8>| without_secret(&bytes, secret);
+        self.secrets.iter().fold(bytes.to_vec(), hide)
     }
 
     pub(super) fn has_found(&self, fault: Fault) -> bool {
         lock(&self.findings).has(fault)
+    }
+
+    /// Every fault that was found so far.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        lock(&self.findings).faults().collect()
     }
 
     pub(super) fn take_findings(&self) -> Findings {
@@ -199,8 +209,9 @@ impl Visit {
         let trust = self.trust.as_ref().expect("TLS is spoken with https only");
         match timeout(CONNECT, trust.connect(stream, &self.endpoint.host, version, alpn)).await {
             Ok(connected) => connected,
+            // It may speak this version of TLS, or not: nobody knows.
             Err(_) => Err(Flaw::new(
-                Fault::Handshake,
+                Fault::NoConnection,
                 format!(
                     "{}, {}: no end within {} s",
                     version.name(),
@@ -249,9 +260,17 @@ impl Visit {
         self.count();
         let mut bytes = ask.head(&self.endpoint, self.token.as_deref());
         bytes.extend(ask.body.iter().flatten());
-        // Whether that worked, the answer tells.
-        let _ = connection.send(&bytes).await;
-        connection.answer(ask.is_head(), self.pace.patience).await
+        let patience = self.pace.patience;
+        // Whether it failed, the answer tells.
+        if timeout(patience, connection.send(&bytes)).await.is_err() {
+            let seen = format!("the request is not taken within {:.1} s", patience.as_secs_f64());
+            return Answer {
+                flaws: vec![Flaw::new(Fault::NoAnswer, seen, b"")],
+                took: patience,
+                ..Answer::default()
+            };
+        }
+        connection.answer(ask.is_head(), patience).await
     }
 
     /// Writes down what is wrong with an answer, whoever asked.
@@ -271,6 +290,10 @@ impl Visit {
     }
 }
 
+/// Shortest value of the Tenant URL's query that is hidden; shorter ones are flags.
+const MIN_KEY: usize = 6;
+/// Bytes of a text that are shown.
+const MAX_TEXT: usize = 4 * 1024;
 /// Shortest part of a secret that is hidden.
 const MIN_SECRET: usize = 8;
 
@@ -287,7 +310,7 @@ fn without_secret(bytes: &[u8], secret: &[u8]) -> Vec<u8> {
         };
         let longest = (0..secret.len()).map(common).max().unwrap_or_default();
         if longest > 0 && longest >= MIN_SECRET.min(secret.len()) {
-            shown.extend_from_slice(b"(the token)");
+            shown.extend_from_slice(b"(a secret)");
             rest = &rest[longest..];
         } else {
             shown.push(*first);

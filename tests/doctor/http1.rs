@@ -1,6 +1,12 @@
 //! What is wrong on purpose in HTTP/1.1, by the names of the measured table, and what the doctor must say.
 
-use crate::upstream::{Act, When, Wrong};
+use std::net::SocketAddr;
+
+use crate::{
+    named, plan,
+    upstream::{Act, When, Wrong},
+    visit,
+};
 
 /// One way to be wrong.
 pub(crate) struct Row {
@@ -51,10 +57,18 @@ fn framing(name: &'static str, lines: &str, body: &str, finds: &'static [&'stati
 }
 
 pub(crate) fn rows() -> Vec<Row> {
-    [connections(), bodiless(), heads(), framings(), encodings(), foreign()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        connections(),
+        refused(),
+        bodiless(),
+        heads(),
+        framings(),
+        encodings(),
+        foreign(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn connections() -> Vec<Row> {
@@ -125,6 +139,22 @@ fn connections() -> Vec<Row> {
         ),
         row("early_noresp_fin", When::Large, Act::SayAndReset(Vec::new()), lost),
     ]
+}
+
+/// A firewall's page says nothing about the token.
+fn refused() -> Vec<Row> {
+    let page = "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n<center><h1>403 Forbidden</h1></center>\r\n\
+                <hr><center>Microsoft-Azure-Application-Gateway/v2</center>\r\n</body>\r\n</html>";
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
+        page.len()
+    );
+    vec![row(
+        "a_firewall_says_403",
+        When::Asked("GET /scim/acme/Users?filter="),
+        say(answer),
+        &["proxy-text", "test-connection", "wrong-status"],
+    )]
 }
 
 fn bodiless() -> Vec<Row> {
@@ -363,4 +393,11 @@ fn foreign() -> Vec<Row> {
             &["http2-frames", "http2-closed", "http2-streams-lost"],
         ),
     ]
+}
+
+/// Nobody has given a token, so that 401 is right.
+pub(crate) async fn without_token(service: SocketAddr) -> Result<(), String> {
+    let mut plan = plan(&format!("http://{service}"), true);
+    plan.token = None;
+    named(&visit(plan).await, &[])
 }

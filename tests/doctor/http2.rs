@@ -1,11 +1,12 @@
 //! What is wrong on purpose in HTTP/2, by the names of the measured table, frame by frame.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::spawn,
+    time::timeout,
 };
 
 /// One way to be wrong.
@@ -30,8 +31,11 @@ pub(crate) enum Act {
     Text(&'static [u8]),
     /// The end.
     Close,
+    /// Good answers to no more than so many at once, as the settings say behind the first request; others are refused.
+    Limit(u8),
 }
 
+const A_MOMENT: Duration = Duration::from_millis(40);
 /// Stands for the stream of the request.
 const HERE: [u8; 4] = [0xff; 4];
 const CONNECTION: [u8; 4] = [0; 4];
@@ -68,7 +72,7 @@ const MALFORMED: &[&str] = &["http2-malformed", "http2-streams-lost"];
 const BROKEN: &[&str] = &["http2-broken", "http2-streams-lost"];
 
 pub(crate) fn rows() -> Vec<Row> {
-    [heads(), frames()].concat()
+    [heads(), frames(), vec![row("few_streams_at_once", Act::Limit(10), &[])]].concat()
 }
 
 fn row(name: &'static str, act: Act, finds: &'static [&'static str]) -> Row {
@@ -164,7 +168,7 @@ fn frames() -> Vec<Row> {
         row(
             "h2_ping_flood",
             Act::Frames([pings, vec![(HEADERS, WHOLE, HERE, OK.to_vec())]].concat()),
-            &["http2-flood", "http2-streams-lost"],
+            &["http2-flood", "http2-streams-lost", "slow"],
         ),
     ]
 }
@@ -198,6 +202,9 @@ async fn either(mut stream: TcpStream, act: &Act, service: SocketAddr) -> io::Re
 /// Every request is answered in the one way.
 pub(crate) async fn http2(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: &Act) -> io::Result<()> {
     stream.read_exact(&mut [0; 24]).await?;
+    if let Act::Limit(limit) = act {
+        return limited(stream, *limit).await;
+    }
     stream.write_all(&bytes(SETTINGS, 0, CONNECTION, b"")).await?;
     loop {
         let mut start = [0; 9];
@@ -207,6 +214,37 @@ pub(crate) async fn http2(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: 
         let id = [start[5], start[6], start[7], start[8]];
         match (start[3], start[4]) {
             (HEADERS, _) => answer(&mut stream, act, id).await?,
+            (SETTINGS, 0) => stream.write_all(&bytes(SETTINGS, 1, CONNECTION, b"")).await?,
+            _ => {}
+        }
+    }
+}
+
+/// Answers when nothing more comes for a moment (RFC 9113 §5.1.2).
+async fn limited(mut stream: impl AsyncRead + AsyncWrite + Unpin, limit: u8) -> io::Result<()> {
+    let mut open = Vec::new();
+    let mut has_begun = false;
+    loop {
+        let mut start = [0; 9];
+        let Ok(read) = timeout(A_MOMENT, stream.read_exact(&mut start[..1])).await else {
+            if !has_begun && !open.is_empty() {
+                has_begun = true;
+                let settings = bytes(SETTINGS, 0, CONNECTION, &[0, 3, 0, 0, 0, limit]);
+                stream.write_all(&settings).await?;
+            }
+            for id in open.drain(..) {
+                stream.write_all(&bytes(HEADERS, WHOLE, id, OK)).await?;
+            }
+            continue;
+        };
+        read?;
+        stream.read_exact(&mut start[1..]).await?;
+        let length = u32::from_be_bytes([0, start[0], start[1], start[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).await?;
+        let id = [start[5], start[6], start[7], start[8]];
+        match (start[3], start[4]) {
+            (HEADERS, _) if open.len() < usize::from(limit) => open.push(id),
+            (HEADERS, _) => stream.write_all(&bytes(RESET, 0, id, &[0, 0, 0, 7])).await?,
             (SETTINGS, 0) => stream.write_all(&bytes(SETTINGS, 1, CONNECTION, b"")).await?,
             _ => {}
         }
@@ -234,6 +272,7 @@ async fn answer(stream: &mut (impl AsyncWrite + Unpin), act: &Act, id: [u8; 4]) 
             stream.write_all(text).await?;
             stream.shutdown().await
         }
+        Act::Limit(_) => unreachable!("it has a loop of its own"),
         Act::Close => {
             stream.shutdown().await?;
             Err(io::ErrorKind::ConnectionAborted.into())

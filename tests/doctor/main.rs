@@ -1,7 +1,7 @@
 //! The doctor finds and names what is wrong with upstreams that are wrong on purpose, and nothing else; and finds nothing
 //! wrong with the service itself.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use functions_test_host::Mode;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -43,15 +43,9 @@ fn main() -> ExitCode {
         trial(&runtime, "clean::functions_forward".to_owned(), || {
             clean::behind_host(Mode::Forward)
         }),
-        trial(&runtime, "no_listener".to_owned(), unreachable),
-        trial(&runtime, "tls::plain_h1_vs_tls".to_owned(), move || async move {
-            named(
-                &visit(plan(&format!("https://{address}"), false)).await,
-                &["handshake", "tls12-missing"],
-            )
-        }),
     ];
     trials.extend(removals(&runtime));
+    trials.extend(connections(&runtime, address));
     for foreign in FOREIGN {
         let runtime = Arc::clone(&runtime);
         trials.push(Trial::ignorable_test(
@@ -110,6 +104,22 @@ fn removals(runtime: &Arc<Runtime>) -> Vec<Trial> {
         trials.push(trial(runtime, name, || stopped::nothing_is_left(row)));
     }
     trials
+}
+
+/// A service that is not there, or not asked as it wants to be.
+fn connections(runtime: &Arc<Runtime>, address: SocketAddr) -> [Trial; 3] {
+    [
+        trial(runtime, "no_listener".to_owned(), unreachable),
+        trial(runtime, "http1::without_token".to_owned(), move || {
+            http1::without_token(address)
+        }),
+        trial(runtime, "tls::plain_h1_vs_tls".to_owned(), move || async move {
+            named(
+                &visit(plan(&format!("https://{address}"), false)).await,
+                &["handshake", "tls12-missing"],
+            )
+        }),
+    ]
 }
 
 fn trial<F: Future<Output = Result<(), String>>>(

@@ -19,6 +19,9 @@ const SPACING: Duration = Duration::from_millis(40);
 const CONNECTIONS: usize = 12;
 
 pub(super) async fn burst(visit: &Visit) -> Result<Outcome, Spent> {
+    if visit.has_found(Fault::Throttled) {
+        return Ok(Outcome::Skipped("throttled already"));
+    }
     let until = Instant::now() + visit.pace.burst;
     let connections = (0..CONNECTIONS).map(|_| one(visit, until));
     let mut times = Vec::new();

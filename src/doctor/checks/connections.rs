@@ -10,7 +10,7 @@ use super::{
     reach::test_connection,
 };
 use crate::doctor::{
-    connection::{Connection, Quiet, Sent},
+    connection::{Connection, MAX_UPLOAD, Quiet, Sent},
     fault::{Fault, Flaw},
     report::Outcome,
     request::{Ask, Who},
@@ -22,6 +22,8 @@ use crate::doctor::{
 const CONNECTIONS: usize = 8;
 /// Requests on each.
 const REQUESTS: usize = 6;
+/// A large body that takes longer is not read at once.
+const SLOW_UPLOAD: Duration = Duration::from_secs(1);
 
 pub(super) async fn reuse(visit: &Visit) -> Result<Outcome, Spent> {
     let probes = probes(visit);
@@ -92,8 +94,18 @@ async fn one_unread(visit: &Visit, connection: &mut Connection, ask: &Ask) -> St
     let mut bytes = ask.head(&visit.endpoint, None);
     bytes.extend(ask.body.iter().flatten());
     let at = format!("{} with {} bytes", ask.title(), visit.pace.body);
+    let began = Instant::now();
     let sent = connection.send_large(&bytes, visit.pace.patience).await;
-    let mut answer = connection.answer(false, visit.pace.patience).await;
+    // What was sent slowly is on its way still, and it is not the server that is slow.
+    let is_on_its_way = sent == Sent::All && began.elapsed() > SLOW_UPLOAD;
+    let patience = if is_on_its_way { MAX_UPLOAD } else { visit.pace.patience };
+    let mut answer = connection.answer(false, patience).await;
+    if is_on_its_way {
+        answer.took = Duration::ZERO;
+    }
+    if sent == Sent::Slow && answer.response.is_none() {
+        return "the upload is too slow to judge".to_owned();
+    }
     let lost = [Fault::ClosedWithoutAnswer, Fault::HeadCutOff, Fault::BodyCutOff];
     for flaw in &mut answer.flaws {
         if lost.contains(&flaw.fault) {
@@ -117,7 +129,7 @@ async fn one_unread(visit: &Visit, connection: &mut Connection, ask: &Ask) -> St
             Fault::EarlyAnswerStalls,
             "answered, and the rest of the body is not taken",
         ),
-        (Sent::All | Sent::Stuck, Quiet::Silent | Quiet::Ended(_)) => {}
+        (Sent::All | Sent::Stuck | Sent::Slow, Quiet::Silent | Quiet::Ended(_)) => {}
     }
     if (200..300).contains(&response.status) {
         found(Fault::CredentialIgnored, "5 MB of spaces were answered with success");

@@ -7,7 +7,7 @@ use crate::doctor::{
     report::Outcome,
     request::Ask,
     session::Session,
-    visit::{Spent, Visit},
+    visit::{Spent, Visit, of_server},
     wire::Response,
 };
 
@@ -21,8 +21,9 @@ pub(super) async fn reach(visit: &Visit) -> Result<Outcome, Spent> {
     };
     let flaw = match response.status {
         200 if is_list(&response) => None,
-        401 | 403 => Some(Fault::CredentialRefused),
         500..=599 => None,
+        // A page of a firewall, for example, says nothing about the token.
+        401 | 403 if of_server(&response).is_none() => visit.token.is_some().then_some(Fault::CredentialRefused),
         _ => Some(Fault::TestConnection),
     };
     if let Some(fault) = flaw {

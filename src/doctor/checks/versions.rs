@@ -134,18 +134,23 @@ pub(super) async fn streams(visit: &Visit) -> Result<Outcome, Spent> {
     if visit.has_found(Fault::Http2Missing) {
         return Ok(Outcome::Skipped("HTTP/2 is not spoken"));
     }
-    let stream: Box<dyn Stream> = if visit.endpoint.is_https {
+    visit.turn().await?;
+    let connected: Result<Box<dyn Stream>, _> = if visit.endpoint.is_https {
         match visit.tls(Version::Any, Alpn::Http2).await {
-            Ok(stream) if is_http2(&stream) => Box::new(stream),
-            _ => return Ok(Outcome::Skipped("HTTP/2 is not spoken")),
+            Ok(stream) if !is_http2(&stream) => return Ok(Outcome::Skipped("HTTP/2 is not spoken")),
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(flaw) => Err(flaw),
         }
     } else {
-        match visit.plain().await {
-            Ok(stream) => Box::new(stream),
-            Err(_) => return Ok(Outcome::Skipped("no connection")),
+        visit.plain().await.map(|stream| Box::new(stream) as _)
+    };
+    let stream = match connected {
+        Ok(stream) => stream,
+        Err(flaw) => {
+            visit.found("many requests at once", flaw, None);
+            return Ok(Outcome::Skipped("this time there was no connection"));
         }
     };
-    visit.turn().await?;
     let probes = probes(visit).into_iter().map(|probe| probe.ask);
     // What is no target can't be sent.
     let probes = probes.filter(|ask| ask.path.parse::<http::Uri>().is_ok());

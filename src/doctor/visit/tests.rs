@@ -12,9 +12,9 @@ fn check(bytes: &str, shown: &str) {
 #[test]
 fn a_token_that_is_sent_back_is_not_shown() {
     check("no token", "no token");
-    check("Bearer sg_0123456789abcdef!", "Bearer (the token)!");
-    check("cut off: sg_012345", "cut off: (the token)");
-    check("89abcdef, behind its beginning", "(the token), behind its beginning");
+    check("Bearer sg_0123456789abcdef!", "Bearer (a secret)!");
+    check("cut off: sg_012345", "cut off: (a secret)");
+    check("89abcdef, behind its beginning", "(a secret), behind its beginning");
     check("sg_0", "sg_0");
     assert_eq!(without_secret(b"without a token", b""), b"without a token");
 }

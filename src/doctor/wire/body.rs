@@ -31,21 +31,14 @@ pub(super) struct Body {
     pub(super) used: usize,
 }
 
-fn values<'r>(response: &'r Response, name: &'r str) -> impl Iterator<Item = &'r str> {
-    let headers = response.headers.iter();
-    headers
-        .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
-}
-
 /// What stands in the head of an answer that has no body and must not announce one: 1xx and 204.
 pub(super) fn check_bodiless(response: &Response, head: &[u8], flaws: &mut Vec<Flaw>) {
     let status = response.status;
-    if values(response, "transfer-encoding").next().is_some() {
+    if response.values("transfer-encoding").next().is_some() {
         let seen = format!("a {status} with Transfer-Encoding");
         flaws.push(Flaw::new(Fault::BodilessChunked, seen, head));
     }
-    if let Some(length) = values(response, "content-length").find(|length| *length != "0") {
+    if let Some(length) = response.values("content-length").find(|length| *length != "0") {
         let seen = format!("a {status} with Content-Length: {}", length.escape_debug());
         flaws.push(Flaw::new(Fault::BodilessLength, seen, head));
     }
@@ -58,8 +51,8 @@ pub(super) fn framing(response: &Response, is_head: bool, head: &[u8], flaws: &m
         return Framing::Nothing;
     }
     let before = flaws.len();
-    let lengths: Vec<_> = values(response, "content-length").collect();
-    let encodings: Vec<_> = values(response, "transfer-encoding").collect();
+    let lengths: Vec<_> = response.values("content-length").collect();
+    let encodings: Vec<_> = response.values("transfer-encoding").collect();
     if lengths.len() > 1 {
         flaws.push(Flaw::new(Fault::LengthTwice, lengths.join(" and "), head));
     }

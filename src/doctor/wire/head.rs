@@ -80,16 +80,18 @@ pub(super) fn read(head: &[u8]) -> Result<Head, Flaw> {
         body: Vec::new(),
         keeps: false,
     };
-    let connection = response.header("connection").unwrap_or_default().to_ascii_lowercase();
-    response.keeps = match minor {
-        b'0' => connection.contains("keep-alive"),
-        _ => !connection.contains("close"),
-    };
+    response.keeps = !has_option(&response, "close") && (minor != b'0' || has_option(&response, "keep-alive"));
     Ok(Head {
         response,
         flaws,
         length: head.len(),
     })
+}
+
+/// Whether one of the `Connection` fields says so: together they are one list (RFC 9110 §5.3, §7.6.1).
+fn has_option(response: &Response, option: &str) -> bool {
+    let mut options = response.values("connection").flat_map(|value| value.split(','));
+    options.any(|one| one.trim().eq_ignore_ascii_case(option))
 }
 
 /// The minor version and the status: `HTTP/1.1 200 OK`, the phrase optional.

@@ -39,10 +39,15 @@ pub struct Response {
 
 impl Response {
     /// The value of the first header of this name, whatever its case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.headers.iter();
+    pub fn header<'r>(&'r self, name: &'r str) -> Option<&'r str> {
+        self.values(name).next()
+    }
+
+    /// The values of all headers of this name, whatever their case.
+    pub fn values<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
+        let headers = self.headers.iter();
         headers
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
     }
 
@@ -190,6 +195,36 @@ fn behind_end(extra: &[u8], is_bodiless: bool, status: u16) -> Flaw {
         Fault::BytesAfterAnswer
     };
     Flaw::new(fault, seen, extra)
+}
+
+/// What is wrong with an answer or its body, without bytes of a list of resources: they are persons. The head is shown.
+pub fn without_resources(flaw: Flaw, answer: &[u8]) -> Flaw {
+    let is_list = contains(answer, RESOURCES) || contains(&flaw.bytes, RESOURCES);
+    if !is_list || contains(head_of(answer), &flaw.bytes) {
+        return flaw;
+    }
+    let shown = match head_of(&flaw.bytes) {
+        [] => NOT_SHOWN,
+        head => head,
+    };
+    Flaw {
+        bytes: shown.to_vec(),
+        ..flaw
+    }
+}
+
+fn head_of(bytes: &[u8]) -> &[u8] {
+    let is_answer = bytes.starts_with(b"HTTP/");
+    let length = head::length(bytes).unwrap_or(bytes.len());
+    if is_answer { &bytes[..length] } else { b"" }
+}
+
+const RESOURCES: &[u8] = b"\"Resources\"";
+const NOT_SHOWN: &[u8] = b"(a list of resources)";
+
+/// Whether the one stands in the other.
+pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// Bytes on a connection on which nothing was asked.

@@ -1,7 +1,7 @@
 //! Byte strings, and what is found in them: the rows of the measured table of what an Envoy makes of each.
 
-use super::{End, Read, Response, read, unasked};
-use crate::doctor::fault::Fault;
+use super::{End, Read, Response, read, unasked, without_resources};
+use crate::doctor::fault::{Fault, Flaw};
 
 /// Names of what is found in the answer to a GET, behind which the connection was closed.
 #[track_caller]
@@ -221,4 +221,43 @@ fn a_part_of_an_answer_waits_for_more() {
 fn bytes_that_nobody_asked_for_are_named() {
     assert_eq!(unasked(b"hello").fault, Fault::LateBytes);
     assert_eq!(unasked(b"HTTP/1.1 408 Request Timeout\r\n\r\n").fault, Fault::Unasked);
+}
+
+/// All `Connection` fields are one list of whole words (RFC 9110 §5.3, §7.6.1).
+#[test]
+fn a_connection_goes_on_unless_a_field_says_that_it_closes() {
+    #[track_caller]
+    fn check(version: &str, lines: &str, expected: bool) {
+        let bytes = format!("{version} 200 OK\r\n{lines}content-length: 0\r\n\r\n");
+        let Read::Whole { response, .. } = read(bytes.as_bytes(), End::Open, false) else {
+            panic!("it is whole");
+        };
+        assert_eq!(response.keeps, expected, "{bytes}");
+    }
+    check("HTTP/1.1", "", true);
+    check("HTTP/1.1", "Connection: keep-alive\r\nConnection: close\r\n", false);
+    check("HTTP/1.1", "Connection: Upgrade,Close\r\n", false);
+    check("HTTP/1.1", "Connection: x-close-reason\r\n", true);
+    check("HTTP/1.0", "", false);
+    check("HTTP/1.0", "Connection: Keep-Alive\r\n", true);
+    check("HTTP/1.0", "Connection: close, keep-alive\r\n", false);
+}
+
+#[test]
+fn of_a_list_of_resources_only_the_head_is_shown() {
+    #[track_caller]
+    fn check(answer: &str, bytes: &str, shown: &str) {
+        let flaw = without_resources(Flaw::new(Fault::NotHttp, "", bytes.as_bytes()), answer.as_bytes());
+        assert_eq!(String::from_utf8(flaw.bytes).unwrap(), shown);
+    }
+    let head = "HTTP/1.1 200 OK\r\nx y: 1\r\n\r\n";
+    let list = r#"{"Resources":[{"userName":"bjensen"}]}"#;
+    let answer = format!("{head}{list}");
+    check(&answer, &answer, head);
+    check(&answer, "x y: 1\r\n", "x y: 1\r\n");
+    check(&answer, "bjensen", "(a list of resources)");
+    check(list, &list[..20], "(a list of resources)");
+    check("", list, "(a list of resources)");
+    check("", "", "");
+    check("{}", "hello", "hello");
 }
