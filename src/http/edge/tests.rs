@@ -467,10 +467,8 @@ fn requests_sent_ahead_are_answered_each_by_its_own_answer_with_http_1() {
         let address = start();
         for number in 0..8 {
             let order = [number % 2, number / 2 % 2, number / 4].map(|one| REQUESTS[one]);
-            let bytes: String = order
-                .iter()
-                .map(|(method, rest)| format!("\r\n\r\n{method} /good HTTP/1.1\r\n{rest}"))
-                .collect();
+            let bytes = order.map(|(method, rest)| format!("\r\n\r\n{method} /good HTTP/1.1\r\n{rest}"));
+            let bytes = bytes.concat();
             for piece in [bytes.len(), 7, 1] {
                 let mut stream = TcpStream::connect(address).await.unwrap();
                 stream.set_nodelay(true).unwrap();
