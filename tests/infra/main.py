@@ -29,6 +29,7 @@ LEFT_OUT = {
     "SCIMGATE_ADDRESS": "the host reaches it on loopback",
     "SCIMGATE_BOOTSTRAP_TENANT": "tenants are made from a laptop",
     "SCIMGATE_BOOTSTRAP_TOKEN": "no secret stands in an app setting",
+    "SCIMGATE_DRAIN": "the host does not wait for the end of a process",
     "SCIMGATE_PORT": "the host says which",
     "SCIMGATE_TABLE": "the account is scimgate's own",
     "SCIMGATE_TABLES_CONNECTION": "shared keys are off",
