@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use futures::future::try_join;
 use tokio::time::Instant;
 
-use super::{Directory, Error, held, in_parallel, journal::Journal, pending::Pending};
+use super::{Directory, Error, MAX_PARALLEL, held, in_parallel, journal::Journal, pending::Pending};
 use crate::{
     rows::{self, EdgeBody, FORMAT, GateBody},
     scim::members::{Kind, Member},
-    store::{self, MAX_GET_KEYS, Row, settle},
+    store::{self, MAX_BODY_BYTES, MAX_GET_KEYS, MAX_SCAN_BYTES, Row, settle},
 };
 
 /// Rows fetched at a time: what Table Storage returns at most, and at one moment.
 const STEP: usize = 1_000;
+/// Resources read with one call: those of all calls under way take no more room than a scan.
+pub(super) const READ_AT_ONCE: usize = MAX_SCAN_BYTES / MAX_BODY_BYTES / MAX_PARALLEL;
 
 /// One membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -304,12 +306,32 @@ impl Directory {
     /// Which of these resources there are.
     pub(super) async fn which_exist(&self, ids: &[(&str, Kind)]) -> Result<HashSet<String>, Error> {
         let keys: Vec<String> = ids.iter().map(|(id, kind)| resource_key(id, *kind)).collect();
-        let rows = self.rows(&keys).await?;
-        let found = rows.iter().zip(ids).filter(|(row, _)| row.is_some());
+        let there = self.each(&keys, |row| Ok(row.is_some())).await?;
+        let found = there.into_iter().zip(ids).filter(|(is_there, _)| *is_there);
         Ok(found.map(|(_, (id, _))| (*id).to_owned()).collect())
     }
 
-    /// The rows with these keys, however many: as many reads at a time as one request may have.
+    /// What is read in the rows of each of these resources, which may be many and large: only a few of them are held at a
+    /// time, and counted meanwhile.
+    pub(super) async fn each<T>(
+        &self,
+        keys: &[String],
+        read: impl Fn(Option<&Row>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let some = async |keys: &[String]| {
+            let rows = self.rows(keys).await?;
+            let held = self.hold_rows(rows.iter().flatten())?;
+            let found: Result<Vec<T>, Error> = rows.iter().map(|row| read(row.as_ref())).collect();
+            drop(rows);
+            self.held.give(held);
+            found
+        };
+        let found = in_parallel(keys.chunks(READ_AT_ONCE).map(some).collect()).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The rows with these keys, however many: as many reads at a time as one request may have. Those of resources, which
+    /// may be large, are read by [`Self::each`].
     pub(super) async fn rows(&self, keys: &[String]) -> Result<Vec<Option<Row>>, Error> {
         let reads = keys.chunks(MAX_GET_KEYS).map(|keys| self.some_rows(keys)).collect();
         Ok(in_parallel(reads).await?.into_iter().flatten().collect())

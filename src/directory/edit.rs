@@ -1,6 +1,6 @@
 //! Create, replace, patch and delete: read, decide, write, and once more when somebody else came in between.
 
-use futures::future::try_join;
+use futures::future::{try_join, try_join3};
 use tokio::time::Instant;
 
 use super::{
@@ -236,8 +236,7 @@ impl Directory {
     /// Everything that a change needs to know, in one round trip.
     async fn state(&self, request: &Request<'_>) -> Result<State, Error> {
         let Request { of, id, mentioned, .. } = request;
-        let mut keys = vec![rows::resource_key(index::kind(of), id), rows::closed_gate_key(id)];
-        keys.extend(members::keys(id, mentioned));
+        let keys = [rows::resource_key(index::kind(of), id), rows::closed_gate_key(id)];
         let links = async {
             match request.shown.range(of, id) {
                 // What joins and leaves with one commit is laid over what was there.
@@ -248,12 +247,11 @@ impl Directory {
                 None => Ok(None),
             }
         };
-        let (found, links) = try_join(self.rows(&keys), links).await?;
-        self.hold(found.iter().flatten())?;
-        let (own, others) = found.split_at(2);
+        let neighbours = self.neighbours(id, mentioned);
+        let (own, mut neighbours, links) = try_join3(self.rows(&keys), neighbours, links).await?;
+        self.hold(&own[0])?;
         let before = own[0].as_ref().ok_or_else(|| Rule::NotFound.at(of.name.as_str()))?;
         let before = Stored::read(before)?;
-        let mut neighbours = members::read(mentioned, others)?;
         let links = links.filter(|seen| of.members().is_none() || (self.agree(&before, seen) && !seen.split));
         let all = links.as_ref().filter(|seen| of.members().is_some() && !seen.more);
         if let Some(seen) = all {

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures::future::try_join;
+
 use super::{
     Directory, Error,
-    edges::{Seen, Side, resource_key},
+    edges::{Seen, Side},
     index,
     memberships::{Sizes, Turn},
 };
@@ -18,7 +20,7 @@ use crate::{
         normalize::{Quirk, Trace},
         schema::ResourceType,
     },
-    store::{MAX_CHANGES, Row},
+    store::MAX_CHANGES,
 };
 
 /// What is known of one who may be, or become, a member of a group.
@@ -32,36 +34,6 @@ pub(super) struct Neighbour {
 
 /// Those who were read.
 pub(super) type Neighbours = HashMap<String, Neighbour>;
-
-/// The keys that tell what [`read`] makes of them, for each id.
-pub(super) fn keys(group: &str, ids: &[String]) -> Vec<String> {
-    let keys_of = |id: &String| {
-        [
-            rows::member_key(group, id),
-            resource_key(id, Kind::User),
-            resource_key(id, Kind::Group),
-        ]
-    };
-    ids.iter().flat_map(keys_of).collect()
-}
-
-/// Reads the rows that [`keys`] named.
-pub(super) fn read(ids: &[String], found: &[Option<Row>]) -> Result<Neighbours, Error> {
-    let mut neighbours = Neighbours::with_capacity(ids.len());
-    for (id, found) in ids.iter().zip(found.chunks(3)) {
-        if let Some(row) = &found[0] {
-            let _: EdgeBody = rows::body(row)?;
-        }
-        let kind = match (&found[1], &found[2]) {
-            (Some(_), _) => Some(Kind::User),
-            (None, Some(_)) => Some(Kind::Group),
-            (None, None) => None,
-        };
-        let is_member = found[0].is_some();
-        neighbours.insert(id.clone(), Neighbour { is_member, kind });
-    }
-    Ok(neighbours)
-}
 
 /// Makes memberships what they were at one moment, when they were all `seen`.
 pub(super) fn correct(neighbours: &mut Neighbours, seen: &Seen) {
@@ -172,10 +144,37 @@ impl Directory {
     ) -> Result<(), Error> {
         let unknown: Vec<String> = ids.filter(|id| !neighbours.contains_key(*id)).cloned().collect();
         if !unknown.is_empty() {
-            let found = self.rows(&keys(group, &unknown)).await?;
-            neighbours.extend(read(&unknown, &found)?);
+            neighbours.extend(self.neighbours(group, &unknown).await?);
         }
         Ok(())
+    }
+
+    /// What is known of these, who may be, or become, members of a group.
+    pub(super) async fn neighbours(&self, group: &str, ids: &[String]) -> Result<Neighbours, Error> {
+        let edges: Vec<String> = ids.iter().map(|id| rows::member_key(group, id)).collect();
+        let (edges, kinds) = try_join(self.rows(&edges), self.kinds(ids)).await?;
+        let mut neighbours = Neighbours::with_capacity(ids.len());
+        for (id, edge) in ids.iter().zip(edges) {
+            let edge: Option<EdgeBody> = edge.as_ref().map(rows::body).transpose()?;
+            let neighbour = Neighbour {
+                is_member: edge.is_some(),
+                kind: kinds.get(id).copied(),
+            };
+            neighbours.insert(id.clone(), neighbour);
+        }
+        Ok(neighbours)
+    }
+
+    /// What those are that there are. Most are users: only who is none is looked for among the groups.
+    async fn kinds(&self, ids: &[String]) -> Result<HashMap<String, Kind>, Error> {
+        let mut kinds = HashMap::with_capacity(ids.len());
+        for kind in [Kind::User, Kind::Group] {
+            let unknown = ids.iter().filter(|id| !kinds.contains_key(*id));
+            let unknown: Vec<(&str, Kind)> = unknown.map(|id| (id.as_str(), kind)).collect();
+            let found = self.which_exist(&unknown).await?;
+            kinds.extend(found.into_iter().map(|id| (id, kind)));
+        }
+        Ok(kinds)
     }
 }
 

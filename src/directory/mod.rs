@@ -377,8 +377,8 @@ impl Directory {
     }
 
     /// Counts these rows as held, until they are given back; says how many bytes they are.
-    fn hold_rows(&self, rows: &[Row]) -> Result<usize, Error> {
-        let bytes = rows.iter().map(|row| row.body.len()).sum();
+    fn hold_rows<'r>(&self, rows: impl IntoIterator<Item = &'r Row>) -> Result<usize, Error> {
+        let bytes = rows.into_iter().map(|row| row.body.len()).sum();
         self.held.add(bytes).map(|()| bytes)
     }
 

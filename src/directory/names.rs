@@ -4,20 +4,18 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{Directory, Error, MAX_PARALLEL, Stored, edges::resource_key, in_parallel};
+use super::{Directory, Error, Stored, edges::resource_key};
 use crate::{
     scim::{
         members::Kind,
         projection::Selection,
         schema::{Attribute, Extension, ResourceType},
     },
-    store::{MAX_BODY_BYTES, MAX_SCAN_BYTES, Row},
+    store::Row,
 };
 
 /// Resources whose names are looked up for one answer. An attribute that refers to more is shown without any.
 const MAX_NAMED: usize = 100;
-/// Resources read with one call: those of all calls under way take no more room than a scan.
-const READ_AT_ONCE: usize = MAX_SCAN_BYTES / MAX_BODY_BYTES / MAX_PARALLEL;
 
 /// A value that refers to another resource.
 struct Reference<'d> {
@@ -39,8 +37,7 @@ impl Directory {
     ) -> Result<(), Error> {
         let references = references(of, document, selection);
         let keys: Vec<String> = references.iter().map(|it| resource_key(&it.id, it.kind)).collect();
-        let calls = keys.chunks(READ_AT_ONCE).map(|keys| self.names(keys)).collect();
-        let names: HashMap<String, Value> = in_parallel(calls).await?.into_iter().flatten().collect();
+        let names: HashMap<String, Value> = self.each(&keys, name).await?.into_iter().flatten().collect();
         for reference in references {
             if let Some(name) = names.get(&reference.id) {
                 reference.value.insert(reference.part.to_owned(), name.clone());
@@ -48,21 +45,15 @@ impl Directory {
         }
         Ok(())
     }
+}
 
-    /// What people call the resources with these keys, by their ids. Of a resource, which may be large, only this is kept.
-    async fn names(&self, keys: &[String]) -> Result<Vec<(String, Value)>, Error> {
-        let mut names = Vec::new();
-        let rows: Vec<Row> = self.rows(keys).await?.into_iter().flatten().collect();
-        let held = self.hold_rows(&rows)?;
-        for row in rows {
-            let stored = Stored::read(&row)?;
-            if let Some(name) = stored.attributes.as_map().get("displayName") {
-                names.push((stored.envelope.id, name.clone()));
-            }
-        }
-        self.held.give(held);
-        Ok(names)
-    }
+/// What people call a resource, and its id.
+fn name(row: Option<&Row>) -> Result<Option<(String, Value)>, Error> {
+    let Some(stored) = row.map(Stored::read).transpose()? else {
+        return Ok(None);
+    };
+    let name = stored.attributes.as_map().get("displayName").cloned();
+    Ok(name.map(|name| (stored.envelope.id, name)))
 }
 
 /// The values of a complete document beside which the selection shows names: at most [`MAX_NAMED`], those of attributes with
@@ -146,7 +137,7 @@ fn reference<'d>(attribute: &Attribute, part: &'d str, value: &'d mut Value) -> 
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::{super::tests::World, READ_AT_ONCE};
+    use super::super::{edges::READ_AT_ONCE, tests::World};
     use crate::scim::{projection::Selection, schema::ENTERPRISE_USER_URN};
 
     /// A user with a manager and so many groups, of whom there are some.

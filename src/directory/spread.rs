@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     rows::{self, FORMAT, Operation, Stamp, TraceBody, TraceStamp},
-    store::{self, Change, settle::Tries},
+    store::{self, Change, Row, settle::Tries},
 };
 
 /// Kept free of a request's time for its answer.
@@ -159,11 +159,9 @@ impl Directory {
 
     async fn end_some(&self, gone: &TraceBody, edges: &[Edge], now: OffsetDateTime) -> Result<(), Error> {
         let groups: Vec<String> = edges.iter().map(|edge| rows::resource_key("g", &edge.group)).collect();
-        let there = self.rows(&groups).await?;
-        let mut newest = 0;
-        for row in there.iter().flatten() {
-            newest = newest.max(rows::stamp(row)?.stamp);
-        }
+        let stamp_of = |row: Option<&Row>| Ok(row.map(rows::stamp).transpose()?.map(|stamp| stamp.stamp));
+        let there: Vec<Option<u64>> = self.each(&groups, stamp_of).await?;
+        let newest = there.iter().flatten().copied().max().unwrap_or_default();
         let operation = Operation::new(now, newest, self.ambient.secret());
         let stamp = Stamp {
             format: FORMAT,

@@ -132,7 +132,8 @@ impl Large {
             &mut trace,
         );
         let counts = world.counts_of(async { patch.await.unwrap() }).await;
-        assert_eq!((counts.calls(), counts.scans), (2, 0), "{counts:?}");
+        // The group, the edge, the user, and the commit.
+        assert_eq!((counts.calls(), counts.scans), (4, 0), "{counts:?}");
     }
 
     async fn all_members_are_read_a_thousand_at_a_time(&self) {

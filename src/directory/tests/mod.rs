@@ -42,6 +42,7 @@ mod groups;
 mod held;
 mod journal;
 mod large;
+mod memory;
 mod queries;
 mod users;
 
