@@ -97,7 +97,10 @@ impl Directory {
     ) -> Result<Stored, Error> {
         let of = request.of;
         let mut met = false;
+        let held = self.held.bytes();
         loop {
+            // What an earlier round has read is gone.
+            self.held.keep(held);
             let state = self.state(request).await?;
             self.note_subject(of, Some(state.before.attributes.as_map()));
             request.expected.check(&state.before.envelope.version)?;

@@ -12,11 +12,14 @@ use super::{
 use crate::{
     directory::{Budget, Error, Held, Stored},
     scim::{members::Kind, normalize::Trace},
+    store::faults::Call,
 };
 
 /// Members, and the bytes of each one's row.
 const MEMBERS: usize = 60;
 const ROW: usize = 330_000;
+/// Rounds of a change that meets others.
+const ROUNDS: usize = 5;
 /// Less than one of the rows.
 const TOO_LITTLE: usize = 256 * 1024;
 /// More than those which are read at a time, less than all.
@@ -66,6 +69,29 @@ async fn put(world: &World, users: &[String], group: &str) -> Result<Stored, Err
         .directory
         .replace(of, group, &expected, Shown::default(), &document, &mut trace)
         .await
+}
+
+/// Whoever meets others in each round holds no more than in one.
+#[tokio::test]
+async fn a_change_that_is_tried_again_gives_back_what_it_has_read() {
+    let mut world = World::new().await;
+    let group = world.group_of_many(100).await;
+    let (of, others) = (Arc::clone(&world.groups), world.elsewhere());
+    let name = |name: &str| json!([{ "op": "replace", "path": "displayName", "value": name }]);
+    // For two rounds, or one and the answer.
+    world.room(64 * 1024);
+    world.held.hold(Call::Commit, 1..=ROUNDS);
+    let meet = async {
+        for round in 0..ROUNDS {
+            assert_eq!(world.held.settled().await, 1, "round {round}");
+            let renamed = others.directory.change(&of, &group, name(&format!("{round}")));
+            renamed.await.unwrap();
+            world.held.let_go(1);
+        }
+    };
+    let (changed, ()) = tokio::join!(world.directory.change(&of, &group, name("A")), meet);
+    let document = changed.unwrap().document(&of, "");
+    assert_eq!(document["members"].as_array().map(Vec::len), Some(100));
 }
 
 /// design §4: a group of 10,000 members may name rows of 5 GB.
