@@ -22,10 +22,11 @@ pub(super) const MEMORY_OF_EDGE: usize = 256;
 /// those which come at once don't all stop each other.
 const TURNS: usize = 2;
 
-/// Bytes that are free; where they are a part of others', both must be.
+/// Bytes that may be taken; where they are a part of others, those too.
 #[derive(Debug)]
 pub struct Budget {
-    free: AtomicUsize,
+    bytes: usize,
+    taken: AtomicUsize,
     of: Option<Arc<Self>>,
     turns: Arc<Semaphore>,
 }
@@ -42,23 +43,32 @@ impl Budget {
     /// So many bytes, as a part of others.
     pub fn new(bytes: usize, of: Option<Arc<Self>>) -> Self {
         Self {
-            free: bytes.into(),
+            bytes,
+            taken: 0.into(),
             of,
             turns: Arc::new(Semaphore::new(TURNS)),
         }
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let taken = self.free.fetch_update(Relaxed, Relaxed, |free| free.checked_sub(bytes));
+        let fits = |taken: usize| taken.checked_add(bytes).filter(|all| *all <= self.bytes);
+        let taken = self.taken.fetch_update(Relaxed, Relaxed, fits);
         let all = taken.is_ok() && self.of.as_ref().is_none_or(|of| of.take(bytes));
         if taken.is_ok() && !all {
-            self.free.fetch_add(bytes, Relaxed);
+            self.taken.fetch_sub(bytes, Relaxed);
         }
         all
     }
 
+    fn take_anyway(&self, bytes: usize) {
+        self.taken.fetch_add(bytes, Relaxed);
+        if let Some(of) = &self.of {
+            of.take_anyway(bytes);
+        }
+    }
+
     fn give(&self, bytes: usize) {
-        self.free.fetch_add(bytes, Relaxed);
+        self.taken.fetch_sub(bytes, Relaxed);
         if let Some(of) = &self.of {
             of.give(bytes);
         }
@@ -94,6 +104,27 @@ impl Held {
         }
         self.bytes.fetch_add(bytes, Relaxed);
         Ok(())
+    }
+
+    /// Holds so many bytes more, which are there in any case: others wait until there is room again.
+    pub fn add_anyway(&self, bytes: usize) {
+        if let Some(budget) = &self.budget {
+            budget.take_anyway(bytes);
+            self.bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// So many of these bytes, or all, to be held by what outlasts the rest.
+    #[must_use]
+    pub fn part(&self, bytes: usize) -> Self {
+        let rest = |now: usize| now.saturating_sub(bytes);
+        let before = self.bytes.fetch_update(Relaxed, Relaxed, |now| Some(rest(now)));
+        let before = before.unwrap_or_default();
+        Self {
+            budget: self.budget.clone(),
+            bytes: (before - rest(before)).into(),
+            turn: Mutex::default(),
+        }
     }
 
     /// Holds so many bytes less.
@@ -159,10 +190,14 @@ mod tests {
         one.give(10);
         other.keep(5);
         other.keep(50);
-        assert_eq!(all.free.load(Relaxed), 55);
-        drop((one, other));
-        let free = [&all, &a, &b].map(|budget| budget.free.load(Relaxed));
-        assert_eq!(free, [100, 60, 60]);
+        assert_eq!(all.taken.load(Relaxed), 45);
+        let part = one.part(50);
+        assert_eq!((one.bytes(), part.bytes(), all.taken.load(Relaxed)), (0, 40, 45));
+        part.add_anyway(60);
+        assert!(other.add(1).is_err(), "more is held than there is");
+        drop((one, part, other));
+        let taken = [&all, &a, &b].map(|budget| budget.taken.load(Relaxed));
+        assert_eq!(taken, [0; 3]);
         Held::default().add(usize::MAX).unwrap();
     }
 

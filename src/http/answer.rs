@@ -1,6 +1,6 @@
 //! What goes out. Every failure becomes a SCIM error here, and nowhere else.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -42,7 +42,7 @@ const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 /// Bytes that are counted as held while they are there.
 struct Counted {
     bytes: Bytes,
-    _held: Arc<Held>,
+    _held: Held,
 }
 
 impl AsRef<[u8]> for Counted {
@@ -65,12 +65,11 @@ pub(super) struct Answer {
 impl Answer {
     /// 200 with a body.
     pub(super) fn ok(body: impl Serialize) -> Self {
+        let mut bytes = serde_json::to_vec(&body).expect("answers are plain JSON with string keys");
+        // As many are counted as held.
+        bytes.shrink_to_fit();
         Self {
-            body: Some(
-                serde_json::to_vec(&body)
-                    .expect("answers are plain JSON with string keys")
-                    .into(),
-            ),
+            body: Some(bytes.into()),
             ..Self::empty(StatusCode::OK)
         }
     }
@@ -123,12 +122,27 @@ impl Answer {
         self.with(RETRY_AFTER, seconds(asked))
     }
 
-    /// Of what its request held only its bytes are left, until they are written.
-    #[must_use]
-    pub(super) fn holding(mut self, held: Arc<Held>) -> Self {
-        held.keep(self.body.as_ref().map_or(0, Bytes::len));
+    /// Counts its bytes as held until they are written: as a part of what its request held, as far as that goes. The answer
+    /// of a write that `is_done` is given in any case.
+    ///
+    /// # Errors
+    /// [`Rule::Overloaded`].
+    pub(super) fn holding(mut self, held: &Held, is_done: bool) -> Result<Self, directory::Error> {
+        let bytes = self.len();
+        let missing = bytes.saturating_sub(held.bytes());
+        if is_done {
+            held.add_anyway(missing);
+        } else {
+            held.add(missing)?;
+        }
+        let held = held.part(bytes);
         self.body = self.body.map(|bytes| Bytes::from_owner(Counted { bytes, _held: held }));
-        self
+        Ok(self)
+    }
+
+    /// Bytes of its body.
+    pub(super) fn len(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
     }
 
     fn empty(status: StatusCode) -> Self {
@@ -251,5 +265,46 @@ fn challenge(rule: Rule) -> &'static str {
     match rule {
         Rule::NoCredential => "Bearer realm=\"scim\"",
         _ => "Bearer realm=\"scim\", error=\"invalid_token\"",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use actix_web::body::MessageBody;
+
+    use super::*;
+    use crate::directory::Budget;
+
+    /// RFC 7644 §4: whoever asks for schemas makes us hold nothing but the answer.
+    #[test]
+    fn an_answer_is_counted_until_it_is_written_whatever_its_request_held() {
+        let answer = || Answer::ok("x".repeat(98));
+        for (before, room, is_done, fits) in [
+            (0, 100, false, true),
+            (0, 99, false, false),
+            (0, 99, true, true),
+            (40, 100, false, true),
+            (40, 99, false, false),
+            (40, 99, true, true),
+            (300, 300, false, true),
+        ] {
+            let case = format!("{before} of {room} held, done: {is_done}");
+            let budget = Arc::new(Budget::new(room, None));
+            let free = || Held::of(Arc::clone(&budget)).add(room).is_ok();
+            let held = Held::of(Arc::clone(&budget));
+            held.add(before).unwrap();
+            let answer = answer().holding(&held, is_done);
+            drop(held);
+            assert_eq!(answer.is_ok(), fits, "{case}");
+            let body = answer.map(|answer| answer.respond().into_body());
+            let rest = Held::of(Arc::clone(&budget)).add(room.saturating_sub(99)).is_ok();
+            assert_eq!(rest, !fits, "{case}: it is counted");
+            let body = body.ok().and_then(|body| body.try_into_bytes().ok());
+            assert_eq!(body.as_ref().map(Bytes::len), fits.then_some(100), "{case}");
+            drop(body);
+            assert!(free(), "{case}: it is given back");
+        }
     }
 }

@@ -222,8 +222,7 @@ struct Sender(String);
 
 /// Counts a tenant's write, and the rule by which it failed: what Entra counts before it puts a job in quarantine.
 pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let (Some(service), false) = (app.service(), reads || request.path().ends_with("/.search")) else {
+    let (Some(service), true) = (app.service(), may_write(request)) else {
         return;
     };
     if let Some(Sender(tenant)) = request.extensions().get() {
@@ -231,6 +230,12 @@ pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
         let names = std::iter::once(ALL_WRITES).chain(refused).map(str::to_owned);
         service.tenants.count(Counted::Writes, tenant, names);
     }
+}
+
+/// Whether it is more than a question.
+pub(super) fn may_write(request: &HttpRequest) -> bool {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    !reads && !request.path().ends_with("/.search")
 }
 
 /// The entity tags of a condition (RFC 9110 §13.1), in any number of lines; compared weakly, as ours are all weak. What

@@ -152,7 +152,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         (_, method) => Err(Failure::method(method, allowed)),
     }?;
     normalized::record(answer.trace(), &access.tenant, Reference::of(call.request));
-    Ok(answer.holding(held))
+    Ok(answer.holding(&held, call::may_write(call.request))?)
 }
 
 /// What is asked for, in a word.
