@@ -1,6 +1,6 @@
 //! Finishing what was decided: in the request that decided it while there is time, else by a task of any process.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
@@ -49,6 +49,8 @@ impl Directory {
     {
         let finishing = finish(Self {
             deadline: Instant::now() + SPREAD_TIME,
+            // It may outlast what the request holds.
+            held: Arc::new(self.held.part(0)),
             ..self.clone()
         });
         let finishing = tokio::spawn(async move {

@@ -56,6 +56,7 @@ pub(super) async fn perform(mut visit: Visit, rate: u32, body: Body<'_>) -> Resu
     let reserve = visit.directory.deadline.saturating_duration_since(Instant::now()) / RESERVE;
     let answer_by = visit.directory.deadline - reserve / 2;
     visit.directory.deadline -= reserve;
+    let held = Arc::clone(&visit.directory.held);
     let all = write_all(visit, Arc::clone(&progress), reference);
     let in_time = timeout_at(answer_by, to_its_end(all)).await.is_ok();
     let mut progress = lock(&progress);
@@ -65,6 +66,10 @@ pub(super) async fn perform(mut visit: Visit, rate: u32, body: Body<'_>) -> Resu
     let job = &progress.job;
     let response = job.response(&base_url, |error| answer::error_body(app, error, reference));
     let answer = Answer::ok(response).normalized(&job.trace);
+    if !in_time {
+        // What the request holds, the write needs that is under way.
+        held.add_anyway(answer.len());
+    }
     let comes_again = job.errors().any(|error| error.status() == 503);
     Ok(if comes_again {
         tracing::warn!(

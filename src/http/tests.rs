@@ -97,6 +97,13 @@ impl World {
         }
     }
 
+    /// Whether no more than these bytes of the tenant's memory are held.
+    pub(super) fn is_free_but(&self, bytes: usize) -> bool {
+        let mut admitted = self.app.service().unwrap().admission.enter().unwrap();
+        let (held, _) = admitted.tenant(&self.partition, 0, false).unwrap();
+        held.add(160 * 1024 * 1024 - bytes).is_ok()
+    }
+
     async fn create(&self, name: &str) -> String {
         let answer = self.send("POST", "/Users", Some(&user(name))).await;
         assert_eq!(answer.status, 201, "{}", answer.body);

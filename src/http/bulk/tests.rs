@@ -124,6 +124,8 @@ fn when_time_runs_out_midway_the_rest_is_503_each() {
         );
         assert!(answer.retry_after);
         assert_eq!(users(&world).await, 2);
+        // The operations take more than that, the answer less.
+        assert!(!world.is_free_but(8 * 1024), "they are held by what is under way");
         until_there_are(&world, 3).await;
         let again = send(&world, &["a", "b", "c", "d", "e"]).await;
         assert_eq!(statuses(&again), ["409", "409", "409", "201", "201"], "{}", again.body);
