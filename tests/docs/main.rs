@@ -7,6 +7,7 @@ use std::{fs, path::Path};
 use scimgate::explain::{explain, message::Message};
 
 mod conformance;
+mod guides;
 mod named;
 mod requirements;
 
