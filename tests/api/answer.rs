@@ -265,6 +265,10 @@ pub(crate) fn breaches(answer: &Answer, origin: &str) -> Vec<String> {
         answer.header("x-request-id").is_some() && answer.header("x-request-id") == answer.header("x-ms-request-id"),
         "an answer has our id of its request",
     );
+    check(
+        answer.header("cache-control").as_deref() == Some("no-store"),
+        "nobody keeps an answer",
+    );
     let without_body = answer.asked.method == "HEAD" || matches!(answer.status, 204 | 304);
     check(
         !without_body || answer.bytes.is_empty(),

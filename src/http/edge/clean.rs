@@ -17,9 +17,9 @@ use actix_web::{
     web::Bytes,
 };
 
-/// Most header lines of an answer: 50 with those of [`super::correlation`]. Envoy takes 100, with those that the protocol and other
+/// Most header lines of an answer: 50 with `Cache-Control` and those of [`super::correlation`]. Envoy takes 100, with those that the protocol and other
 /// proxies add.
-const MAX_HEADER_LINES: usize = 50 - 4;
+const MAX_HEADER_LINES: usize = 50 - 5;
 /// Most bytes of an answer's header lines. Envoy takes 60 KiB with HTTP/2 and 80 KiB with HTTP/1.1, others 16.
 const MAX_HEADER_BYTES: usize = 15 * 1024;
 /// Bytes of a body that an engine is given at a time: it copies them, or puts them into a queue.

@@ -11,6 +11,7 @@ use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    http::header::{CACHE_CONTROL, HeaderValue},
     middleware::Next,
     web::Data,
 };
@@ -67,6 +68,10 @@ async fn guard(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<
     };
     let (mut response, flaw) = within(row.scope(), answered).await;
     correlation::stamp(&mut response, original.headers(), reference);
+    // RFC 9111 §3.5 forbids shared caches what came for a credential; not all of them know.
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     row.end(&response, flaw);
     if app.is_draining() {
         // Who keeps the connection would be about to use it when it is closed.
