@@ -25,6 +25,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Notify,
     time::timeout,
 };
 
@@ -34,8 +35,11 @@ use super::{malformed::Answering, stall::Timely};
 const MAX_STREAMS: u32 = 128;
 /// Most bytes of a request's headers.
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
-/// Most malformed requests of a connection, which a proxy's customers share; h2 ends it behind them.
-const MAX_MALFORMED: usize = 100_000;
+/// Resets of a connection, as malformed requests cause, behind which it ends as when the server stops: a proxy begins another one,
+/// and none of its customers notices.
+const MANY_RESETS: usize = 10_000;
+/// Behind so many h2 ends it with an error; never met by who asks less at once than lies between the two.
+const MAX_MALFORMED: usize = 10 * MANY_RESETS;
 /// Most requests of a connection that are taken back before we have begun with them; h2 ends it behind them, and with it the
 /// requests of everybody whom a proxy has put on it, and its own default is 20. Bounds the work that such requests can make
 /// (CVE-2023-44487).
@@ -67,7 +71,7 @@ impl<F: Future + 'static> Executor<F> for Here {
     }
 }
 
-/// Answers what comes on a connection, until its client has had enough or the server stops.
+/// Answers what comes on a connection, until its client has had enough, or it has had many resets, or the server stops.
 pub(super) async fn serve<S>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Option<SocketAddr>,
@@ -81,6 +85,8 @@ where
         let service = Rc::clone(&service);
         async move { Ok::<_, Infallible>(answer(&*service, request, peer).await) }
     });
+    let enough = Rc::<Notify>::default();
+    let stream = Answering::new(Timely::new(stream), MANY_RESETS, Rc::clone(&enough));
     let connection = http2::Builder::new(Here)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -91,11 +97,12 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING_TIME)
-        .serve_connection(Answering::new(TokioIo::new(Timely::new(stream))), answer);
+        .serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended.map_err(drop),
         () = stopping => {}
+        () = enough.notified() => {}
     }
     connection.as_mut().graceful_shutdown();
     connection.await.map_err(drop)

@@ -33,7 +33,7 @@ const BEHIND_DEADLINE: Duration = Duration::from_secs(5);
 /// Most connections, shared by the worker threads; bounds memory. Those behind them wait to be accepted.
 const MAX_CONNECTIONS: usize = 16_000;
 /// How an HTTP/2 connection begins (RFC 9113 §3.4); no HTTP/1.1 request does.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long the rest of a preface may take.
 const PREFACE_TIME: Duration = Duration::from_secs(10);
 /// Pause between two looks at a preface that has begun.

@@ -444,11 +444,7 @@ fn a_malformed_request_is_400_with_http_2() {
         let mut stream = TcpStream::connect(start()).await.unwrap();
         stream.write_all(BEGINS).await.unwrap();
         // `:method: GET`, `:scheme: http` (RFC 7541, appendix A); literal values of `:authority` and `:path`.
-        let bad: [&[u8]; 3] = [
-            b"\x82\x86\x84\x01\x03a b",
-            b"\x82\x86\x04\x04/a b\x01\x01a",
-            b"\x82\x86\x01\x01a",
-        ];
+        let bad: [&[u8]; 3] = [b"\x82\x86\x84\x01\x03a b", BAD, b"\x82\x86\x01\x01a"];
         for number in 0..1_101 {
             let block = if number == 1_100 { GOOD } else { bad[number % 3] };
             stream.write_all(&frame(HEADERS, 5, number, block)).await.unwrap();
@@ -456,6 +452,75 @@ fn a_malformed_request_is_400_with_http_2() {
             assert_eq!(answered, number);
             assert_eq!(status, if number == 1_100 { 0x88 } else { 0x8c }, "{number}");
         }
+    });
+}
+
+/// RFC 7541 §4.2: whose table is smaller now expects the next block to say so, and ends the connection otherwise, with the requests
+/// of everybody whom a proxy has put on it.
+#[test]
+fn a_malformed_request_is_answered_with_the_table_that_was_asked_for_with_http_2() {
+    actix_web::rt::System::new().block_on(async {
+        for (size, update) in [(0, &[0x20][..]), (100, &[0x3f, 0x45])] {
+            let mut stream = TcpStream::connect(start()).await.unwrap();
+            let settings = [&[0, 0, 6, SETTINGS, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0][..], &[size]].concat();
+            stream.write_all(BEGINS).await.unwrap();
+            stream.write_all(&settings).await.unwrap();
+            for (number, block, update, status) in [
+                (0, BAD, update, 0x8c),
+                (1, GOOD, update, 0x88),
+                (2, BAD, &[], 0x8c),
+                (3, GOOD, &[], 0x88),
+            ] {
+                stream.write_all(&frame(HEADERS, 5, number, block)).await.unwrap();
+                let (answered, block) = block_of(&mut stream).await;
+                assert_eq!(
+                    (answered, &block[..=update.len()]),
+                    (number, &[update, &[status]].concat()[..])
+                );
+            }
+        }
+    });
+}
+
+/// RFC 9113 §6.8: h2 makes an error of a connection with very many malformed requests. It ends long before, as when the server
+/// stops: what is on its way is answered.
+#[test]
+fn a_connection_with_very_many_malformed_requests_ends_without_an_error_with_http_2() {
+    const AT_ONCE: usize = 100;
+    actix_web::rt::System::new().block_on(async {
+        let mut stream = TcpStream::connect(start()).await.unwrap();
+        stream.write_all(BEGINS).await.unwrap();
+        let (mut asked, mut answered, mut ping) = (0, 0, None);
+        // So many that it ends, and then once more, before it is known that nobody will ask any more.
+        let mut last = false;
+        while !last {
+            last = ping.is_some();
+            for number in asked..asked + AT_ONCE {
+                let block = if number % AT_ONCE == 0 { GOOD } else { BAD };
+                stream.write_all(&frame(HEADERS, 5, number, block)).await.unwrap();
+            }
+            asked += AT_ONCE;
+            while answered < asked {
+                match come(&mut stream).await.unwrap() {
+                    (HEADERS, ..) => answered += 1,
+                    (GOAWAY, _, payload) => assert_eq!(payload, b"\x7f\xff\xff\xff\0\0\0\0"),
+                    (PING, _, payload) => ping = Some(payload),
+                    _ => {}
+                }
+            }
+            assert!(asked < 50_000, "it goes on");
+        }
+        let answer = [&[0, 0, 8, PING, 1, 0, 0, 0, 0], &ping.unwrap()[..]].concat();
+        stream.write_all(&answer).await.unwrap();
+        let mut ended = false;
+        while let Ok((kind, _, payload)) = come(&mut stream).await {
+            if kind == GOAWAY {
+                let id = u32::try_from(2 * asked - 1).unwrap();
+                assert_eq!(payload, [&id.to_be_bytes()[..], &[0; 4]].concat());
+                ended = true;
+            }
+        }
+        assert!(ended, "without a word");
     });
 }
 
@@ -545,7 +610,12 @@ fn who_takes_requests_back_does_not_end_those_of_others_with_http_2() {
 const BEGINS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// `GET http://a/good`, spelled as in the test above.
 const GOOD: &[u8] = b"\x82\x86\x04\x05/good\x01\x01a";
+/// The same with a path that is none.
+const BAD: &[u8] = b"\x82\x86\x04\x04/a b\x01\x01a";
 const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 
 /// A frame of a client's stream; streams count from 0.
 fn frame(kind: u8, flags: u8, number: usize, payload: &[u8]) -> Vec<u8> {
@@ -558,16 +628,28 @@ fn frame(kind: u8, flags: u8, number: usize, payload: &[u8]) -> Vec<u8> {
 
 /// Which stream is answered next, and the first byte of its head: the status (RFC 7541, appendix A).
 async fn answered(stream: &mut TcpStream) -> (usize, u8) {
+    let (number, block) = block_of(stream).await;
+    (number, block[0])
+}
+
+/// Which stream is answered next, and its header block.
+async fn block_of(stream: &mut TcpStream) -> (usize, Vec<u8>) {
     loop {
-        let mut start = [0; 9];
-        stream.read_exact(&mut start).await.unwrap();
-        let length = u32::from_be_bytes([0, start[0], start[1], start[2]]);
-        let mut payload = vec![0; length as usize];
-        stream.read_exact(&mut payload).await.unwrap();
-        assert!(start[3] != 7, "the connection ends");
-        if start[3] == HEADERS {
-            let id = u32::from_be_bytes([start[5], start[6], start[7], start[8]]);
-            return (id as usize / 2, payload[0]);
+        let (kind, number, payload) = come(stream).await.unwrap();
+        assert!(kind != GOAWAY, "the connection ends");
+        if kind == HEADERS {
+            return (number, payload);
         }
     }
+}
+
+/// The next frame: its type, its stream, its payload.
+async fn come(stream: &mut TcpStream) -> io::Result<(u8, usize, Vec<u8>)> {
+    let mut start = [0; 9];
+    stream.read_exact(&mut start).await?;
+    let length = u32::from_be_bytes([0, start[0], start[1], start[2]]);
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).await?;
+    let id = u32::from_be_bytes([start[5], start[6], start[7], start[8]]);
+    Ok((start[3], id as usize / 2, payload))
 }
