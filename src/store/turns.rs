@@ -134,11 +134,15 @@ impl Turns {
         if let Ok(permit) = of.try_acquire() {
             return Ok(permit);
         }
-        let began = Instant::now();
-        let longest = began + MAX_WAIT;
+        let mut wait = Wait {
+            turns: self,
+            began: Instant::now(),
+            is_sent: false,
+        };
+        let longest = wait.began + MAX_WAIT;
         let too_late = settle::deadline().map_or(longest, |deadline| deadline.min(longest));
         let permit = permit(of, Some(too_late)).await;
-        self.waits().count(began.elapsed(), permit.is_ok());
+        wait.is_sent = permit.is_ok();
         permit
     }
 
@@ -149,6 +153,19 @@ impl Turns {
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait for a turn; counted when it ends, and also when its caller gives it up.
+struct Wait<'t> {
+    turns: &'t Turns,
+    began: Instant,
+    is_sent: bool,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.turns.waits().count(self.began.elapsed(), self.is_sent);
     }
 }
 

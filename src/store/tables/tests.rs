@@ -562,6 +562,16 @@ async fn whoever_waits_for_a_connection_waits_for_2_s_and_not_behind_too_many() 
         longest: Duration::from_secs(2),
     };
     assert_eq!((store.take_waits(), store.take_waits()), (waits, Waits::default()));
+    // Reads that are cut off while they wait have waited too.
+    let reads = futures::future::join_all((0..=MAX_REQUESTS).map(|_| store.get("p", &["x"])));
+    assert!(tokio::time::timeout(Duration::from_secs(1), reads).await.is_err());
+    let waits = Waits {
+        count: 1,
+        in_vain: 1,
+        total: Duration::from_secs(1),
+        longest: Duration::from_secs(1),
+    };
+    assert_eq!(store.take_waits(), waits);
     // Reads wait no longer; and all of them have given their places back.
     let reads = (0..MAX_REQUESTS + MAX_WAITING).map(|_| async { spelled(&store.get("p", &["x"]).await.unwrap_err()) });
     let answers = futures::future::join_all(reads).await;
