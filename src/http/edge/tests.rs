@@ -6,7 +6,7 @@ use actix_service::{ServiceFactory, fn_service};
 use actix_web::{
     HttpRequest, HttpResponse,
     dev::ServiceResponse,
-    http::{StatusCode, header::HeaderValue},
+    http::{Method, StatusCode, header::HeaderValue},
     test::TestRequest,
     web::{self, Bytes, ServiceConfig},
 };
@@ -44,8 +44,11 @@ fn late(parts: Vec<Result<&'static [u8], io::Error>>) -> impl futures::Stream<It
     })
 }
 
-async fn bad(request: HttpRequest) -> Result<HttpResponse, actix_web::Error> {
+async fn bad(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, actix_web::Error> {
     let path = request.path();
+    if request.method() == Method::PUT {
+        assert_eq!(payload.to_bytes().await?, "\r\n\r\n");
+    }
     match path {
         "/error" => Err(actix_web::error::ErrorImATeapot("an error of the framework's own")),
         "/panics" => panic!("at once"),
@@ -527,11 +530,19 @@ fn a_connection_with_very_many_malformed_requests_ends_without_an_error_with_htt
 /// RFC 9112 §9.3.2: whatever is sent ahead, each request has its own answer, a HEAD one without a body.
 #[test]
 fn requests_sent_ahead_are_answered_each_by_its_own_answer_with_http_1() {
-    const REQUESTS: [(&str, &str); 2] = [("GET", "host: a\r\n\r\n"), ("HEAD", "host: a\n\n")];
+    // A chunked body that nobody reads, and one that its handler does.
+    const CHUNKED: &str = "host: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\na: b\r\n\r\n";
+    const REQUESTS: [(&str, &str); 5] = [
+        ("GET", "host: a\r\n\r\n"),
+        ("HEAD", "host: a\n\n"),
+        ("PUT", "host: a\r\ncontent-length: 4\r\n\r\n\r\n\r\n"),
+        ("PUT", CHUNKED),
+        ("POST", CHUNKED),
+    ];
     actix_web::rt::System::new().block_on(async {
         let address = start();
-        for number in 0..8 {
-            let order = [number % 2, number / 2 % 2, number / 4].map(|one| REQUESTS[one]);
+        for number in 0..125 {
+            let order = [number % 5, number / 5 % 5, number / 25].map(|one| REQUESTS[one]);
             let bytes = order.map(|(method, rest)| format!("\r\n\r\n{method} /good HTTP/1.1\r\n{rest}"));
             let bytes = bytes.concat();
             for piece in [bytes.len(), 7, 1] {

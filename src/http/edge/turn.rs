@@ -2,7 +2,7 @@
 //!
 //! actix-http reads requests ahead, and remembers only of the last one it has read whether it is a HEAD: of a HEAD and a GET
 //! in one piece the first is answered with a body, or the second without, and everything behind that is nonsense to its reader.
-//! RFC 9112 §9.3.2 lets a client do that. Only behind a chunked body, whose end the engine alone knows, nothing waits.
+//! RFC 9112 §9.3.2 lets a client do that.
 
 use std::{
     cell::RefCell,
@@ -30,12 +30,35 @@ pub(super) struct Gate(Rc<RefCell<State>>);
 struct State {
     /// A request is answered.
     busy: bool,
-    /// Bytes of its body that have not passed yet.
-    body: u64,
-    /// Nobody but the HTTP engine knows where its body ends.
-    chunked: bool,
+    /// What of its body has not passed yet.
+    body: Body,
     /// Who is to read on.
     reader: Option<Waker>,
+}
+
+/// The rest of a request's body. Of a chunked one (RFC 9112 §7.1) that is where in it the next byte stands, as the HTTP engine reads
+/// it: what the engine refuses may be anything here.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Body {
+    /// None.
+    #[default]
+    End,
+    /// So many bytes.
+    Length(u64),
+    /// Among the digits of a chunk's size.
+    Size(u64),
+    /// Behind them, in the same line.
+    Extension(u64),
+    /// So many bytes before the next chunk's size.
+    Chunk(u64),
+    /// At the start of a line behind the last chunk.
+    Trailers,
+    /// In one that is not empty.
+    Trailer,
+    /// At the end of one that is not empty.
+    TrailerEnd,
+    /// At the end of one that is.
+    LastEnd,
 }
 
 /// A request's time to be answered; ends when it is dropped.
@@ -47,15 +70,57 @@ impl Gate {
         let gate = request.conn_data::<Self>()?.clone();
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let chunked = request.chunked().unwrap_or(true);
-        gate.begin(length.unwrap_or(0), chunked);
+        let is_chunked = request.chunked().unwrap_or(false);
+        let chunked = is_chunked.then_some(Body::Size(0));
+        gate.begin(chunked.or(length.map(Body::Length)).unwrap_or_default());
         Some(Turn(gate))
     }
 
-    fn begin(&self, body: u64, chunked: bool) {
+    fn begin(&self, body: Body) {
         let mut state = self.0.borrow_mut();
-        (state.busy, state.body, state.chunked) = (true, body, chunked);
+        (state.busy, state.body) = (true, body);
         state.wake();
+    }
+}
+
+impl Body {
+    /// How many of these bytes are its own, which pass.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        let mut passed = 0;
+        while let (Some(byte), false) = (bytes.get(passed), self.is_over()) {
+            passed += match self {
+                Self::Length(left) | Self::Chunk(left) => {
+                    let now = (bytes.len() - passed).min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= now as u64;
+                    now
+                }
+                _ => 1,
+            };
+            *self = self.behind(*byte);
+        }
+        passed
+    }
+
+    fn is_over(self) -> bool {
+        matches!(self, Self::End | Self::Length(0))
+    }
+
+    fn behind(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Size(0) | Self::Extension(0), b'\n') | (Self::TrailerEnd, _) => Self::Trailers,
+            // And the line's end behind it.
+            (Self::Size(size) | Self::Extension(size), b'\n') => Self::Chunk(size.saturating_add(2)),
+            (Self::Size(size), _) => match char::from(byte).to_digit(16) {
+                Some(digit) => Self::Size(size.saturating_mul(16).saturating_add(digit.into())),
+                None => Self::Extension(size),
+            },
+            (Self::Chunk(0), _) => Self::Size(0),
+            (Self::Trailers, b'\r') => Self::LastEnd,
+            (Self::Trailer, b'\r') => Self::TrailerEnd,
+            (Self::Trailers, _) => Self::Trailer,
+            (Self::LastEnd, _) => Self::End,
+            (same, _) => same,
+        }
     }
 }
 
@@ -78,11 +143,10 @@ impl Drop for Turn {
 /// What the HTTP engine may read now.
 enum Pass {
     Nothing,
-    /// So many bytes of a body.
-    Body(u64),
+    /// What comes, to the end of a body.
+    Body,
     /// What comes, to the end of a head.
     Head,
-    All,
 }
 
 /// The bytes of a connection, of which the HTTP engine sees one request at a time.
@@ -123,15 +187,13 @@ impl Incoming {
         let here = &self.come[..self.come.len().min(buffer.remaining())];
         let passes = match pass {
             Pass::Nothing => 0,
-            Pass::Body(left) => here.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+            Pass::Body => self.gate.0.borrow_mut().body.pass(here),
             Pass::Head => end_of_head(here, &mut self.line_ended).map_or(here.len(), |end| {
                 self.passed = true;
                 end
             }),
-            Pass::All => here.len(),
         };
         buffer.put_slice(&here[..passes]);
-        self.gate.passed(passes as u64);
         self.come.advance(passes);
         if self.come.is_empty() {
             self.come = BytesMut::new();
@@ -143,20 +205,14 @@ impl Incoming {
 impl Gate {
     fn pass(&self, context: &Context<'_>) -> Pass {
         let mut state = self.0.borrow_mut();
-        match *state {
-            State { body: left @ 1.., .. } => Pass::Body(left),
-            State { busy: false, .. } => Pass::Head,
-            State { chunked: true, .. } => Pass::All,
-            _ => {
-                state.reader = Some(context.waker().clone());
-                Pass::Nothing
-            }
+        if !state.body.is_over() {
+            return Pass::Body;
         }
-    }
-
-    fn passed(&self, bytes: u64) {
-        let mut state = self.0.borrow_mut();
-        state.body = state.body.saturating_sub(bytes);
+        if !state.busy {
+            return Pass::Head;
+        }
+        state.reader = Some(context.waker().clone());
+        Pass::Nothing
     }
 }
 
@@ -184,4 +240,38 @@ fn end_of_head(bytes: &[u8], line_ended: &mut bool) -> Option<usize> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Body;
+
+    /// A body with this much behind it, of which none is to pass.
+    #[track_caller]
+    fn check(body: Body, bytes: &str) {
+        let all = format!("{bytes}0\r\n\r\nGET");
+        for size in [1, 2, 3, all.len()] {
+            let (mut left, mut passed) = (body, 0);
+            for piece in all.as_bytes().chunks(size) {
+                passed += left.pass(piece);
+            }
+            assert_eq!(&all[..passed], bytes, "in pieces of {size}");
+        }
+    }
+
+    /// RFC 9112 §7.1: sizes in either case, with extensions; data that looks like the end; trailers.
+    #[test]
+    fn a_body_passes_and_nothing_behind_it() {
+        check(Body::End, "");
+        check(Body::Length(0), "");
+        check(Body::Length(5), "0\r\n\r\n");
+        for bytes in [
+            "0\r\n\r\n",
+            "5\r\n0\r\n\r\n\r\n0\r\n\r\n",
+            "00a;n=\"f\"\r\n0123456789\r\n1 \r\nx\r\n000;last\r\na: b\r\nab: \n\r\n\r\n",
+            "1A\r\nabcdefghijklmnopqrstuvwxyz\r\n1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n",
+        ] {
+            check(Body::Size(0), bytes);
+        }
+    }
 }
