@@ -40,7 +40,7 @@ const MIB: usize = 1024 * 1024;
 /// Tenants remembered before those are forgotten that have sent nothing lately.
 const MANY_TENANTS: usize = 1_000;
 /// After how long to come back where another request's end is waited for.
-const SOON: Duration = Duration::from_secs(1);
+pub const SOON: Duration = Duration::from_secs(1);
 
 /// Why a request is not worked on now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +65,10 @@ struct Tenant {
     quota: Quota,
 }
 
-/// The room that a request takes; given back when it is dropped.
+/// The room that a request of a tenant takes; given back when it is dropped.
 pub struct Admitted {
     admission: Arc<Admission>,
-    /// Whose it is, once that is known.
-    tenant: Option<String>,
+    tenant: String,
 }
 
 impl Default for Admission {
@@ -83,21 +82,40 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// Room for a request whose sender is not known yet.
+    /// Room for a request of this tenant, which may send `rate` requests a second; 0 means as many as it likes. What it
+    /// then holds in memory is counted by what comes back, to the end of its answer; what it asks of storage at once is bounded
+    /// by the quota, for all of the tenant's requests. Those whose sender is not known yet have rooms of their own
+    /// ([`tenants`](crate::tenants)).
     ///
     /// # Errors
-    /// [`Turned::Full`].
-    pub fn enter(self: &Arc<Self>) -> Result<Admitted, Turned> {
-        let room = self
-            .in_flight
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
-                (now < MAX_IN_FLIGHT).then_some(now + 1)
-            });
-        room.map_err(|_| Turned::Full)?;
-        Ok(Admitted {
+    /// [`Turned`].
+    pub fn admit(
+        self: &Arc<Self>,
+        tenant: &str,
+        rate: u32,
+        is_look_up: bool,
+    ) -> Result<(Admitted, Held, Quota), Turned> {
+        let (memory, quota) = self.with(tenant, rate, |tenant, now| {
+            // Nobody else takes any meanwhile.
+            if self.in_flight.load(Ordering::Relaxed) >= MAX_IN_FLIGHT {
+                return Err(Turned::Full);
+            }
+            let room = if is_look_up { ROOM_FOR_LOOK_UPS } else { 0 };
+            if tenant.in_flight >= MAX_IN_FLIGHT_OF_TENANT + room {
+                return Err(Turned::TooMany(SOON));
+            }
+            if rate > 0 {
+                tenant.bucket.take(is_look_up, now).map_err(Turned::TooMany)?;
+            }
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            tenant.in_flight += 1;
+            Ok((Arc::clone(&tenant.memory), tenant.quota.clone()))
+        })?;
+        let admitted = Admitted {
             admission: Arc::clone(self),
-            tenant: None,
-        })
+            tenant: tenant.to_owned(),
+        };
+        Ok((admitted, Held::of(memory), quota))
     }
 
     fn with<T>(&self, tenant: &str, rate: u32, then: impl FnOnce(&mut Tenant, Instant) -> T) -> T {
@@ -124,43 +142,20 @@ impl Admission {
 }
 
 impl Admitted {
-    /// Room for a request of this tenant, which may send `rate` requests a second; 0 means as many as it likes. What it
-    /// then holds in memory is counted by what comes back, to the end of its answer; what it asks of storage at once is bounded
-    /// by the quota, for all of the tenant's requests.
-    ///
-    /// # Errors
-    /// [`Turned::TooMany`].
-    pub fn tenant(&mut self, tenant: &str, rate: u32, is_look_up: bool) -> Result<(Held, Quota), Turned> {
-        let (memory, quota) = self.admission.with(tenant, rate, |tenant, now| {
-            let room = if is_look_up { ROOM_FOR_LOOK_UPS } else { 0 };
-            if tenant.in_flight >= MAX_IN_FLIGHT_OF_TENANT + room {
-                return Err(Turned::TooMany(SOON));
-            }
-            if rate > 0 {
-                tenant.bucket.take(is_look_up, now).map_err(Turned::TooMany)?;
-            }
-            tenant.in_flight += 1;
-            Ok((Arc::clone(&tenant.memory), tenant.quota.clone()))
-        })?;
-        self.tenant = Some(tenant.to_owned());
-        Ok((Held::of(memory), quota))
-    }
-
     /// Counts further requests that came as one: the next ones wait for them.
     pub fn charge(&self, rate: u32, requests: usize) {
-        if let Some(tenant) = self.tenant.as_ref().filter(|_| rate > 0) {
+        if rate > 0 {
             self.admission
-                .with(tenant, rate, |tenant, now| tenant.bucket.charge(requests, now));
+                .with(&self.tenant, rate, |tenant, now| tenant.bucket.charge(requests, now));
         }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.admission.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let Some(tenant) = &self.tenant else { return };
         let mut tenants = self.admission.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tenant) = tenants.get_mut(tenant) {
+        self.admission.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(tenant) = tenants.get_mut(&self.tenant) {
             tenant.in_flight -= 1;
         }
     }
@@ -227,9 +222,7 @@ mod tests {
     use super::*;
 
     fn admit(admission: &Arc<Admission>, tenant: &str, rate: u32, is_look_up: bool) -> Result<Admitted, Turned> {
-        let mut admitted = admission.enter()?;
-        admitted.tenant(tenant, rate, is_look_up)?;
-        Ok(admitted)
+        admission.admit(tenant, rate, is_look_up).map(|(admitted, ..)| admitted)
     }
 
     /// How many requests in a row are let in.
@@ -269,8 +262,7 @@ mod tests {
         let turned = admit(&admission, "a", 25, false).err();
         assert_eq!(turned, Some(Turned::TooMany(Duration::from_millis(40))));
         advance(Duration::from_millis(40)).await;
-        let mut admitted = admission.enter().unwrap();
-        admitted.tenant("a", 25, false).unwrap();
+        let admitted = admit(&admission, "a", 25, false).unwrap();
         admitted.charge(25, 99);
         let turned = admit(&admission, "a", 25, false).err();
         assert_eq!(
@@ -284,8 +276,7 @@ mod tests {
     async fn a_debt_is_bounded_and_none_is_made_without_a_limit() {
         let admission = Arc::default();
         for (rate, wait) in [(0, None), (25, Some(Duration::from_millis(10_040)))] {
-            let mut admitted = Admission::enter(&admission).unwrap();
-            admitted.tenant("a", rate, false).unwrap();
+            let admitted = admit(&admission, "a", rate, false).unwrap();
             (0..100).for_each(|_| admitted.charge(rate, 99));
             let turned = wait.map(Turned::TooMany);
             assert_eq!(admit(&admission, "a", rate, false).err(), turned, "{rate} a second");
@@ -300,8 +291,10 @@ mod tests {
             .collect();
         assert_eq!(admit(&admission, "a", 0, false).err(), Some(Turned::TooMany(SOON)));
         assert!(admit(&admission, "a", 0, true).is_ok(), "a look-up");
-        let others: Vec<Admitted> = (a.len()..MAX_IN_FLIGHT).map(|_| admission.enter().unwrap()).collect();
-        assert_eq!(admission.enter().err(), Some(Turned::Full));
+        let others: Vec<Admitted> = (a.len()..MAX_IN_FLIGHT)
+            .map(|number| admit(&admission, &number.to_string(), 0, false).unwrap())
+            .collect();
+        assert_eq!(admit(&admission, "b", 0, true).err(), Some(Turned::Full));
         drop((a, others));
         assert!(admit(&admission, "a", 0, false).is_ok());
     }

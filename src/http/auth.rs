@@ -7,6 +7,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 use super::call::{Call, Failure};
 use crate::{
+    app::admission::{SOON, Turned},
     directory,
     scim::error::{Error as Refused, Rule},
     tenants::{Access, Refusal},
@@ -24,6 +25,8 @@ pub(super) async fn authenticate(call: &Call<'_>) -> Result<Arc<Access>, Failure
         Refusal::Unknown => Rule::Unauthorized.error().into(),
         Refusal::Expired(time) => Rule::TokenExpired.error().with("date", date(time)).into(),
         Refusal::Revoked(time) => Rule::TokenRevoked.error().with("date", date(time)).into(),
+        Refusal::TooMany => Turned::TooMany(SOON).into(),
+        Refusal::Full => Turned::Full.into(),
         Refusal::Store(error) => directory::Error::from(error).into(),
         Refusal::Format(error) => directory::Error::from(error).into(),
     })

@@ -124,11 +124,13 @@ impl Call<'_> {
     }
 
     /// Lets in a request whose sender is known, unless the sender has had its share.
-    pub(super) fn admit(&self, access: &Access, admitted: &mut Admitted) -> Result<(Held, Quota), Turned> {
+    pub(super) fn admit(&self, access: &Access) -> Result<(Admitted, Held, Quota), Turned> {
         let query = self.request.query_string();
         let is_look_up = *self.request.method() == Method::GET
             && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case("filter"));
-        admitted.tenant(&access.tenant.id, self.rate(access), is_look_up)
+        self.service
+            .admission
+            .admit(&access.tenant.id, self.rate(access), is_look_up)
     }
 
     /// Requests a second that the tenant may send.
@@ -140,8 +142,7 @@ impl Call<'_> {
     pub(super) fn visit(
         &self,
         access: Arc<Access>,
-        admitted: Admitted,
-        (held, quota): (Held, Quota),
+        (admitted, held, quota): (Admitted, Held, Quota),
     ) -> Result<Visit, Failure> {
         let catalog = Arc::clone(access.catalogs.at(self.app.ambient.now()));
         let directory = Directory {

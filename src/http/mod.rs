@@ -105,11 +105,10 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
     if endpoint == E::TenantUrl && !call.asks_for_a_list() {
         return Err(Rule::TenantUrlBrowsed.error().into());
     }
-    let mut admitted = call.service.admission.enter()?;
     let access = auth::authenticate(call).await?;
     call.sent_by(&access);
-    let room = call.admit(&access, &mut admitted)?;
-    let mut visit = call.visit(Arc::clone(&access), admitted, room)?;
+    let room = call.admit(&access)?;
+    let mut visit = call.visit(Arc::clone(&access), room)?;
     let held = Arc::clone(&visit.directory.held);
     if let E::Resources(name) | E::Resource(name, _) | E::Search(Some(name)) = &endpoint {
         let of = visit.resource_type(name)?;

@@ -99,8 +99,8 @@ impl World {
 
     /// Whether no more than these bytes of the tenant's memory are held.
     pub(super) fn is_free_but(&self, bytes: usize) -> bool {
-        let mut admitted = self.app.service().unwrap().admission.enter().unwrap();
-        let (held, _) = admitted.tenant(&self.partition, 0, false).unwrap();
+        let admission = &self.app.service().unwrap().admission;
+        let (_admitted, held, _) = admission.admit(&self.partition, 0, false).unwrap();
         held.add(160 * 1024 * 1024 - bytes).is_ok()
     }
 

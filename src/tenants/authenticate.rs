@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     rows::{self, CONTROL, FORMAT, FormatError},
-    store::{self, Change, settle},
+    store::{
+        self, Change, Store, settle,
+        turns::{Quota, Share},
+    },
 };
 
 /// How long a known credential is believed without asking the store: a revocation is in force everywhere after it.
@@ -28,8 +31,11 @@ pub const CACHED: Duration = Duration::seconds(60);
 /// Most answers remembered; unknown secrets cost an attacker nothing, so their number must not cost us memory.
 const MAX_CACHED: usize = 10_000;
 
-/// Secrets that are looked up at a time, of the 32 calls that storage takes; ten times as many may wait.
-const MAX_LOOK_UPS: usize = 8;
+/// Requests at a time whose secrets are looked up and were not known here before; and as many of those that were. As many as are
+/// worked on, so that all who come at once after a start find room: they hold nothing but their heads.
+pub(super) const MAX_LOOK_UPS: usize = 512;
+/// Most of them with the same secret: a quarter.
+pub(super) const MAX_LOOK_UPS_OF_ONE: usize = MAX_LOOK_UPS / 4;
 
 /// The right to work on one tenant's resources.
 pub struct Access {
@@ -50,6 +56,10 @@ pub enum Refusal {
     Expired(OffsetDateTime),
     /// This tenant's secret, but it was revoked.
     Revoked(OffsetDateTime),
+    /// As many requests wait for this secret to be looked up as there may be.
+    TooMany,
+    /// As many requests wait for theirs to be looked up as there may be.
+    Full,
     /// The store could not tell.
     Store(store::Error),
     /// A row could not be read.
@@ -66,133 +76,36 @@ struct Known {
 /// What is known, by (hash of the secret, tenant's name in the URL or nothing). What is unknown is asked for every time:
 /// an operator may just be adding it.
 pub(super) struct Cache {
+    /// Until when it is believed. What is older tells who is no stranger.
     known: Mutex<HashMap<(String, String), (Known, OffsetDateTime)>>,
-    /// For look-ups under way.
-    turns: Semaphore,
-    /// For these and those that wait.
-    places: Semaphore,
+    /// For secrets that anybody may have made up.
+    strangers: Lane,
+    /// For those that were a tenant's when they were looked up last, so that strangers don't keep tenants out.
+    familiar: Lane,
     /// What is looked up just now. Who shows the same secret waits for the answer.
     under_way: Mutex<HashMap<(String, String), Weak<LookUp>>>,
+}
+
+/// What look-ups may take.
+struct Lane {
+    /// For requests.
+    rooms: Semaphore,
+    /// Has a quarter of storage's turns, which leaves room for those who are known.
+    store: Arc<dyn Store>,
 }
 
 /// Held by who looks a secret up; when somebody last began to, and nobody knew it.
 type LookUp = AsyncMutex<Option<Instant>>;
 
-impl Default for Cache {
-    fn default() -> Self {
+impl Lane {
+    fn new(store: &Arc<dyn Store>) -> Self {
         Self {
-            known: Mutex::default(),
-            turns: Semaphore::new(MAX_LOOK_UPS),
-            places: Semaphore::new(MAX_LOOK_UPS * 10),
-            under_way: Mutex::default(),
-        }
-    }
-}
-
-impl Cache {
-    fn find(&self, key: &(String, String), now: OffsetDateTime) -> Option<Known> {
-        let entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        entries
-            .get(key)
-            .filter(|(_, until)| now < *until)
-            .map(|(known, _)| known.clone())
-    }
-
-    fn remember(&self, key: (String, String), known: Known, now: OffsetDateTime) {
-        let mut entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MAX_CACHED {
-            entries.retain(|_, (_, until)| now < *until);
-        }
-        if entries.len() < MAX_CACHED {
-            entries.insert(key, (known, now + CACHED));
+            rooms: Semaphore::new(MAX_LOOK_UPS),
+            store: Share::of(store, &Quota::default()),
         }
     }
 
-    /// To be held by who looks this up.
-    fn look_up(&self, key: &(String, String)) -> Arc<LookUp> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.retain(|_, one| one.strong_count() > 0);
-        if let Some(one) = under_way.get(key).and_then(Weak::upgrade) {
-            return one;
-        }
-        let one = Arc::default();
-        under_way.insert(key.clone(), Arc::downgrade(&one));
-        one
-    }
-
-    /// In this process at once, elsewhere after [`CACHED`].
-    pub(super) fn forget(&self, hash: &str) {
-        let mut entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|(cached, _), _| cached != hash);
-    }
-}
-
-impl Tenants {
-    /// Who shows this secret at this tenant's URL; without a name the secret alone names the tenant. The secret is never
-    /// compared with anything: its hash is looked up.
-    pub async fn authenticate(
-        &self,
-        name: Option<&str>,
-        secret: &str,
-        deadline: Instant,
-    ) -> Result<Arc<Access>, Refusal> {
-        let now = self.ambient.now();
-        let name = name.map(parse_name).transpose().map_err(|_| Refusal::Unknown)?;
-        let key = (hash(secret), name.unwrap_or_default());
-        let known = if let Some(known) = self.cache.find(&key, now) {
-            known
-        } else {
-            self.look_up_once(key, deadline).await?
-        };
-        match known.credential {
-            Credential {
-                revoked: Some(time), ..
-            } => Err(Refusal::Revoked(time)),
-            Credential {
-                expires: Some(time), ..
-            } if time <= now => Err(Refusal::Expired(time)),
-            _ => Ok(known.access),
-        }
-    }
-
-    /// However many requests show a secret at the same time, as after a start, one of them asks the store. That nobody knows
-    /// it is believed only if it was asked after the request came.
-    async fn look_up_once(&self, key: (String, String), deadline: Instant) -> Result<Known, Refusal> {
-        let came = Instant::now();
-        let look_up = self.cache.look_up(&key);
-        let turn = timeout_at(deadline, look_up.lock()).await;
-        let mut unknown = turn.map_err(|_| Refusal::Store(store::Error::Busy(None)))?;
-        let now = self.ambient.now();
-        if let Some(known) = self.cache.find(&key, now) {
-            return Ok(known);
-        }
-        if unknown.is_some_and(|asked| asked > came) {
-            return Err(Refusal::Unknown);
-        }
-        let asked = Instant::now();
-        let Some(known) = self.look_up_in_turn(&key, deadline).await? else {
-            *unknown = Some(asked);
-            return Err(Refusal::Unknown);
-        };
-        self.cache.remember(key, known.clone(), now);
-        self.note_seen(&known, now);
-        Ok(known)
-    }
-
-    /// As [`Self::look_up`], a few at a time: what nobody has to pay for must leave room in storage for those who may come in.
-    async fn look_up_in_turn(
-        &self,
-        (hash, name): &(String, String),
-        deadline: Instant,
-    ) -> Result<Option<Known>, Refusal> {
-        let busy = || Refusal::Store(store::Error::Busy(None));
-        let _place = self.cache.places.try_acquire().map_err(|_| busy())?;
-        let turn = timeout_at(deadline, self.cache.turns.acquire()).await;
-        let _turn = turn.map_err(|_| busy())?;
-        self.look_up(hash, name, deadline).await
-    }
-
-    async fn look_up(&self, hash: &str, name: &str, deadline: Instant) -> Result<Option<Known>, Refusal> {
+    async fn look_up(&self, (hash, name): &(String, String), deadline: Instant) -> Result<Option<Known>, Refusal> {
         let began = Instant::now();
         let mut keys = vec![token_key(hash)];
         if !name.is_empty() {
@@ -238,6 +151,124 @@ impl Tenants {
         settle::patient_get(&*self.store, CONTROL, &keys, deadline)
             .await
             .map_err(Refusal::Store)
+    }
+}
+
+impl Cache {
+    pub(super) fn new(store: &Arc<dyn Store>) -> Self {
+        Self {
+            known: Mutex::default(),
+            strangers: Lane::new(store),
+            familiar: Lane::new(store),
+            under_way: Mutex::default(),
+        }
+    }
+
+    fn find(&self, key: &(String, String), now: OffsetDateTime) -> Option<Known> {
+        let entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .get(key)
+            .filter(|(_, until)| now < *until)
+            .map(|(known, _)| known.clone())
+    }
+
+    fn remember(&self, key: (String, String), known: Known, now: OffsetDateTime) {
+        let mut entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MAX_CACHED {
+            entries.retain(|_, (_, until)| now < *until);
+        }
+        if entries.len() < MAX_CACHED {
+            entries.insert(key, (known, now + CACHED));
+        }
+    }
+
+    /// Nobody knows it any more.
+    fn unlearn(&self, key: &(String, String)) {
+        let mut entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.remove(key);
+    }
+
+    fn lane(&self, key: &(String, String)) -> &Lane {
+        let entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.contains_key(key) {
+            &self.familiar
+        } else {
+            &self.strangers
+        }
+    }
+
+    /// To be held by who looks this up; nothing if too many wait for that.
+    fn look_up(&self, key: &(String, String)) -> Option<Arc<LookUp>> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, one| one.strong_count() > 0);
+        if let Some(one) = under_way.get(key).and_then(Weak::upgrade) {
+            return (Arc::strong_count(&one) <= MAX_LOOK_UPS_OF_ONE).then_some(one);
+        }
+        let one = Arc::default();
+        under_way.insert(key.clone(), Arc::downgrade(&one));
+        Some(one)
+    }
+
+    /// In this process at once, elsewhere after [`CACHED`].
+    pub(super) fn forget(&self, hash: &str) {
+        let mut entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|(cached, _), _| cached != hash);
+    }
+}
+
+impl Tenants {
+    /// Who shows this secret at this tenant's URL; without a name the secret alone names the tenant. The secret is never
+    /// compared with anything: its hash is looked up.
+    pub async fn authenticate(
+        &self,
+        name: Option<&str>,
+        secret: &str,
+        deadline: Instant,
+    ) -> Result<Arc<Access>, Refusal> {
+        let now = self.ambient.now();
+        let name = name.map(parse_name).transpose().map_err(|_| Refusal::Unknown)?;
+        let key = (hash(secret), name.unwrap_or_default());
+        let known = if let Some(known) = self.cache.find(&key, now) {
+            known
+        } else {
+            self.look_up_once(key, deadline).await?
+        };
+        match known.credential {
+            Credential {
+                revoked: Some(time), ..
+            } => Err(Refusal::Revoked(time)),
+            Credential {
+                expires: Some(time), ..
+            } if time <= now => Err(Refusal::Expired(time)),
+            _ => Ok(known.access),
+        }
+    }
+
+    /// However many requests show a secret at the same time, as after a start, one of them asks the store. That nobody knows
+    /// it is believed only if it was asked after the request came.
+    async fn look_up_once(&self, key: (String, String), deadline: Instant) -> Result<Known, Refusal> {
+        let came = Instant::now();
+        let lane = self.cache.lane(&key);
+        let _room = lane.rooms.try_acquire().map_err(|_| Refusal::Full)?;
+        let look_up = self.cache.look_up(&key).ok_or(Refusal::TooMany)?;
+        let turn = timeout_at(deadline, look_up.lock()).await;
+        let mut unknown = turn.map_err(|_| Refusal::Store(store::Error::Busy(None)))?;
+        let now = self.ambient.now();
+        if let Some(known) = self.cache.find(&key, now) {
+            return Ok(known);
+        }
+        if unknown.is_some_and(|asked| asked > came) {
+            return Err(Refusal::Unknown);
+        }
+        let asked = Instant::now();
+        let Some(known) = lane.look_up(&key, deadline).await? else {
+            *unknown = Some(asked);
+            self.cache.unlearn(&key);
+            return Err(Refusal::Unknown);
+        };
+        self.cache.remember(key, known.clone(), now);
+        self.note_seen(&known, now);
+        Ok(known)
     }
 
     /// Writes down that the tenant was heard of, beside the request: nobody waits for it and nothing depends on it.

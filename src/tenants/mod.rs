@@ -147,9 +147,9 @@ impl Tenants {
     /// The tenants in this store.
     pub fn new(store: Arc<dyn Store>, ambient: Arc<dyn Ambient>) -> Self {
         Self {
+            cache: Arc::new(authenticate::Cache::new(&store)),
             store,
             ambient,
-            cache: Arc::default(),
             lately: Arc::default(),
         }
     }

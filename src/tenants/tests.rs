@@ -9,7 +9,11 @@ use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Expiry, NewTenant, Progress, Refusal, Tenants, Terms, parse_name};
+use super::{
+    Expiry, NewTenant, Progress, Refusal, Tenants, Terms,
+    authenticate::{MAX_LOOK_UPS, MAX_LOOK_UPS_OF_ONE},
+    parse_name,
+};
 use crate::{
     ambient::Ambient,
     store::{
@@ -94,6 +98,8 @@ async fn outcome(tenants: &Tenants, name: Option<&str>, secret: &str) -> &'stati
         Err(Refusal::Unknown) => "unknown",
         Err(Refusal::Expired(_)) => "expired",
         Err(Refusal::Revoked(_)) => "revoked",
+        Err(Refusal::TooMany) => "too many",
+        Err(Refusal::Full) => "full",
         Err(Refusal::Store(error)) => panic!("{error}"),
         Err(Refusal::Format(error)) => panic!("{error}"),
     }
@@ -165,22 +171,75 @@ async fn a_revocation_is_in_force_here_at_once_and_elsewhere_after_60_s() {
     assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "revoked");
 }
 
-/// Storage is asked once for all of them; twice for those who show what nobody knows, as all but one came before the second
+/// Storage is asked once for all who show the same secret; twice where nobody knows it, as all but one came before the second
 /// time.
 #[tokio::test(start_paused = true)]
 async fn of_five_hundred_who_come_at_once_after_a_start_nobody_is_turned_away() {
+    let (world, faults, counting) = slow();
+    let secrets = ["acme", "globex", "initech", "hooli"].map(async |name| (name, world.tenant(name, None).await.1));
+    let mut secrets = futures::future::join_all(secrets).await;
+    faults.inject(Call::Get, .., Fault::Delay(std::time::Duration::from_millis(20)));
+    for (expected, gets) in [("let in", 4), ("unknown", 8)] {
+        counting.take();
+        let asked = (0..500).map(|number| {
+            let (name, secret) = &secrets[number % 4];
+            outcome(&world.tenants, Some(name), secret)
+        });
+        assert_eq!(futures::future::join_all(asked).await, vec![expected; 500]);
+        assert_eq!(counting.counts().gets, gets);
+        for (_, secret) in &mut secrets {
+            secret.push('x');
+        }
+    }
+}
+
+/// Nobody has to pay for a secret that he makes up. As long as storage is slow, all of them wait; who is known is let in, and who
+/// was known a minute ago, whatever they do.
+#[tokio::test(start_paused = true)]
+async fn who_makes_secrets_up_keeps_nobody_out_who_is_known() {
+    let (world, faults, _) = slow();
+    let (_, secret) = world.tenant("acme", None).await;
+    assert_eq!(outcome(&world.tenants, Some("acme"), &secret).await, "let in");
+    faults.inject(Call::Get, .., Fault::Delay(std::time::Duration::from_secs(3)));
+    let made_up: Vec<_> = (0..MAX_LOOK_UPS).map(|number| format!("made up {number}")).collect();
+    let asked = made_up
+        .iter()
+        .map(|secret| outcome(&world.tenants, Some("acme"), secret));
+    let mut strangers = std::pin::pin!(futures::future::join_all(asked));
+    assert!(futures::poll!(&mut strangers).is_pending());
+    assert_eq!(outcome(&world.tenants, Some("acme"), "one more").await, "full");
+    assert_eq!(outcome(&world.tenants, Some("acme"), &secret).await, "let in");
+    world.clock.pass(Duration::seconds(60));
+    let asked = (0..=MAX_LOOK_UPS_OF_ONE).map(|_| outcome(&world.tenants, Some("acme"), &secret));
+    let mut expected = vec!["let in"; MAX_LOOK_UPS_OF_ONE];
+    expected.push("too many");
+    assert_eq!(futures::future::join_all(asked).await, expected);
+    assert_eq!(strangers.await, vec!["unknown"; MAX_LOOK_UPS]);
+}
+
+/// Who was known and is no longer is a stranger.
+#[tokio::test(start_paused = true)]
+async fn who_is_known_no_longer_takes_the_room_of_strangers() {
+    let (world, faults, _) = slow();
+    let (_, secret) = world.tenant("acme", None).await;
+    let elsewhere = world.elsewhere();
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "let in");
+    world.tenants.rename("acme", "globex", "test", soon()).await.unwrap();
+    world.clock.pass(Duration::seconds(60));
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "unknown");
+    faults.inject(Call::Get, .., Fault::Delay(std::time::Duration::from_secs(3)));
+    let made_up: Vec<_> = (0..MAX_LOOK_UPS).map(|number| format!("made up {number}")).collect();
+    let asked = made_up.iter().map(|secret| outcome(&elsewhere, Some("acme"), secret));
+    let mut strangers = std::pin::pin!(futures::future::join_all(asked));
+    assert!(futures::poll!(&mut strangers).is_pending());
+    assert_eq!(outcome(&elsewhere, Some("acme"), &secret).await, "full");
+}
+
+/// A world whose storage can be made slow.
+fn slow() -> (World, Arc<FaultStore>, Arc<CountingStore>) {
     let faults = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
     let counting = Arc::new(CountingStore::new(Arc::clone(&faults) as Arc<dyn Store>));
-    let world = World::on(Arc::clone(&counting) as Arc<dyn Store>);
-    let (_, secret) = world.tenant("acme", None).await;
-    faults.inject(Call::Get, .., Fault::Delay(std::time::Duration::from_millis(20)));
-    for (shown, expected, gets) in [(&*secret, "let in", 1), ("another", "unknown", 2)] {
-        counting.take();
-        let asked = (0..500).map(|_| outcome(&world.tenants, Some("acme"), shown));
-        let told = futures::future::join_all(asked).await;
-        assert_eq!(told, vec![expected; 500]);
-        assert_eq!(counting.counts().gets, gets);
-    }
+    (World::on(Arc::clone(&counting) as Arc<dyn Store>), faults, counting)
 }
 
 /// A vendor moves: its customers send their secrets already, before they are imported.
