@@ -74,6 +74,24 @@ async fn five_hundred_requests_at_once_have_32_sockets() {
     assert!(most <= MAX_SOCKETS, "{most} sockets");
 }
 
+/// Nobody has to pay for a secret that he makes up: all who do have a quarter of what storage is asked at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_are_made_up_take_a_quarter_of_the_turns() {
+    let Some(world) = World::start(1, PATIENT).await else {
+        return;
+    };
+    let tenant = &world.tenants[0];
+    world.proxy.set(|| Fate::Late(Duration::from_millis(50)));
+    let strangers: Vec<_> = (0..40).map(|secret| tenant.stranger(secret)).collect();
+    let asked = strangers
+        .iter()
+        .map(|stranger| world.send(stranger, Method::GET, "/Users", None));
+    let answers = join_all(asked).await;
+    assert!(answers.iter().all(|answer| answer.status == 401));
+    let (_, most) = world.proxy.connections();
+    assert_eq!(most, MAX_SOCKETS / 4);
+}
+
 /// Requests of five tenants at the same time, reads and writes; how many were done. Others are told 503.
 async fn five_hundred(world: &World, name: &str) -> usize {
     let requests = (0..500).map(async |number| {

@@ -51,6 +51,16 @@ struct CommandLine {
     settings: Settings,
 }
 
+impl Tenant {
+    /// Somebody who makes up a secret of it.
+    pub(crate) fn stranger(&self, secret: usize) -> Self {
+        Self {
+            tenant: self.tenant.clone(),
+            secret: format!("made-up-{secret}"),
+        }
+    }
+}
+
 impl Answer {
     pub(crate) fn id(&self) -> String {
         self.body["id"].as_str().unwrap().to_owned()
