@@ -146,6 +146,7 @@ pub enum Fault {
     BodyOf205,
     SwitchingProtocols,
     InterimOnly,
+    InterimFlood,
     ClosedWithoutAnswer,
     NoAnswer,
     Unasked,

@@ -249,6 +249,12 @@ fn heads() -> Vec<Row> {
             &["status-range", "wrong-status"],
         ),
         row(
+            "102_flood",
+            GET,
+            say([&b"HTTP/1.1 102 Processing\r\n\r\n".repeat(500)[..], &no_content("", "")].concat()),
+            &["interim-flood", "wrong-status"],
+        ),
+        row(
             "100_fin",
             GET,
             close(*b"HTTP/1.1 100 Continue\r\n\r\n"),

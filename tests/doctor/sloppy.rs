@@ -29,6 +29,8 @@ enum Sloppy {
     LateJobs,
     /// Identifiers are numbers.
     Numbers,
+    /// Identifiers are longer than a URL may be.
+    LongIds,
     /// 201 and no body, and whatever is searched for, the first page of everybody is listed.
     NoBodyNoFilter,
     /// DELETE is 404, whatever its path is.
@@ -79,6 +81,7 @@ pub(crate) const ROWS: &[Row] = &[
         0,
     ),
     row("numbers", Sloppy::Numbers, true, &["created-answer"], 0),
+    row("long_ids", Sloppy::LongIds, true, &["create-fails", "left-behind"], 1),
     row(
         "no_body_no_filter",
         Sloppy::NoBodyNoFilter,
@@ -333,10 +336,10 @@ impl Application {
         }
         // Behind the others in every list.
         let id = 90_000 + accounts.len();
-        account["id"] = if self.sloppy == Sloppy::Numbers {
-            json!(id)
-        } else {
-            json!(id.to_string())
+        account["id"] = match self.sloppy {
+            Sloppy::Numbers => json!(id),
+            Sloppy::LongIds => json!(id.to_string().repeat(100_000)),
+            _ => json!(id.to_string()),
         };
         account["meta"] = json!({ "location": format!("/Users/{id}") });
         if self.sloppy != Sloppy::LateJobs {

@@ -16,7 +16,7 @@ mod patches;
 mod removal;
 
 pub(in crate::doctor) use made::Made;
-use made::{Create, Standing, found_paths, path};
+use made::{Create, MAX_ID, Standing, found_paths, path};
 use patches::patches;
 pub(in crate::doctor) use removal::clean_up;
 
@@ -85,7 +85,7 @@ impl Life<'_> {
         let body = body(&response);
         if !matches!(response.status, 200 | 201) || path(&body).is_none() {
             let seen = match response.status {
-                status @ (200 | 201) => format!("status {status} without an id"),
+                status @ (200 | 201) => format!("status {status} without an id of 1 to {MAX_ID} bytes"),
                 status => format!("status {status}"),
             };
             self.found(&ask, Fault::CreateFails, seen, &response);

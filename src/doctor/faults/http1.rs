@@ -254,6 +254,14 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         "Look for a crash behind the interim answer.",
     ),
     row(
+        Fault::InterimFlood,
+        "interim-flood",
+        Error,
+        "Dozens of interim answers (1xx) come before the final one",
+        Effect::Says("Clients and proxies wait for the final answer, or give the connection up."),
+        "Send 100 once and only to Expect: 100-continue; look for a loop that sends 102 or 103.",
+    ),
+    row(
         Fault::ClosedWithoutAnswer,
         "closed-without-answer",
         Error,

@@ -12,6 +12,8 @@ use head::Head;
 const MAX_HEAD: usize = 80 * 1024;
 /// Lines of a head that an Envoy accepts.
 const MAX_LINES: usize = 100;
+/// Interim answers before the final one: more are a flood.
+const MAX_INTERIM: usize = 20;
 
 /// How far the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +79,17 @@ pub enum Read {
 
 /// Reads the answer at the start of `bytes` to a request that was a HEAD or not.
 pub fn read(bytes: &[u8], end: End, is_head: bool) -> Read {
-    let mut flaws = Vec::new();
+    let mut flaws: Vec<Flaw> = Vec::new();
     let mut start = 0;
+    let mut interim = 0;
     loop {
         let head = match one_head(&bytes[start..], end, start > 0) {
             Ok(Some(head)) => head,
-            Ok(None) => return Read::More,
+            Ok(None) if interim <= MAX_INTERIM => return Read::More,
+            Ok(None) => {
+                flaws.push(flood(interim, bytes));
+                return Read::Broken(flaws);
+            }
             Err(flaw) => {
                 flaws.push(flaw);
                 return Read::Broken(flaws);
@@ -90,19 +97,30 @@ pub fn read(bytes: &[u8], end: End, is_head: bool) -> Read {
         };
         let Head {
             response,
-            flaws: found,
+            flaws: mut found,
             length,
         } = head;
-        flaws.extend(found);
         let here = &bytes[start..start + length];
         // Interim answers come before the final one (RFC 9110 §15.2).
-        if (100..200).contains(&response.status) && response.status != 101 {
-            body::check_bodiless(&response, here, &mut flaws);
-            start += length;
-            continue;
+        let is_interim = (100..200).contains(&response.status) && response.status != 101;
+        if is_interim {
+            body::check_bodiless(&response, here, &mut found);
         }
-        return rest(response, flaws, bytes, start + length, end, is_head, here);
+        found.retain(|flaw| flaws.iter().all(|known| known.fault != flaw.fault));
+        flaws.extend(found);
+        start += length;
+        if !is_interim {
+            if interim > MAX_INTERIM {
+                flaws.push(flood(interim, bytes));
+            }
+            return rest(response, flaws, bytes, start, end, is_head, here);
+        }
+        interim += 1;
     }
+}
+
+fn flood(interim: usize, bytes: &[u8]) -> Flaw {
+    Flaw::new(Fault::InterimFlood, format!("{interim} interim answers"), bytes)
 }
 
 fn one_head(bytes: &[u8], end: End, is_behind_interim: bool) -> Result<Option<Head>, Flaw> {

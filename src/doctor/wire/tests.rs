@@ -84,6 +84,21 @@ fn what_is_no_answer_is_named() {
     check(b"HTTP/1.1 200 OK\r\nconte", &["head-cut-off"]);
     check(b"HTTP/1.1 200 OK\r\n", &["head-cut-off"]);
     check(b"HTTP/1.1 100 Continue\r\n\r\n", &["interim-only"]);
+    let interim = b"HTTP/1.1 102 Processing\ncontent-length: 5\r\n\r\n".repeat(21);
+    let told = ["bare-line-feed", "length-of-204", "interim-flood"];
+    assert_eq!(
+        found(&interim, End::Open, false),
+        told,
+        "each is told once, and no more is read"
+    );
+    assert_eq!(
+        found(
+            &[&interim[..], b"HTTP/1.1 204 No Content\r\n\r\n"].concat(),
+            End::Open,
+            false
+        ),
+        told
+    );
     check(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &["switching-protocols"]);
 }
 

@@ -13,6 +13,9 @@ use crate::doctor::{
 /// What is encoded in an id.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
+/// Bytes of an id, which becomes a part of URLs.
+pub(super) const MAX_ID: usize = 1024;
+
 /// An account that was made, or may have been, and is to be removed.
 #[derive(Clone, Debug)]
 pub(in crate::doctor) struct Made {
@@ -149,10 +152,10 @@ impl Made {
     }
 }
 
-/// Of a resource; numbers are no identifiers in SCIM, and all the same in use.
+/// Of a resource, where its id can be used; numbers are no identifiers in SCIM, and all the same in use.
 pub(super) fn path(resource: &Value) -> Option<String> {
     let id = match &resource["id"] {
-        Value::String(id) if !id.is_empty() => id.clone(),
+        Value::String(id) if (1..=MAX_ID).contains(&id.len()) => id.clone(),
         Value::Number(id) => id.to_string(),
         _ => return None,
     };
@@ -191,10 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_that_are_numbers_are_taken() {
+    fn identifiers_are_taken_that_fit_into_a_url_numbers_too() {
         assert_eq!(path(&json!({ "id": 17 })).as_deref(), Some("/Users/17"));
         assert_eq!(path(&json!({ "id": "a/b" })).as_deref(), Some("/Users/a%2Fb"));
         assert_eq!(path(&json!({ "id": "" })), None);
+        assert!(path(&json!({ "id": "a".repeat(1024) })).is_some());
+        assert_eq!(path(&json!({ "id": "a".repeat(1025) })), None);
         assert_eq!(path(&json!({})), None);
     }
 }
