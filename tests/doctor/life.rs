@@ -44,6 +44,13 @@ fn reads() -> Vec<Row> {
             &["server-error"],
         ),
         row(
+            "filters_are_not_implemented",
+            filter,
+            "501 Not Implemented",
+            "",
+            &["test-connection", "look-up-fails", "wrong-status"],
+        ),
+        row(
             "a_proxy_says_502",
             filter,
             "502 Bad Gateway",

@@ -21,7 +21,7 @@ pub(super) async fn reach(visit: &Visit) -> Result<Outcome, Spent> {
     };
     let flaw = match response.status {
         200 if is_list(&response) => None,
-        500..=599 => None,
+        500..=599 if of_server(&response).is_some() => None,
         // A page of a firewall, for example, says nothing about the token.
         401 | 403 if of_server(&response).is_none() => visit.token.is_some().then_some(Fault::CredentialRefused),
         _ => Some(Fault::TestConnection),
