@@ -17,7 +17,13 @@ use tokio::sync::Notify;
 use super::show;
 use crate::{
     ambient::System,
-    doctor::{self, Pace, Plan, endpoint::Endpoint, fault::Severity, report::Report},
+    doctor::{
+        self, Pace, Plan,
+        checks::{Check, Row},
+        endpoint::Endpoint,
+        fault::Severity,
+        report::Report,
+    },
 };
 
 mod text;
@@ -29,8 +35,8 @@ const WARNINGS: u8 = 3;
 /// The same for people.
 const EXIT_CODES: &str =
     "Exit code: 0 nothing is wrong, 1 errors were found, 3 warnings only, 2 it can't be said, or not of everything";
-/// Longest that connections are left alone.
-const MAX_IDLE: u64 = 3_600;
+/// Longest that connections are left alone, or a restart is watched.
+const MAX_TIME: u64 = 3_600;
 
 #[derive(Args)]
 #[command(after_help = EXIT_CODES)]
@@ -52,8 +58,13 @@ pub(super) struct Doctor {
     #[arg(long)]
     quick: bool,
     /// Leave connections alone for as long as this; 245 covers Azure's load balancers
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=MAX_IDLE))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=MAX_TIME))]
     idle: Option<u64>,
+    /// Watch for as long as this, instead of all else, while somebody restarts the service or deploys: what is lost, on old
+    /// and on new connections, and for how long. Only reads; Ctrl-C ends it with the report
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["write", "quick", "idle"])]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_TIME))]
+    watch: Option<u64>,
     /// Believe these certificate authorities, too: a PEM file
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -75,7 +86,8 @@ pub(super) async fn run(command: &Doctor) -> u8 {
 async fn visit(command: &Doctor) -> anyhow::Result<u8> {
     let endpoint = Endpoint::parse(&command.url).map_err(|why| anyhow!(why))?;
     let authorities = command.ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
-    if !command.write && !command.read_only && !io::stdin().is_terminal() {
+    let is_read_only = command.read_only || command.watch.is_some();
+    if !command.write && !is_read_only && !io::stdin().is_terminal() {
         bail!("say --write (one inactive test user is made, changed and deleted) or --read-only (nothing is made)");
     }
     let token = match &command.token {
@@ -91,34 +103,48 @@ async fn visit(command: &Doctor) -> anyhow::Result<u8> {
     {
         bail!("the token has characters that no token has");
     }
-    let may_write = match (command.write, command.read_only) {
+    let may_write = match (command.write, is_read_only) {
         (true, _) => true,
         (_, true) => false,
         _ => token.is_some() && may_write(&endpoint)?,
-    };
-    let pace = if command.quick { Pace::quick() } else { Pace::standard() };
-    let pace = match command.idle {
-        Some(seconds) => pace.with_idle(Duration::from_secs(seconds)),
-        None => pace,
     };
     let plan = Plan {
         endpoint,
         token,
         authorities,
         may_write,
-        pace,
+        pace: pace(command),
     };
     let stop = Arc::new(Notify::new());
     let signals = Signals::new().context("signals can't be listened to")?;
-    let signals = tokio::spawn(pass_signals(signals, Arc::clone(&stop)));
-    show::takes_long("This takes a minute or two; an interrupt (Ctrl-C) still removes what was made.");
-    let begins = |row: &doctor::checks::Row| show::progress(&format!("{} …", row.title));
+    let signals = tokio::spawn(pass_signals(signals, Arc::clone(&stop), command.watch.is_some()));
+    if command.watch.is_none() {
+        show::takes_long("This takes a minute or two; an interrupt (Ctrl-C) still removes what was made.");
+    }
+    let begins = |row: &Row| match (row.check, command.watch) {
+        (Check::Watch, Some(seconds)) => show::say(format_args!(
+            "\nWatching for {seconds} s: restart the service now. Ctrl-C ends it with the report.\n"
+        )),
+        _ => show::progress(&format!("{} …", row.title)),
+    };
     let report = doctor::run(plan, Arc::new(System), &begins, &stop).await;
     show::progress("");
     signals.abort();
     let report = report.map_err(|why| anyhow!(why))?;
     command.output.print(&text::json(&report), &text::text(&report))?;
     Ok(code(&report))
+}
+
+fn pace(command: &Doctor) -> Pace {
+    let pace = if command.quick { Pace::quick() } else { Pace::standard() };
+    let pace = match command.idle {
+        Some(seconds) => pace.with_idle(Duration::from_secs(seconds)),
+        None => pace,
+    };
+    match command.watch {
+        Some(seconds) => pace.with_watch(Duration::from_secs(seconds)),
+        None => pace,
+    }
 }
 
 fn code(report: &Report) -> u8 {
@@ -137,7 +163,7 @@ fn code(report: &Report) -> u8 {
 }
 
 /// The signals are told first, and people then: nobody may be there to read it.
-async fn pass_signals(mut signals: Signals, stop: Arc<Notify>) {
+async fn pass_signals(mut signals: Signals, stop: Arc<Notify>, is_watch: bool) {
     let mut is_stopping = false;
     while let Some(is_interrupt) = signals.next().await {
         // A terminal that is closed sends more than one hang-up, and so does who shuts a machine down.
@@ -146,9 +172,11 @@ async fn pass_signals(mut signals: Signals, stop: Arc<Notify>) {
         }
         is_stopping = true;
         show::progress("");
-        show::say(format_args!(
-            "Stopping; what was made is removed first (Ctrl-C again: leave it).\n"
-        ));
+        show::say(if is_watch {
+            format_args!("Stopping.\n")
+        } else {
+            format_args!("Stopping; what was made is removed first (Ctrl-C again: leave it).\n")
+        });
     }
 }
 

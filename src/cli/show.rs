@@ -51,7 +51,8 @@ impl Output {
 /// Shows a person that something goes on, in a line that the next call overwrites; the last one with nothing.
 pub(super) fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
-        say(format_args!("\r\x1b[K{text}"));
+        // Spaces, as not every terminal erases a line when it is told to.
+        say(format_args!("\r{:78}\r{text}", ""));
     }
 }
 

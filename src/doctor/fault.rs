@@ -181,6 +181,9 @@ pub enum Fault {
     Http2LengthTwice,
     Http2Flood,
     Http2StreamsLost,
+    // Of a restart
+    RequestsLost,
+    AnswerChanges,
     // Of what is answered
     ProxyText,
     ServerError,

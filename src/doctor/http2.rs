@@ -5,13 +5,14 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures::future::join_all;
 use h2::{
     Reason,
-    client::{Builder, SendRequest},
+    client::{self, Builder, SendRequest},
 };
 use http::{Request, Version};
 use tokio::{
@@ -20,11 +21,11 @@ use tokio::{
 };
 
 use super::{
-    connection::{Answer, MAX_ANSWER, Stream},
+    connection::{Answer, MAX_ANSWER, Quiet, Stream},
     fault::{Fault, Flaw},
     request::Ask,
     visit::{Visit, lock},
-    wire::Response,
+    wire::{End, Response},
 };
 
 /// Bytes kept of the start and of the end of what came.
@@ -33,7 +34,7 @@ const KEPT: usize = 160;
 const MAX_BODIES: usize = 4 * MAX_ANSWER;
 /// Bytes of a head that an Envoy accepts.
 const MAX_HEAD: u32 = 80 * 1024;
-/// Control frames that a peer may send; an Envoy accepts some more.
+/// Control frames that a peer may send while one answer or many are waited for; an Envoy accepts some more.
 const MAX_CONTROLS: usize = 1_000;
 /// Length, type, flags, stream (RFC 9113 §4.1).
 const FRAME: usize = 9;
@@ -43,7 +44,7 @@ const FRAME: usize = 9;
 struct Seen {
     first: Vec<u8>,
     last: Vec<u8>,
-    /// SETTINGS and PINGs.
+    /// SETTINGS, PINGs and heads: interim answers are heads, too.
     controls: usize,
     start: Vec<u8>,
     left: usize,
@@ -75,7 +76,8 @@ impl Seen {
             if let [high, middle, low, kind, flags, _, _, _, _] = self.start[..] {
                 self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
                 self.is_data = kind == 0;
-                self.controls += usize::from(matches!(kind, 4 | 6) && flags & 1 == 0);
+                // What is acknowledged was sent from here.
+                self.controls += usize::from(kind == 1 || matches!(kind, 4 | 6) && flags & 1 == 0);
                 self.start.clear();
             }
         }
@@ -107,7 +109,11 @@ impl AsyncRead for Tap {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, into);
-        lock(&self.seen).pass(&into.filled()[before..]);
+        let mut seen = lock(&self.seen);
+        seen.pass(&into.filled()[before..]);
+        if seen.controls > MAX_CONTROLS {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         polled
     }
 }
@@ -135,37 +141,100 @@ pub(super) struct Conversation {
     pub(super) is_http2: bool,
 }
 
-/// Sends all requests at once on one connection.
-pub(super) async fn converse(visit: &Visit, stream: Box<dyn Stream>, asks: &[Ask]) -> Conversation {
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let tap = Tap {
-        stream,
-        seen: Arc::clone(&seen),
-    };
-    let handshake = Builder::new()
-        .enable_push(false)
-        // Until the peer's SETTINGS say how many it takes at once.
-        .initial_max_send_streams(1)
-        .max_header_list_size(MAX_HEAD)
-        .handshake::<_, Bytes>(tap);
-    let answers = match timeout(visit.pace.patience, handshake).await {
-        Ok(Ok((sender, connection))) => {
-            let asking = join_all(asks.iter().map(|ask| one(visit, sender.clone(), ask, &seen)));
-            tokio::pin!(asking, connection);
-            tokio::select! {
-                answers = &mut asking => answers,
-                ended = &mut connection => match timeout(visit.pace.silence, &mut asking).await {
+/// A connection in HTTP/2.
+pub(super) struct Multiplexed {
+    sender: SendRequest<Bytes>,
+    connection: Pin<Box<client::Connection<Tap, Bytes>>>,
+    seen: Arc<Mutex<Seen>>,
+    has_ended: bool,
+}
+
+impl Multiplexed {
+    pub(super) async fn open(visit: &Visit, stream: Box<dyn Stream>) -> Result<Self, Flaw> {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let tap = Tap {
+            stream,
+            seen: Arc::clone(&seen),
+        };
+        let handshake = Builder::new()
+            .enable_push(false)
+            // Until the peer's SETTINGS say how many it takes at once.
+            .initial_max_send_streams(1)
+            .max_header_list_size(MAX_HEAD)
+            .handshake(tap);
+        match timeout(visit.pace.patience, handshake).await {
+            Ok(Ok((sender, connection))) => Ok(Self {
+                sender,
+                connection: Box::pin(connection),
+                seen,
+                has_ended: false,
+            }),
+            Ok(Err(error)) => Err(flaw(&error, &lock(&seen))),
+            Err(_) => Err(Flaw::new(Fault::Http2NoAnswer, "no SETTINGS", b"")),
+        }
+    }
+
+    /// Sends all requests at once; the answers in their order.
+    pub(super) async fn ask(&mut self, visit: &Visit, asks: &[Ask]) -> Vec<Answer> {
+        let seen = &self.seen;
+        lock(seen).controls = 0;
+        let asking = join_all(asks.iter().map(|ask| one(visit, self.sender.clone(), ask, seen)));
+        tokio::pin!(asking);
+        tokio::select! {
+            // What is to be sent is sent before it is known that the peer is about to end.
+            biased;
+            answers = &mut asking => answers,
+            ended = &mut self.connection => {
+                self.has_ended = true;
+                match timeout(visit.pace.silence, &mut asking).await {
                     // Most streams are told why their connection ends.
                     Ok(answers) => answers,
-                    Err(_) => asks.iter().map(|_| failed(end(&ended, &lock(&seen)))).collect(),
-                },
+                    Err(_) => asks.iter().map(|_| failed(end(&ended, &lock(seen)))).collect(),
+                }
             }
         }
-        Ok(Err(error)) => vec![failed(flaw(&error, &lock(&seen)))],
-        Err(_) => vec![failed(Flaw::new(Fault::Http2NoAnswer, "no SETTINGS", b""))],
-    };
-    let is_http2 = lock(&seen).is_http2();
-    Conversation { answers, is_http2 }
+    }
+
+    /// Waits without asking anything; also for its end, when the peer has said that it is near (GOAWAY).
+    pub(super) async fn quiet(&mut self, time: Duration) -> Quiet {
+        if self.has_ended {
+            return Quiet::Ended(End::Closed);
+        }
+        lock(&self.seen).controls = 0;
+        let Ok(ended) = timeout(time, &mut self.connection).await else {
+            return Quiet::Silent;
+        };
+        self.has_ended = true;
+        match ended {
+            Ok(()) => Quiet::Ended(End::Closed),
+            Err(error) if error.get_io().is_some_and(is_reset) => Quiet::Ended(End::Reset),
+            Err(error) if error.is_io() || error.is_remote() => Quiet::Ended(End::Closed),
+            Err(error) => Quiet::Spoke(flaw(&error, &lock(&self.seen))),
+        }
+    }
+
+    /// Whether the peer speaks HTTP/2 at all.
+    fn is_http2(&self) -> bool {
+        lock(&self.seen).is_http2()
+    }
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionReset
+}
+
+/// Sends all requests at once on one connection.
+pub(super) async fn converse(visit: &Visit, stream: Box<dyn Stream>, asks: &[Ask]) -> Conversation {
+    match Multiplexed::open(visit, stream).await {
+        Ok(mut connection) => Conversation {
+            answers: connection.ask(visit, asks).await,
+            is_http2: connection.is_http2(),
+        },
+        Err(flaw) => Conversation {
+            answers: vec![failed(flaw)],
+            is_http2: false,
+        },
+    }
 }
 
 fn failed(flaw: Flaw) -> Answer {
@@ -280,7 +349,7 @@ fn end(ended: &Result<(), h2::Error>, seen: &Seen) -> Flaw {
 fn flood(seen: &Seen) -> Flaw {
     Flaw::new(
         Fault::Http2Flood,
-        format!("{} SETTINGS and PINGs", seen.controls),
+        format!("{} SETTINGS, PINGs and heads", seen.controls),
         &seen.last,
     )
 }

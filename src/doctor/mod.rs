@@ -24,7 +24,7 @@ mod session;
 mod tls;
 mod visit;
 
-use checks::{CHECKS, Check, Made, Row};
+use checks::{CHECKS, Check, INTERRUPTED, Made, Row};
 use endpoint::Endpoint;
 use fault::{Fault, Flaw};
 use report::{Outcome, Report};
@@ -49,6 +49,8 @@ pub struct Pace {
     pub body: usize,
     /// Requests at once on one HTTP/2 connection.
     pub streams: usize,
+    /// A restart is watched for so long, and nothing else is looked at.
+    pub watch: Option<Duration>,
     /// No request goes out after so long.
     pub total: Duration,
 }
@@ -65,6 +67,7 @@ impl Pace {
             unread: 3,
             body: 5 * 1024 * 1024,
             streams: 50,
+            watch: None,
             total: Duration::from_mins(10),
         }
     }
@@ -92,6 +95,14 @@ impl Pace {
         self.idle.sort_unstable();
         self.idle.dedup();
         self.total += longest;
+        self
+    }
+
+    /// Watches a restart instead.
+    #[must_use]
+    pub fn with_watch(mut self, time: Duration) -> Self {
+        self.watch = Some(time);
+        self.total += time;
         self
     }
 }
@@ -122,24 +133,20 @@ pub async fn run(
     let began = Instant::now();
     let visit = Visit::new(plan, ambient).map_err(|error| format!("TLS can't be set up: {error}"))?;
     let mut checks = Vec::new();
+    let is_watch = visit.pace.watch.is_some();
     let mut is_stopped = false;
     // What Test Connection met. What happens later happens now and then, and stops nothing.
     let mut met = Vec::new();
-    for row in CHECKS {
+    for row in CHECKS.iter().filter(|row| row.check.is_part(is_watch)) {
         let outcome = match reason_to_skip(&visit, row.check, &met) {
-            _ if is_stopped => Outcome::Skipped("interrupted"),
+            _ if is_stopped => Outcome::Skipped(INTERRUPTED),
             Some(reason) => Outcome::Skipped(reason),
             None => {
                 progress(row);
-                tokio::select! {
-                    outcome = row.check.run(&visit) => outcome,
-                    () = stop.notified() => {
-                        is_stopped = true;
-                        Outcome::BrokenOff("interrupted")
-                    }
-                }
+                row.check.run(&visit, stop).await
             }
         };
+        is_stopped |= outcome == Outcome::BrokenOff(INTERRUPTED);
         let outcome = match outcome {
             Outcome::Done(told) => Outcome::Done(told.iter().map(|told| visit.shown(told)).collect()),
             other => other,
@@ -194,11 +201,11 @@ fn reason_to_skip(visit: &Visit, check: Check, met: &[Fault]) -> Option<&'static
         _ if MUTE.iter().any(|fault| has_met(*fault)) => Some("Test Connection got no answer"),
         Check::Entra | Check::Burst if visit.token.is_none() => Some("no token was given"),
         Check::Entra if !visit.may_write => Some("nothing is to be made"),
-        Check::Entra | Check::Burst if has_met(Fault::CredentialRefused) => Some("the token is refused"),
-        Check::Entra | Check::Burst if has_met(Fault::ProxyText) && has_met(Fault::TestConnection) => {
+        Check::Entra | Check::Burst | Check::Watch if has_met(Fault::CredentialRefused) => Some("the token is refused"),
+        Check::Entra | Check::Burst | Check::Watch if has_met(Fault::ProxyText) && has_met(Fault::TestConnection) => {
             Some("something in front of the application refuses Test Connection")
         }
-        Check::Wire | Check::Reuse | Check::Unread | Check::Burst | Check::Entra | Check::Idle => None,
+        Check::Wire | Check::Reuse | Check::Unread | Check::Burst | Check::Entra | Check::Idle | Check::Watch => None,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 use super::{
     Check, Pace, Plan,
@@ -80,7 +80,10 @@ fn a_later_failure_stops_nothing() {
 async fn who_has_said_429_is_not_asked_25_times_a_second() {
     let visit = visit("http://127.0.0.1:8080/scim", Some(TOKEN));
     visit.found("GET /Users", Flaw::new(Fault::Throttled, "", b""), None);
-    assert_eq!(Check::Burst.run(&visit).await, Outcome::Skipped("throttled already"));
+    assert_eq!(
+        Check::Burst.run(&visit, &Notify::new()).await,
+        Outcome::Skipped("throttled already")
+    );
 }
 
 #[track_caller]

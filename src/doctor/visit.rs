@@ -256,7 +256,8 @@ impl Visit {
         answer
     }
 
-    async fn send(&self, connection: &mut Connection, ask: &Ask) -> Answer {
+    /// Asks; what is wrong with the answer is still to be judged.
+    pub(super) async fn send(&self, connection: &mut Connection, ask: &Ask) -> Answer {
         self.count();
         let mut bytes = ask.head(&self.endpoint, self.token.as_deref());
         bytes.extend(ask.body.iter().flatten());

@@ -40,12 +40,17 @@ fn settings(folder: &TempDir) -> [(&'static str, String); 4] {
 
 impl Service {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let mut command = Command::new(env!("CARGO_BIN_EXE_scimgate"));
         command.args(["serve", "--port", "0"]);
         for (name, value) in settings(&folder) {
             command.arg(format!("--{name}={value}"));
         }
+        command.args(arguments);
         Self::spawn(command, folder)
     }
 
@@ -64,6 +69,18 @@ impl Service {
             child,
             address: ([127, 0, 0, 1], port).into(),
             _folder: folder,
+        }
+    }
+
+    /// Asks it to stop, and waits until it has.
+    #[cfg(unix)]
+    pub(crate) async fn stopped(mut self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "a signal can be sent");
+        while self.child.try_wait().expect("it can be asked").is_none() {
+            sleep(Duration::from_millis(20)).await;
         }
     }
 }

@@ -20,6 +20,7 @@ mod clean;
 mod http1;
 mod http2;
 mod life;
+mod restart;
 mod sloppy;
 #[cfg(unix)]
 mod stopped;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     ];
     trials.extend(removals(&runtime));
     trials.extend(connections(&runtime, address));
+    trials.extend(restarts(&runtime, address));
     for foreign in FOREIGN {
         let runtime = Arc::clone(&runtime);
         trials.push(Trial::ignorable_test(
@@ -102,6 +104,31 @@ fn removals(runtime: &Arc<Runtime>) -> Vec<Trial> {
     for row in stopped::ROWS {
         let name = format!("stopped::{}", row.name);
         trials.push(trial(runtime, name, || stopped::nothing_is_left(row)));
+    }
+    trials
+}
+
+fn restarts(runtime: &Arc<Runtime>, address: SocketAddr) -> Vec<Trial> {
+    let mut trials = vec![
+        trial(runtime, "restart::behind_tls".to_owned(), move || {
+            restart::behind_tls(address)
+        }),
+        trial(
+            runtime,
+            "restart::scimgate_is_killed".to_owned(),
+            restart::service_is_killed,
+        ),
+        #[cfg(unix)]
+        trial(
+            runtime,
+            "restart::scimgate_is_replaced".to_owned(),
+            restart::service_is_replaced,
+        ),
+    ];
+    for row in restart::ROWS {
+        trials.push(trial(runtime, format!("restart::{}", row.name), || {
+            restart::watched(row)
+        }));
     }
     trials
 }
@@ -183,6 +210,14 @@ fn wrong(report: &Report) -> impl Iterator<Item = &Finding> {
 
 fn ids(report: &Report) -> Vec<&'static str> {
     wrong(report).map(|finding| finding.fault.entry().id).collect()
+}
+
+fn is_said(report: &Report, id: &str, words: &str) -> Result<(), String> {
+    let mut findings = report.findings.iter();
+    if findings.any(|finding| finding.fault.entry().id == id && finding.seen.contains(words)) {
+        return Ok(());
+    }
+    Err(format!("expected {id} and {words:?}: {report:#?}"))
 }
 
 /// The first of these is found, and nothing worse than a note but these; nothing where there are none.

@@ -1,6 +1,13 @@
 //! The checks, in the order in which they run.
 
-use super::{report::Outcome, visit::Visit};
+use std::future::pending;
+
+use tokio::sync::Notify;
+
+use super::{
+    report::Outcome,
+    visit::{Spent, Visit},
+};
 
 mod burst;
 mod connections;
@@ -8,8 +15,12 @@ mod entra;
 mod probes;
 mod reach;
 mod versions;
+mod watch;
 
 pub(super) use entra::{Made, clean_up};
+
+/// Why a check that somebody stops is broken off.
+pub(super) const INTERRUPTED: &str = "interrupted";
 
 /// One check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +35,7 @@ pub enum Check {
     Burst,
     Entra,
     Idle,
+    Watch,
 }
 
 /// A row of the table of checks.
@@ -99,6 +111,13 @@ pub const CHECKS: &[Row] = &[
         "Idle connections",
         "Leaves connections alone for a while, then uses them: who closes first, how, and whether a request is lost.",
     ),
+    row(
+        Check::Watch,
+        "watch",
+        "A restart, watched",
+        "Asks the same again and again while somebody restarts the service, over HTTP/1.1 and HTTP/2, on connections that are kept and \
+         on new ones: what is lost, and for how long. Instead of all but the first of the other checks.",
+    ),
 ];
 
 impl Check {
@@ -108,9 +127,29 @@ impl Check {
         rows.find(|row| row.check == self).expect("every check has a row")
     }
 
-    pub(super) async fn run(self, visit: &Visit) -> Outcome {
+    /// Whether it is a part of a visit that watches a restart, or of one that does not.
+    pub(super) fn is_part(self, is_watch: bool) -> bool {
+        self == Self::Reach || (self == Self::Watch) == is_watch
+    }
+
+    /// Until its end, or until somebody stops it.
+    pub(super) async fn run(self, visit: &Visit, stop: &Notify) -> Outcome {
         visit.begin(self);
-        let ended = match self {
+        let interrupted = async {
+            match self {
+                // That is how it ends.
+                Self::Watch => pending().await,
+                _ => stop.notified().await,
+            }
+        };
+        tokio::select! {
+            ended = self.examine(visit, stop) => ended.unwrap_or(Outcome::BrokenOff("time or requests ran out")),
+            () = interrupted => Outcome::BrokenOff(INTERRUPTED),
+        }
+    }
+
+    async fn examine(self, visit: &Visit, stop: &Notify) -> Result<Outcome, Spent> {
+        match self {
             Self::Reach => reach::reach(visit).await,
             Self::Versions => versions::versions(visit).await,
             Self::Wire => probes::wire(visit).await,
@@ -120,7 +159,7 @@ impl Check {
             Self::Burst => burst::burst(visit).await,
             Self::Entra => entra::life(visit).await,
             Self::Idle => connections::idle(visit).await,
-        };
-        ended.unwrap_or(Outcome::BrokenOff("time or requests ran out"))
+            Self::Watch => watch::watch(visit, stop).await,
+        }
     }
 }

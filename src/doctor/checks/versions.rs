@@ -129,23 +129,28 @@ fn missing(visit: &Visit, answer: Answer) {
     visit.found("HTTP/2 with prior knowledge", Flaw { fault, ..flaw }, None);
 }
 
+/// A connection to speak HTTP/2 on; none where TLS doesn't agree on it.
+pub(super) async fn http2_stream(visit: &Visit) -> Result<Option<Box<dyn Stream>>, Flaw> {
+    if !visit.endpoint.is_https {
+        return Ok(Some(Box::new(visit.plain().await?)));
+    }
+    let stream = visit.tls(Version::Any, Alpn::Http2).await?;
+    Ok(if is_http2(&stream) {
+        Some(Box::new(stream))
+    } else {
+        None
+    })
+}
+
 /// 50 requests on one connection.
 pub(super) async fn streams(visit: &Visit) -> Result<Outcome, Spent> {
     if visit.has_found(Fault::Http2Missing) {
         return Ok(Outcome::Skipped("HTTP/2 is not spoken"));
     }
     visit.turn().await?;
-    let connected: Result<Box<dyn Stream>, _> = if visit.endpoint.is_https {
-        match visit.tls(Version::Any, Alpn::Http2).await {
-            Ok(stream) if !is_http2(&stream) => return Ok(Outcome::Skipped("HTTP/2 is not spoken")),
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(flaw) => Err(flaw),
-        }
-    } else {
-        visit.plain().await.map(|stream| Box::new(stream) as _)
-    };
-    let stream = match connected {
-        Ok(stream) => stream,
+    let stream = match http2_stream(visit).await {
+        Ok(Some(stream)) => stream,
+        Ok(None) => return Ok(Outcome::Skipped("HTTP/2 is not spoken")),
         Err(flaw) => {
             visit.found("many requests at once", flaw, None);
             return Ok(Outcome::Skipped("this time there was no connection"));

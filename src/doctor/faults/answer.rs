@@ -190,6 +190,31 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         "Look for missing indexes and cold starts.",
     ),
     row(
+        Fault::RequestsLost,
+        "requests-lost",
+        Error,
+        "Requests were lost while the endpoint was watched",
+        Effect::Says(
+            "Whoever asked then got an error: the other findings of this check say which. A write that was under way may have \
+             taken effect without an answer; Entra repeats it later.",
+        ),
+        "Start the new instance before the old one ends. The old one says first that it is not ready, goes on answering until \
+         whatever is in front has noticed, ends its connections with Connection: close or GOAWAY, finishes what is under way, and \
+         only then stops.",
+    ),
+    row(
+        Fault::AnswerChanges,
+        "answer-changes",
+        Error,
+        "The same request was answered with another status for a while",
+        Effect::Says(
+            "A host that has not loaded its application yet says 404 or 401: Entra takes the one for an account that is gone, the \
+             other for a token that is wrong.",
+        ),
+        "Let an instance get requests only when it is ready: a health check of what is in front, with a path that the application \
+         itself answers.",
+    ),
+    row(
         Fault::LeftBehind,
         "left-behind",
         Error,

@@ -171,9 +171,9 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         Fault::Http2Flood,
         "http2-flood",
         Error,
-        "Thousands of control frames come before an answer",
+        "Thousands of control frames or interim answers come before an answer",
         Effect::Collateral,
-        "Look for a keep-alive of HTTP/2 that pings without a pause.",
+        "Look for a keep-alive of HTTP/2 that pings without a pause, or a loop that sends 102 or 103.",
     ),
     row(
         Fault::Http2StreamsLost,
