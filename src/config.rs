@@ -10,12 +10,19 @@ use std::{convert::Infallible, net::IpAddr, path::PathBuf, str::FromStr, time::D
 
 use clap::{Args, Command};
 use data_encoding::HEXLOWER;
+use http::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use sha2::{Digest, Sha256};
 
 use crate::http::{BasePath, is_host};
 
 /// Least requests a second that a tenant can be held to: what Microsoft asks of an endpoint in Entra's gallery.
 const LEAST_RATE: u32 = 25;
+
+/// The proxy that HTTPS_PROXY or ALL_PROXY name for an https address that NO_PROXY does not except; as curl reads them.
+pub fn forward_proxy(address: &Uri) -> Option<Intercept> {
+    Matcher::from_env().intercept(address)
+}
 
 /// Where the resources are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1129,6 +1129,28 @@ fn doctor_refuses_to_write_unasked_and_says_what_it_could_not_do() {
     assert_eq!(report["findings"][0]["id"], "no-connection");
 }
 
+#[test]
+fn doctor_goes_through_the_proxy_that_the_environment_names() {
+    let desk = Desk::new();
+    let url = "https://127.0.0.1:1/scim/acme";
+    let seen = |variables: &[(&str, &str)]| {
+        let mut command = desk.command(&["doctor", url, "--read-only", "--quick", "--json"]);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(!text(&output.stdout).contains("secret"), "{}", text(&output.stdout));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        report["findings"][0]["seen"].as_str().unwrap_or_default().to_owned() + &text(&output.stderr)
+    };
+    let through = "127.0.0.1:1 through the proxy 127.0.0.1:2: ";
+    let named = ("HTTPS_PROXY", "http://bjensen:secret@127.0.0.1:2");
+    let said = seen(&[named]);
+    assert!(said.contains(through), "{said}");
+    let said = seen(&[named, ("NO_PROXY", "127.0.0.0/8")]);
+    assert!(!said.contains("proxy"), "{said}");
+    let said = seen(&[("HTTPS_PROXY", "socks5://127.0.0.1:2")]);
+    assert!(said.contains("set NO_PROXY=127.0.0.1"), "{said}");
+}
+
 /// The exit code is 0 where nothing is wrong, and 1 where something is: here the token.
 #[test]
 fn doctor_reads_its_token_from_standard_input_and_tells_by_its_exit_code() {

@@ -17,11 +17,13 @@ use tokio::sync::Notify;
 use super::show;
 use crate::{
     ambient::System,
+    config::forward_proxy,
     doctor::{
         self, Pace, Plan,
         checks::{Check, Row},
         endpoint::Endpoint,
         fault::Severity,
+        proxy::Proxy,
         report::Report,
     },
 };
@@ -85,6 +87,7 @@ pub(super) async fn run(command: &Doctor) -> u8 {
 
 async fn visit(command: &Doctor) -> anyhow::Result<u8> {
     let endpoint = Endpoint::parse(&command.url).map_err(|why| anyhow!(why))?;
+    let proxy = proxy(&endpoint)?;
     let authorities = command.ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
     let is_read_only = command.read_only || command.watch.is_some();
     if !command.write && !is_read_only && !io::stdin().is_terminal() {
@@ -111,6 +114,7 @@ async fn visit(command: &Doctor) -> anyhow::Result<u8> {
     let plan = Plan {
         endpoint,
         token,
+        proxy,
         authorities,
         may_write,
         pace: pace(command),
@@ -221,6 +225,27 @@ impl Signals {
     async fn next(&mut self) -> Option<bool> {
         tokio::signal::ctrl_c().await.is_ok().then_some(true)
     }
+}
+
+/// As the environment says. To http: addresses, which are hops behind the front end, there is none.
+fn proxy(endpoint: &Endpoint) -> anyhow::Result<Option<Proxy>> {
+    let address = format!("https://{}/", endpoint.authority);
+    let address = address.parse().context("the Tenant URL has a name that can't be one")?;
+    let Some(named) = forward_proxy(&address).filter(|_| endpoint.is_https) else {
+        return Ok(None);
+    };
+    let uri = named.uri();
+    let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        bail!(
+            "HTTPS_PROXY or ALL_PROXY names a proxy that is not spoken to as http://…; set NO_PROXY={} to do without it",
+            endpoint.host
+        );
+    };
+    Ok(Some(Proxy {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: uri.port_u16().unwrap_or(80),
+        authorization: named.basic_auth().cloned(),
+    }))
 }
 
 fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

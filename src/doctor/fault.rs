@@ -163,6 +163,7 @@ pub enum Fault {
     // Of connections, TLS and HTTP/2
     NoConnection,
     PlainHttp,
+    ThroughProxy,
     Certificate,
     Handshake,
     Tls12Missing,

@@ -13,6 +13,7 @@ use crate::ambient::Ambient;
 pub mod checks;
 pub mod endpoint;
 pub mod fault;
+pub mod proxy;
 pub mod report;
 pub mod wire;
 
@@ -27,6 +28,7 @@ mod visit;
 use checks::{CHECKS, Check, INTERRUPTED, Made, Row};
 use endpoint::Endpoint;
 use fault::{Fault, Flaw};
+use proxy::Proxy;
 use report::{Outcome, Report};
 use visit::{Visit, lock};
 
@@ -114,6 +116,8 @@ pub struct Plan {
     pub endpoint: Endpoint,
     /// The secret token; without one only what needs none is looked at.
     pub token: Option<String>,
+    /// The way to it, where it is https and there is no other.
+    pub proxy: Option<Proxy>,
     /// Certificate authorities to be believed beside the system's.
     pub authorities: Vec<CertificateDer<'static>>,
     /// Whether the test user may be made.

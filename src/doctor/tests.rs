@@ -20,6 +20,7 @@ fn visit(url: &str, token: Option<&str>) -> Visit {
     let plan = Plan {
         endpoint: Endpoint::parse(url).unwrap(),
         token: token.map(str::to_owned),
+        proxy: None,
         authorities: Vec::new(),
         may_write: true,
         pace: Pace {

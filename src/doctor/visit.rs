@@ -21,6 +21,7 @@ use super::{
     connection::{Answer, Connection},
     endpoint::Endpoint,
     fault::{Fault, Flaw},
+    proxy::Proxy,
     report::{Finding, Findings, hop},
     request::Ask,
     tls::{Alpn, Trust, Version},
@@ -39,6 +40,7 @@ const MAX_REQUESTS: usize = 5_000;
 pub(super) struct Visit {
     pub(super) endpoint: Endpoint,
     pub(super) token: Option<String>,
+    pub(super) proxy: Option<Proxy>,
     /// Whether accounts may be made.
     pub(super) may_write: bool,
     pub(super) pace: Pace,
@@ -76,6 +78,7 @@ impl Visit {
         let Plan {
             endpoint,
             token,
+            proxy,
             authorities,
             may_write,
             pace,
@@ -83,8 +86,11 @@ impl Visit {
         let trust = endpoint.is_https.then(|| Trust::new(authorities)).transpose()?;
         let now = Instant::now();
         let keys = endpoint.values().into_iter().filter(|value| value.len() >= MIN_KEY);
+        let mut secrets: Vec<_> = keys.chain(token.clone()).map(String::into_bytes).collect();
+        let authorization = proxy.as_ref().and_then(|proxy| proxy.authorization.as_ref());
+        secrets.extend(authorization.map(|value| value.as_bytes().to_vec()));
         Ok(Self {
-            secrets: keys.chain(token.clone()).map(String::into_bytes).collect(),
+            secrets,
             trust,
             findings: Mutex::default(),
             made: Mutex::default(),
@@ -92,6 +98,7 @@ impl Visit {
             slot: Mutex::new(now),
             until: now + pace.total,
             check: Mutex::new(Check::Reach),
+            proxy: proxy.filter(|_| endpoint.is_https),
             endpoint,
             token,
             may_write,
@@ -191,16 +198,28 @@ impl Visit {
     }
 
     async fn tcp(&self) -> Result<TcpStream, Flaw> {
-        let address = (self.endpoint.host.as_str(), self.endpoint.port);
-        let failed = |why: String| Flaw::new(Fault::NoConnection, format!("{}: {why}", self.endpoint.authority), b"");
-        let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed(format!("no answer within {} s", CONNECT.as_secs()))),
+        let connecting = async {
+            let (host, port) = match &self.proxy {
+                Some(proxy) => (&proxy.host, proxy.port),
+                None => (&self.endpoint.host, self.endpoint.port),
+            };
+            let stream = TcpStream::connect((host.as_str(), port)).await;
+            let stream = stream.map_err(|error| error.to_string())?;
+            // Fails on a connection that has ended already, which is found out soon enough.
+            let _ = stream.set_nodelay(true);
+            match &self.proxy {
+                Some(proxy) => proxy.tunnel(stream, &self.endpoint).await,
+                None => Ok(stream),
+            }
         };
-        // Fails on a connection that has ended already, which is found out soon enough.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+        let connected = timeout(CONNECT, connecting).await;
+        connected
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", CONNECT.as_secs())))
+            .map_err(|why| {
+                let through = self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}"));
+                let seen = format!("{}{}: {why}", self.endpoint.authority, through.unwrap_or_default());
+                Flaw::new(Fault::NoConnection, seen, b"")
+            })
     }
 
     /// TLS in one version, offering one protocol.

@@ -134,8 +134,22 @@ fn restarts(runtime: &Arc<Runtime>, address: SocketAddr) -> Vec<Trial> {
 }
 
 /// A service that is not there, or not asked as it wants to be.
-fn connections(runtime: &Arc<Runtime>, address: SocketAddr) -> [Trial; 3] {
+fn connections(runtime: &Arc<Runtime>, address: SocketAddr) -> [Trial; 5] {
     [
+        trial(runtime, "proxy::makes_a_tunnel".to_owned(), move || async move {
+            let report = tls::through_a_proxy("HTTP/1.1 200 OK\r\n\r\n", address).await;
+            named(&report, &[])?;
+            is_said(&report, "through-proxy", "CONNECT through 127.0.0.1:")
+        }),
+        trial(runtime, "proxy::wants_a_password".to_owned(), move || async move {
+            let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
+            let report = tls::through_a_proxy(refusal, address).await;
+            is_said(
+                &report,
+                "no-connection",
+                ": it answers CONNECT with HTTP/1.1 407 Proxy Authentication Required",
+            )
+        }),
         trial(runtime, "no_listener".to_owned(), unreachable),
         trial(runtime, "http1::without_token".to_owned(), move || {
             http1::without_token(address)
@@ -179,6 +193,7 @@ fn plan_of(url: &str, may_write: bool) -> Plan {
     Plan {
         endpoint: Endpoint::parse(url).expect("it is a URL"),
         token: Some(SECRET.to_owned()),
+        proxy: None,
         authorities: Vec::new(),
         may_write,
         pace: pace(),

@@ -9,6 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
     version::{TLS12, TLS13},
 };
+use scimgate::doctor::{proxy::Proxy, report::Report};
 use tokio::{
     io::{self, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -16,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::http2;
+use crate::{http2, plan, upstream, visit};
 
 /// What stands behind the handshake.
 #[derive(Clone, Debug)]
@@ -159,4 +160,35 @@ async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, inside: &Inside, 
             io::copy_bidirectional(&mut stream, &mut behind).await.map(drop)
         }
     }
+}
+
+const CONNECT: &str =
+    "CONNECT localhost:443 HTTP/1.1\r\nhost: localhost:443\r\nproxy-authorization: Basic YTpi\r\n\r\n";
+
+/// The service behind TLS, seen through a forward proxy that answers CONNECT in this way.
+pub(crate) async fn through_a_proxy(answer: &'static str, service: SocketAddr) -> Report {
+    let mut fronts = fronts().into_iter();
+    let sound = fronts.find(|front| front.name == "sound").expect("it is one of them");
+    let (front, authorities) = serve(sound, service).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            spawn(async move {
+                let asked = upstream::head(&mut stream).await?;
+                assert_eq!(String::from_utf8_lossy(&asked.head), CONNECT);
+                stream.write_all(answer.as_bytes()).await?;
+                let mut behind = TcpStream::connect(front).await?;
+                io::copy_bidirectional(&mut stream, &mut behind).await
+            });
+        }
+    });
+    let mut plan = plan("https://localhost", true);
+    plan.authorities = authorities;
+    plan.proxy = Some(Proxy {
+        host: address.ip().to_string(),
+        port: address.port(),
+        authorization: Some("Basic YTpi".parse().expect("it is a value")),
+    });
+    visit(plan).await
 }

@@ -122,6 +122,7 @@ async fn examined(version: Version) -> Result<(), String> {
     let plan = Plan {
         endpoint: Endpoint::parse(&format!("http://{}/scim/acme", envoy.address))?,
         token: Some(load::SECRET.to_owned()),
+        proxy: None,
         authorities: Vec::new(),
         may_write: true,
         pace: Pace::quick(),

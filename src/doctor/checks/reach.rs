@@ -15,6 +15,10 @@ pub(super) async fn reach(visit: &Visit) -> Result<Outcome, Spent> {
     if !visit.endpoint.is_https {
         visit.found("the Tenant URL", Flaw::new(Fault::PlainHttp, "http:", b""), None);
     }
+    if let Some(proxy) = &visit.proxy {
+        let flaw = Flaw::new(Fault::ThroughProxy, format!("CONNECT through {proxy}"), b"");
+        visit.found("the Tenant URL", flaw, None);
+    }
     let ask = test_connection(visit);
     let Some(response) = Session::new(visit).ask(&ask).await? else {
         return Ok(Outcome::Done(vec!["no answer that can be read".to_owned()]));

@@ -24,6 +24,17 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         "Use the public https URL to check what Entra sees.",
     ),
     row(
+        Fault::ThroughProxy,
+        "through-proxy",
+        Note,
+        "The way to the endpoint goes through this machine's proxy",
+        Effect::Says(
+            "Who ends connections, when and how, may be the proxy's doing. The bytes inside of TLS are the endpoint's, unless the \
+             proxy opens TLS with a certificate of its own.",
+        ),
+        "Where the machine gets out without it, set NO_PROXY to the name of the endpoint; or run it elsewhere, and compare.",
+    ),
+    row(
         Fault::Certificate,
         "certificate",
         Error,
