@@ -68,7 +68,7 @@ fn outgoing(inbound: Inbound) -> Result<Outgoing, Failure> {
     ] {
         append(&mut headers, &HeaderName::from_static(name), value.as_bytes())?;
     }
-    identifier::inject_trace(&mut headers);
+    identifier::inject_trace(&mut headers, &inbound.trace);
     match &inbound.body {
         Content::Whole(bytes) => content_headers(&mut headers, &inbound.headers, bytes),
         // .NET writes a length of 0 for methods that usually have a body (from memory).

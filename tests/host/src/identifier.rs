@@ -20,16 +20,29 @@ pub(crate) fn guid() -> String {
     .join("-")
 }
 
-/// Adds a W3C `traceparent` unless the caller sent one. The flags are 00: the host's own activity is not
+/// The caller's W3C `traceparent`, or else one of the host's own. The flags are 00: the host's own activity is not
 /// recorded without an exporter (inferred).
-pub(crate) fn inject_trace(headers: &mut HeaderMap) {
+pub(crate) fn trace(headers: &HeaderMap) -> String {
+    let sent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    sent.map_or_else(
+        || format!("00-{}-{}-00", hexadecimal(&random::<16>()), span()),
+        str::to_owned,
+    )
+}
+
+/// Adds it unless the caller sent one.
+pub(crate) fn inject_trace(headers: &mut HeaderMap, trace: &str) {
     if headers.contains_key("traceparent") {
         return;
     }
-    let context = format!("00-{}-{}-00", hexadecimal(&random::<16>()), hexadecimal(&random::<8>()));
-    if let Ok(value) = HeaderValue::try_from(context) {
+    if let Ok(value) = HeaderValue::try_from(trace) {
         headers.insert("traceparent", value);
     }
+}
+
+/// A random span id.
+pub(crate) fn span() -> String {
+    hexadecimal(&random::<8>())
 }
 
 fn random<const LENGTH: usize>() -> [u8; LENGTH] {

@@ -25,6 +25,8 @@ pub(crate) struct Inbound {
     pub(crate) host: String,
     pub(crate) scheme: String,
     pub(crate) invocation_id: String,
+    /// A W3C `traceparent`.
+    pub(crate) trace: String,
 }
 
 impl Inbound {
@@ -65,6 +67,7 @@ impl Inbound {
             }
         };
         Ok(Self {
+            trace: identifier::trace(&headers),
             method: head.method,
             path,
             query: head.uri.query().map(str::to_owned),

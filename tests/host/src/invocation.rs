@@ -32,12 +32,19 @@ pub(crate) enum Failure {
     NotReady,
 }
 
-/// Runs one invocation.
-pub(crate) async fn run(job_host: &JobHost, inbound: Inbound, timing: &Timing, log: &Log) -> Response<Body> {
+/// Runs one invocation of the function of that name.
+pub(crate) async fn run(
+    job_host: &JobHost,
+    function: &str,
+    inbound: Inbound,
+    timing: &Timing,
+    log: &Log,
+) -> Response<Body> {
     let Some(worker) = job_host.worker.clone() else {
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     };
     let settings = &job_host.settings;
+    let row = settings.rows.as_ref().map(|rows| rows.begin(function, &inbound));
     let deadline = settings.function_timeout.map(|timeout| Instant::now() + timeout);
     let invocation = Invocation {
         pid: worker.pid(),
@@ -61,6 +68,9 @@ pub(crate) async fn run(job_host: &JobHost, inbound: Inbound, timing: &Timing, l
             exchange.await.unwrap_or(Err(Failure::Broken))
         }
     };
+    if let Some(row) = row {
+        row.end(answer.as_ref().ok().map(Response::status));
+    }
     answer.unwrap_or_else(|failure| {
         log.error(format!("Executed function (Failed): {failure:?}"));
         empty(StatusCode::INTERNAL_SERVER_ERROR)

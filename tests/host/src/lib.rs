@@ -13,7 +13,7 @@
 //!
 //! A request's way: `server` → `kestrel` → `decode` → `throttle` → `route` → `inbound` → `invocation` →
 //! `proxy` or `forward` → `outgoing` → `pool` → the handler. Beside it, `settings` and `function` load,
-//! `worker` and `process` keep the handler running.
+//! `worker` and `process` keep the handler running, `row` tells Application Insights.
 
 mod activity;
 mod body;
@@ -35,6 +35,7 @@ mod probe;
 mod process;
 mod proxy;
 mod route;
+mod row;
 mod server;
 mod settings;
 mod throttle;

@@ -130,7 +130,7 @@ fn outgoing(pool: &Pool, inbound: Inbound, activity: &Arc<Activity>, body_limit:
     ] {
         set(&mut headers, name, &value)?;
     }
-    identifier::inject_trace(&mut headers);
+    identifier::inject_trace(&mut headers, &inbound.trace);
     if !headers.values().all(|value| value.as_bytes().is_ascii()) {
         // HttpClient writes only ASCII (from memory).
         return Err(Failure::Broken);

@@ -125,7 +125,7 @@ async fn function(
     }
     let limit = job_host.settings.body_limit;
     match Inbound::read(request, path, peer, limit, shared.options.app_service).await {
-        Ok(inbound) => run(job_host, inbound, &shared.options.timing, &shared.log).await,
+        Ok(inbound) => run(job_host, &function.name, inbound, &shared.options.timing, &shared.log).await,
         Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }

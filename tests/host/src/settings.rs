@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::command_line;
 use crate::config::Config;
 use crate::log::Level;
+use crate::row::Rows;
 use crate::{Error, Mode};
 
 /// How long the handler may take until it answers.
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) max_concurrent: Option<usize>,
     /// The lowest level of the handler's lines that passes.
     pub(crate) console_level: Level,
+    /// The host's own rows; `None` where no connection string asks for them.
+    pub(crate) rows: Option<Arc<Rows>>,
     /// The allow list `functions`.
     pub(crate) functions: Option<Vec<String>>,
     pub(crate) body_limit: u64,
@@ -116,7 +120,8 @@ impl Settings {
             },
             max_outstanding: unlimited("extensions:http:maxoutstandingrequests")?,
             max_concurrent: unlimited("extensions:http:maxconcurrentrequests")?,
-            console_level: console_level(config)?,
+            console_level: level(config, "host.function.console")?,
+            rows: Rows::new(&environment, level(config, "host.results")?).map(Arc::new),
             functions: config.has("functions").then_some(allowed),
             body_limit: match environment.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") {
                 Some(text) => text
@@ -229,13 +234,13 @@ fn fixed_port(config: &Config) -> Result<Option<u16>, String> {
         .transpose()
 }
 
-/// The level of the longest prefix of `Host.Function.Console` in `logging.logLevel`, else `default`'s.
-fn console_level(config: &Config) -> Result<Level, String> {
+/// The level of the longest prefix of a category in `logging.logLevel`, else `default`'s.
+fn level(config: &Config, category: &str) -> Result<Level, String> {
     let mut best = (0, Level::Information);
-    for (category, level) in config.below("logging:loglevel") {
-        let length = match category {
+    for (named, level) in config.below("logging:loglevel") {
+        let length = match named {
             "default" => 1,
-            _ if "host.function.console".starts_with(category) => category.len() + 1,
+            _ if category.starts_with(named) => named.len() + 1,
             _ => continue,
         };
         if length > best.0 {

@@ -10,4 +10,5 @@ mod output;
 mod project;
 mod proxy;
 mod proxy_failures;
+mod rows;
 mod support;
