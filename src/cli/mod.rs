@@ -21,6 +21,7 @@ mod explain;
 mod schema;
 mod serve;
 mod show;
+mod subject;
 mod tenant;
 mod token;
 
@@ -59,6 +60,11 @@ enum Command {
     /// change is written down as an event. What a person must decide is left and shown, for example two users of one
     /// userName. The exit code is 0 when everything is sound in the end, else 1; with --dry-run as for 'check'.
     Repair(check::Repair),
+    /// Print the keyed hash by which a person's requests are found in Application Insights (scim.subject)
+    ///
+    /// Telemetry has nobody's name. It has a hash of the userName, or of the externalId where a request says no more, made
+    /// with a key of the tenant's own. Query 23 takes it and shows what was sent about that person, refused requests among it.
+    Subject(subject::Subject),
     /// Say who wrote an error in a provisioning log, what it means, and what to look at next
     ///
     /// Takes the text, for example: scimgate explain '502 bad gateway: upstream connect error or disconnect/reset before
@@ -113,6 +119,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             .await
             .map(|()| 0),
         Command::Schema(command) => schema::run(&Operator::new(settings, false).await?, command)
+            .await
+            .map(|()| 0),
+        Command::Subject(command) => subject::run(&Operator::new(settings, false).await?, &command)
             .await
             .map(|()| 0),
         Command::Check(check) => check::check(&Operator::new(settings, false).await?, &check).await,

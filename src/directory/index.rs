@@ -92,6 +92,11 @@ pub(super) fn indexes(of: &ResourceType) -> impl Iterator<Item = &'static Index>
     INDEXES.iter().filter(|index| index.resource_type == of.name)
 }
 
+/// The indexes of an attribute, whatever has it.
+pub(super) fn named(attribute: &str) -> impl Iterator<Item = &'static Index> {
+    INDEXES.iter().filter(move |index| index.is_of(attribute))
+}
+
 /// The letter that begins the keys of a type's resources.
 pub(super) fn kind(of: &ResourceType) -> &'static str {
     match of.name.as_str() {

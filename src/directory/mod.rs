@@ -57,7 +57,7 @@ mod shared;
 mod sift;
 mod sorted;
 mod spread;
-mod subject;
+pub mod subject;
 mod survey;
 #[cfg(test)]
 mod tests;

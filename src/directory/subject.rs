@@ -3,16 +3,32 @@
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 
-use super::{Directory, Stored, index};
+use super::{
+    Directory, Stored,
+    index::{self, Index},
+};
 use crate::{
     scim::{filter::Filter, schema::ResourceType, write::Write},
     telemetry,
+    tenants::Tenant,
 };
 
 /// What names a resource, the better first.
 const NAMES: [&str; 2] = ["userName", "externalId"];
 /// Bytes of the hash that are told.
 const BYTES: usize = 8;
+
+/// What requests about whoever has this name are found by, as (resource type, attribute, subject).
+pub fn subjects(tenant: &Tenant, name: &str) -> Vec<(&'static str, &'static str, String)> {
+    let indexes = NAMES.into_iter().flat_map(index::named);
+    indexes
+        .map(|index| (index.resource_type(), index.attribute(), subject(index, tenant, name)))
+        .collect()
+}
+
+fn subject(index: &Index, tenant: &Tenant, value: &str) -> String {
+    HEXLOWER.encode(&index.hash(tenant, value)[..BYTES])
+}
 
 impl Directory {
     /// Notes whom a write is about, as far as it says so itself.
@@ -51,10 +67,10 @@ impl Directory {
     /// What a request says itself comes before what is stored.
     fn note_named<'v>(&self, of: &ResourceType, value: impl Fn(&str) -> Option<&'v str>) {
         telemetry::note_once("scim.subject", || {
-            let index = |name: &str| index::indexes(of).find(|index| index.is_of(name));
+            let index = |name: &str| index::named(name).find(|index| index.resource_type() == of.name);
             let found = NAMES.into_iter().find_map(|name| Some((index(name)?, value(name)?)));
             let (index, value) = found?;
-            Some(HEXLOWER.encode(&index.hash(&self.access.tenant, value)[..BYTES]))
+            Some(subject(index, &self.access.tenant, value))
         });
     }
 }
