@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rows", &["store"]),
     ("config", &["http::{BasePath, is_host}"]),
     ("totals", &["rows", "store"]),
-    ("tenants", &["ambient", "rows", "scim", "store", "totals"]),
+    ("tenants", &["ambient", "rows", "scim", "store", "telemetry", "totals"]),
     (
         "directory",
         &["ambient", "rows", "scim", "store", "telemetry", "tenants", "totals"],

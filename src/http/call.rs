@@ -119,7 +119,6 @@ impl Call<'_> {
 
     /// Remembers the sender beside the request, for [`count`].
     pub(super) fn sent_by(&self, access: &Access) {
-        telemetry::note("scim.tenant", access.tenant.name.clone());
         self.request.extensions_mut().insert(Sender(access.tenant.id.clone()));
     }
 

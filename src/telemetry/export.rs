@@ -193,6 +193,8 @@ fn resource(instance: String) -> Resource {
             KeyValue::new("service.name", "handler"),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("service.instance.id", instance),
+            // An instance's processes follow one another, and tell of themselves each.
+            KeyValue::new("process.pid", i64::from(std::process::id())),
         ])
         .build()
 }

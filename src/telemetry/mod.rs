@@ -6,10 +6,11 @@
 //!
 //! Reading order: `scope` (what is known of the current request), `row` (requests, calls to others, events), `export` (the
 //! way to Application Insights) with `ingestion` (its HTTP), `log` (records), `lines` (standard output), `panics`, `process`
-//! (what is measured every 30 s).
+//! (what is measured every 30 s) with `container` (what is around it).
 
 use std::sync::OnceLock;
 
+mod container;
 mod export;
 mod ingestion;
 mod lines;

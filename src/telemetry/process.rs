@@ -1,5 +1,5 @@
-//! What is measured every 30 s: the process as the operating system sees it, its sockets by state, and how late its threads
-//! are. Read on the exporter's own thread; what a system does not tell is left out.
+//! What is measured every 30 s: the process as the operating system sees it, its sockets by state, how late its threads
+//! are, and the container around it. Read on the exporter's own thread; what a system does not tell is left out.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 
 use opentelemetry::{KeyValue, global, metrics::Meter};
 
-use super::{PIPELINE, ingestion::Ingestion, scope::requests_under_way};
+use super::{PIPELINE, container::Container, ingestion::Ingestion, scope::requests_under_way};
 
 /// Units of `/proc/self/stat`'s times in a second (`USER_HZ`, 100 on every Linux that there is).
 const TICKS: f64 = 100.0;
@@ -61,15 +61,7 @@ pub(super) fn measure(ingestion: &Arc<Ingestion>) {
     let meter = global::meter("scimgate");
     // A gap in it, or a fall, is an instance that was dead, frozen or replaced.
     gauge(&meter, "process.uptime", "s", || Some(uptime().as_secs_f64()));
-    let before = Mutex::new((Instant::now(), cpu_seconds().unwrap_or_default()));
-    gauge(&meter, "process.cpu.utilization", "1", move || {
-        let used = cpu_seconds()?;
-        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let (then, used_then) = std::mem::replace(&mut *before, (now, used));
-        let passed = now.saturating_duration_since(then).as_secs_f64();
-        (passed > 0.0).then(|| (used - used_then) / passed)
-    });
+    gauge(&meter, "process.cpu.utilization", "1", share(cpu_seconds));
     gauge(&meter, "process.memory.usage", "By", || {
         let text = fs::read_to_string("/proc/self/statm").ok()?;
         let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
@@ -98,11 +90,56 @@ pub(super) fn measure(ingestion: &Arc<Ingestion>) {
             }
         })
         .build();
+    measure_container(&meter, Container::own());
     let ingestion = Arc::clone(ingestion);
     meter
         .u64_observable_counter("telemetry.export.failures")
         .with_callback(move |observer| observer.observe(ingestion.failures(), &[]))
         .build();
+}
+
+fn measure_container(meter: &Meter, container: Container) {
+    let of = |read: fn(&Container) -> Option<f64>| {
+        let container = container.clone();
+        move || read(&container)
+    };
+    gauge(meter, "container.memory.usage", "By", of(Container::memory));
+    gauge(meter, "container.memory.limit", "By", of(Container::memory_limit));
+    gauge(meter, "container.cpu.limit", "{cpu}", of(Container::cpu_limit));
+    gauge(
+        meter,
+        "container.cpu.utilization",
+        "1",
+        share(of(Container::cpu_seconds)),
+    );
+    gauge(
+        meter,
+        "container.cpu.throttled",
+        "1",
+        share(of(Container::throttled_seconds)),
+    );
+    meter
+        .f64_observable_gauge("system.pressure")
+        .with_unit("1")
+        .with_callback(move |observer| {
+            for (resource, share) in container.pressure() {
+                observer.observe(share, &[KeyValue::new("system.pressure.resource", resource)]);
+            }
+        })
+        .build();
+}
+
+/// Of a sum of seconds, how much it grew by since it was read last, as a share of the time that passed.
+fn share(read: impl Fn() -> Option<f64> + Send + Sync) -> impl Fn() -> Option<f64> + Send + Sync {
+    let before = Mutex::new((Instant::now(), read().unwrap_or_default()));
+    move || {
+        let sum = read()?;
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (then, sum_then) = std::mem::replace(&mut *before, (now, sum));
+        let passed = now.saturating_duration_since(then).as_secs_f64();
+        (passed > 0.0).then(|| (sum - sum_then) / passed)
+    }
 }
 
 fn gauge(

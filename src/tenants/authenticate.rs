@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore},
     time::{Instant, timeout_at},
@@ -24,6 +24,7 @@ use crate::{
         self, Change, Store, settle,
         turns::{Quota, Share},
     },
+    telemetry,
 };
 
 /// How long a known credential is believed without asking the store: a revocation is in force everywhere after it.
@@ -233,6 +234,7 @@ impl Tenants {
         } else {
             self.look_up_once(key, deadline).await?
         };
+        note(&known);
         match known.credential {
             Credential {
                 revoked: Some(time), ..
@@ -288,6 +290,15 @@ impl Tenants {
             }
         });
     }
+}
+
+/// Whose request it is and by which credential, also of one that is refused because the credential has had its time.
+fn note(known: &Known) {
+    telemetry::note("scim.tenant", known.access.tenant.name.clone());
+    telemetry::note("scim.credential", known.credential.id.clone());
+    telemetry::note_once("scim.credential.expires", || {
+        known.credential.expires?.format(&Rfc3339).ok()
+    });
 }
 
 impl From<FormatError> for Refusal {
