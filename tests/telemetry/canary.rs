@@ -2,14 +2,14 @@
 //! markers in it, storage that breaks off; then no marker is in any envelope, line of output, command's output,
 //! `scimgate-normalized`, storage key or URL.
 
-use std::{collections::BTreeMap, net::SocketAddr, process::Command};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     endpoint::{Endpoint, Mode},
-    service::{Answer, Service, TENANT, TOKEN, free_port},
+    service::{Answer, Service, TENANT, TOKEN, command, free_port},
     tables::{Tap, connection_string},
 };
 
@@ -121,9 +121,8 @@ impl Stage {
 
     /// An operator's command, on the same store.
     fn command(&mut self, words: &[&str]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_scimgate"));
-        let settings = self.settings.iter().map(|(name, value)| (name, value));
-        let output = command.args(words).env_clear().envs(settings).output().unwrap();
+        let settings: Vec<_> = self.settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let output = command(words, &settings);
         for bytes in [output.stdout, output.stderr] {
             self.doors.add("command", &String::from_utf8_lossy(&bytes));
         }
@@ -138,6 +137,7 @@ impl Stage {
             &["schema", "show", TENANT],
             &["check", TENANT],
             &["repair", TENANT],
+            &["subject", TENANT, &mark("userName")],
         ] {
             self.command(words);
         }

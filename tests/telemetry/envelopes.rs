@@ -1,11 +1,23 @@
 //! Every kind of row, field by field.
 
+use std::{sync::Arc, time::Duration};
+
+use scimgate::{
+    ambient::System,
+    store::sqlite::SqliteStore,
+    tenants::{Expiry, Tenants, Terms},
+};
 use serde_json::{Value, json};
+use time::macros::datetime;
+use tokio::time::Instant;
 
 use crate::{
     endpoint::{Endpoint, Mode},
-    service::{Answer, Service, TENANT},
+    service::{Answer, Service, TENANT, command},
 };
+
+/// How long an operator's change may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a field of an envelope is to be.
 enum Is {
@@ -230,6 +242,104 @@ fn what_is_refused_at_the_door_has_a_row_too() {
             ],
         );
         assert!(!row.to_string().contains('@'), "{row:#}");
+    }
+}
+
+/// "Whose token is refused, which one, and why?" (query 22), and "which token in use stops working soon?" (24).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_named_whether_it_still_works_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.db");
+    let endpoint = Endpoint::start(Mode::Ok);
+    let service = Service::start(&[
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", &endpoint.connection_string()),
+        ("SCIMGATE_STORE", &format!("sqlite:{}", file.display())),
+        ("SCIMGATE_BASE_PATHS", "/old"),
+    ]);
+    let tenants = Tenants::new(Arc::new(SqliteStore::open(&file).unwrap()), Arc::new(System));
+    let deadline = Instant::now() + PATIENCE;
+    let add = async |expires| {
+        let terms = Terms {
+            expires: Some(expires),
+            ..Terms::default()
+        };
+        tenants
+            .add_credential(TENANT, None, &terms, "test", deadline)
+            .await
+            .unwrap()
+    };
+    let (soon, late) = (datetime!(2999-12-31 00:00 UTC), datetime!(2020-01-02 00:00 UTC));
+    let [good, expired, revoked] = [
+        add(Expiry::At(soon)).await,
+        add(Expiry::At(late)).await,
+        add(Expiry::Never).await,
+    ];
+    tenants
+        .revoke(TENANT, &revoked.credential.id, "test", deadline)
+        .await
+        .unwrap();
+    for (issued, status, rule, expires) in [
+        (good, 200, Absent, exactly("2999-12-31T00:00:00Z")),
+        (expired, 401, exactly("token-expired"), exactly("2020-01-02T00:00:00Z")),
+        (revoked, 401, exactly("token-revoked"), Absent),
+    ] {
+        let authorization = format!("Bearer {}", issued.secret);
+        // The path names no tenant; the credential does.
+        let answer = service.send("GET", "/old/Users", &[("authorization", &authorization)], "");
+        assert_eq!(answer.status, status, "{answer:?}");
+        check(
+            &row_of(&endpoint, &answer)["data"]["baseData"]["properties"],
+            &[
+                ("/scim.credential", exactly(issued.credential.id)),
+                ("/scim.credential.expires", expires),
+                ("/scim.error.rule", rule),
+                ("/scim.tenant", exactly(TENANT)),
+            ],
+        );
+    }
+}
+
+/// What an operator types is what rows have, whichever request named the person by what.
+#[test]
+fn the_command_subject_prints_what_rows_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("store.db").display());
+    let endpoint = Endpoint::start(Mode::Ok);
+    let service = Service::start(&[
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", &endpoint.connection_string()),
+        ("SCIMGATE_STORE", &store),
+    ]);
+    let group =
+        json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "g", "externalId": "g-1" });
+    let refused = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "bjensen@example.com", "active": "x" });
+    for (name, attribute, of, answer) in [
+        (
+            "BJensen@Example.com",
+            "userName",
+            "User",
+            service.ask("POST", "/Users", &refused),
+        ),
+        (
+            "u-1",
+            "externalId",
+            "User",
+            service.ask("GET", "/Users?filter=externalId%20eq%20%22u-1%22", &Value::Null),
+        ),
+        ("g-1", "externalId", "Group", service.ask("POST", "/Groups", &group)),
+    ] {
+        let output = command(&["subject", TENANT, name, "--json"], &[("SCIMGATE_STORE", &store)]);
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let is_it = |one: &&Value| one["attribute"] == attribute && one["resourceType"] == of;
+        let found = printed["subjects"].as_array().unwrap().iter().find(is_it).unwrap();
+        let row = row_of(&endpoint, &answer);
+        assert_eq!(
+            row["data"]["baseData"]["properties"]["scim.subject"], found["subject"],
+            "{name}: {answer:?}"
+        );
+        let text =
+            String::from_utf8(command(&["subject", TENANT, name], &[("SCIMGATE_STORE", &store)]).stdout).unwrap();
+        assert!(text.contains(found["subject"].as_str().unwrap()), "{text}");
+        assert!(!text.contains(name), "{text}");
     }
 }
 

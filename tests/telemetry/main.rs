@@ -4,8 +4,10 @@
 
 mod calls;
 mod canary;
+mod contract;
 mod endpoint;
 mod envelopes;
+mod host;
 mod inside;
 mod outages;
 mod service;

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -177,6 +177,17 @@ fn gather(stream: impl Read + Send + 'static, output: &Arc<Mutex<String>>) {
             output.push('\n');
         }
     });
+}
+
+/// An operator's command.
+pub(crate) fn command(words: &[&str], settings: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scimgate"));
+    command
+        .args(words)
+        .env_clear()
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap()
 }
 
 /// One request on a connection of its own.

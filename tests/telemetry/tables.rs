@@ -24,6 +24,7 @@ pub(crate) struct Tap {
     pub(crate) address: SocketAddr,
     said: Arc<Mutex<Vec<u8>>>,
     cut: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
 }
 
 impl Tap {
@@ -33,14 +34,23 @@ impl Tap {
             address: listener.local_addr().unwrap(),
             said: Arc::default(),
             cut: Arc::default(),
+            held: Arc::default(),
         };
-        let (said, cut) = (Arc::clone(&tap.said), Arc::clone(&tap.cut));
+        let (said, cut, held) = (Arc::clone(&tap.said), Arc::clone(&tap.cut), Arc::clone(&tap.held));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let server = TcpStream::connect(azurite).unwrap();
                 let (back, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                let (said, cut, cut_back) = (Arc::clone(&said), Arc::clone(&cut), Arc::clone(&cut));
-                thread::spawn(move || copy(client, server, &cut, |bytes| said.lock().unwrap().extend(bytes)));
+                let (said, cut, cut_back, held) =
+                    (Arc::clone(&said), Arc::clone(&cut), Arc::clone(&cut), Arc::clone(&held));
+                thread::spawn(move || {
+                    copy(client, server, &cut, |bytes| {
+                        said.lock().unwrap().extend(bytes);
+                        if held.load(Ordering::SeqCst) {
+                            thread::park();
+                        }
+                    });
+                });
                 thread::spawn(move || copy(back, to, &cut_back, |_| {}));
             }
         });
@@ -50,6 +60,11 @@ impl Tap {
     /// From now on connections break off.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on what is sent is taken, and nothing answers; connections that come later are as before once it is over.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::SeqCst);
     }
 
     /// All that was sent to Azurite.
