@@ -321,11 +321,13 @@ fn innermost(error: &azure_core::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let text = cause.to_string();
-    if text.contains("://") {
-        return "the request failed".to_owned();
-    }
-    shorten(&text)
+    without_urls(&cause.to_string())
+}
+
+/// A URL has no space in it. What is left is what a person needs: `azure_identity` ends each of its errors with a link.
+fn without_urls(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().filter(|word| !word.contains("://")).collect();
+    shorten(&words.join(" "))
 }
 
 /// One line of at most 300 characters.
@@ -380,6 +382,19 @@ mod tests {
                 &format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#),
             ),
         ]
+    }
+
+    #[test]
+    fn what_an_identity_lacks_is_told_without_its_link() {
+        let text = "AzureCliCredential authentication failed. Please run 'az login'\n. To troubleshoot, visit https://aka.ms/x#azure-cli";
+        let error = azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, text);
+        assert_eq!(
+            Error::from_pipeline(&error).to_string(),
+            "no token for Table Storage: AzureCliCredential authentication failed. Please run 'az login' . To troubleshoot, visit"
+        );
+        let text = "error sending request for url (https://a.example/t(PartitionKey='secret'))";
+        let error = azure_core::Error::with_message(azure_core::error::ErrorKind::Io, text);
+        assert!(!Error::from_pipeline(&error).to_string().contains("secret"));
     }
 
     #[track_caller]
