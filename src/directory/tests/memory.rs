@@ -39,8 +39,9 @@ async fn large_users() -> (World, Vec<String>, String) {
         let user = json!({ "userName": number.to_string(), "nickName": "x".repeat(ROW) });
         (format!("u{number}"), user)
     };
-    world.fill("u", (0..MEMBERS + 1).map(user)).await;
-    let mut users: Vec<String> = (0..MEMBERS + 1).map(|number| format!("u{number}")).collect();
+    let all = MEMBERS + 1;
+    world.fill("u", (0..all).map(user)).await;
+    let mut users: Vec<String> = (0..all).map(|number| format!("u{number}")).collect();
     let group = world.group_of(&users.split_off(MEMBERS)).await;
     (world, users, group)
 }
