@@ -84,6 +84,15 @@ CASES = [
      ("credential",), [("c1",)]),
     ("silence of every process is a loss of telemetry", "16_telemetry_health", [], ("what",), [("no heartbeat",)]),
     ("a process that reports and loses nothing is none", "16_telemetry_health", beat(), ("what",), []),
+    ("who is answered 429 is told by tenant and reason", "13_throttles",
+     request("POST", 429, times=2, scim__throttle__reason="tenant", scim__error__rule="too-many-requests", **{"http__response__header__retry-after": "3"})
+     + request("POST", 429, tenant="other", scim__throttle__reason="tenant", scim__error__rule="too-many-requests") + request("POST", 503),
+     ("tenant", "reason", "refused", "longestWaitSeconds"), [("acme", "tenant", 2, 3), ("other", "tenant", 1, None)]),
+    ("what was sent about one person, refused or done, in its order", "23_one_user",
+     request("GET", 200, scim__subject="0123456789abcdef", scim__results="0") + request("POST", 400, scim__subject="0123456789abcdef", **REFUSED)
+     + request("POST", 201, scim__subject="fedcba9876543210") + request("POST", 201, scim__subject="0123456789abcdef"),
+     ("operation", "resultCode", "rule"),
+     [("GET /scim/{tenant}/Users", "200", ""), ("POST /scim/{tenant}/Users", "400", "wrong-type"), ("POST /scim/{tenant}/Users", "201", "")]),
     ("a pasted Reference finds its request among others", "15_one_request",
      request("POST", 400, **REFUSED) + request("GET", 200), ("resultCode", "rule"), [("400", "wrong-type")]),
 ]

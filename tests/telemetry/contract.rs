@@ -71,6 +71,35 @@ fn rows_have_the_names_that_are_documented_and_asked_for() {
     }
 }
 
+/// The table of questions names what proves each; a proof that is gone or renamed is none.
+#[test]
+fn proofs_of_the_answers_are_there() {
+    let document = read("docs/telemetry.md");
+    let (_, questions) = document.split_once("## Questions").unwrap();
+    let cases = read("tests/infra/data.py");
+    let mut proofs = 0;
+    for row in questions
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.ends_with(" |"))
+    {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for test in last.split('`').skip(1).step_by(2) {
+            let (module, name) = test.split_once("::").unwrap();
+            let source = read(&format!("tests/telemetry/{module}.rs"));
+            assert!(source.contains(&format!("fn {name}(")), "there is no test {test}");
+            proofs += 1;
+        }
+        for case in last.split('*').skip(1).step_by(2) {
+            assert!(
+                cases.contains(&format!("(\"{case}\"")),
+                "./test infra has no case {case:?}"
+            );
+            proofs += 1;
+        }
+    }
+    assert!(proofs > 20, "{proofs}");
+}
+
 /// At least one row of every kind, with everything that each can have.
 fn provoke(telemetry: &str, tables: &str) {
     let azurite: SocketAddr = tables

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 /// Where Azurite is; says so where it is not.
@@ -46,8 +47,8 @@ impl Tap {
                 thread::spawn(move || {
                     copy(client, server, &cut, |bytes| {
                         said.lock().unwrap().extend(bytes);
-                        if held.load(Ordering::SeqCst) {
-                            thread::park();
+                        while held.load(Ordering::SeqCst) {
+                            thread::sleep(Duration::from_millis(5));
                         }
                     });
                 });
@@ -62,7 +63,7 @@ impl Tap {
         self.cut.store(true, Ordering::SeqCst);
     }
 
-    /// From now on what is sent is taken, and nothing answers; connections that come later are as before once it is over.
+    /// Whether what is sent waits on its way.
     pub(crate) fn hold(&self, held: bool) {
         self.held.store(held, Ordering::SeqCst);
     }
