@@ -116,7 +116,9 @@ fn play(history: &History, sabotage: Sabotage) -> Result<String, String> {
     fastrand::seed(7);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     // Whoever asks for the time outside is told the machine's.
-    let played = runtime.unwrap().block_on(async { Play::new(sabotage).play(history).await });
+    let played = runtime
+        .unwrap()
+        .block_on(async { Play::new(sabotage).play(history).await });
     SIZES.set(None);
     played
 }
