@@ -3,13 +3,16 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::SetOnce,
+    time::{Instant, sleep, timeout_at},
+};
 
 pub mod admission;
 mod azure;
@@ -45,7 +48,8 @@ pub struct App {
     /// Time and ids.
     pub ambient: Arc<dyn Ambient>,
     base_paths: Vec<BasePath>,
-    service: OnceLock<Service>,
+    service: SetOnce<Service>,
+    opens_by: Instant,
     draining: AtomicBool,
 }
 
@@ -68,9 +72,11 @@ impl App {
     pub fn new(settings: Settings, ambient: Arc<dyn Ambient>) -> Arc<Self> {
         Arc::new(Self {
             base_paths: settings.base_paths(),
+            // So that the other half is left to answer who waited.
+            opens_by: Instant::now() + settings.deadline() / 2,
             settings,
             ambient,
-            service: OnceLock::new(),
+            service: SetOnce::new(),
             draining: AtomicBool::new(false),
         })
     }
@@ -88,7 +94,9 @@ impl App {
 
     /// From now on requests are answered.
     pub fn start(&self, service: Service) -> &Service {
-        self.service.get_or_init(|| service)
+        // The first one stays.
+        let _ = self.service.set(service);
+        self.service.get().expect("it was set")
     }
 
     /// Where tenants' endpoints stand.
@@ -99,6 +107,12 @@ impl App {
     /// What the store's being there made possible; nothing before.
     pub fn service(&self) -> Option<&Service> {
         self.service.get()
+    }
+
+    /// The same, waited for in the first half of a deadline of this process's life: whoever stands in front sends requests as soon as
+    /// the port is open, and an instance that is new, or takes over at a deployment, has its store a moment later.
+    pub(crate) async fn service_soon(&self) -> Option<&Service> {
+        timeout_at(self.opens_by, self.service.wait()).await.ok()
     }
 
     /// The process is about to stop.

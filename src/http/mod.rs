@@ -80,8 +80,8 @@ async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> Result<Ht
         Address::Root | Address::Live => Ok(health::alive()),
         Address::Ready => health::ready(app).await,
         Address::Scim { base, tenant, endpoint } => {
-            let service = app.service().ok_or_else(|| Rule::Starting.error())?;
             let deadline = Instant::now() + app.settings.deadline();
+            let service = app.service_soon().await.ok_or_else(|| Rule::Starting.error())?;
             let call = Call {
                 app,
                 service,

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -52,6 +52,11 @@ pub(crate) fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
             runtime,
             "direct/no_store::the_file_appears_later",
             the_file_appears_later,
+        ),
+        trial(
+            runtime,
+            "direct/no_store::a_request_waits_for_a_store_that_appears_soon",
+            a_request_waits,
         ),
         trial(
             runtime,
@@ -108,18 +113,39 @@ async fn behind(mode: Mode) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// SQLite makes no folders.
-async fn the_file_appears_later() -> Result<Completion, Failed> {
-    let folder = tempfile::tempdir()?;
-    let later: PathBuf = folder.path().join("later");
+/// Settings of a file in a folder that is not there yet: SQLite makes none.
+fn file_in(folder: &Path) -> Vec<(&'static str, String)> {
     let mut settings = unreachable_tables(closed_port());
-    settings[0].1 = format!("sqlite:{}", later.join("rows.db").display());
+    settings[0].1 = format!("sqlite:{}", folder.join("rows.db").display());
     // Only behind the Functions host: elsewhere a path that can't be opened ends the process with a clear line.
     settings.push(("functions-port", "1".to_owned()));
-    let (_app, running, address) = start(&settings);
+    settings
+}
+
+async fn the_file_appears_later() -> Result<Completion, Failed> {
+    let folder = tempfile::tempdir()?;
+    let later = folder.path().join("later");
+    let (_app, running, address) = start(&file_in(&later));
     says_that_it_is_starting(address).await;
     std::fs::create_dir(&later)?;
     works_without_a_restart(address).await;
+    running.stop().await;
+    Ok(Completion::Completed)
+}
+
+/// Whoever stands in front sends requests as soon as the port is open.
+async fn a_request_waits() -> Result<Completion, Failed> {
+    let folder = tempfile::tempdir()?;
+    let soon = folder.path().join("soon");
+    let mut settings = file_in(&soon);
+    settings.retain(|(name, _)| *name != "deadline");
+    settings.push(("deadline", "60".to_owned()));
+    let (_app, running, address) = start(&settings);
+    let waiting = tokio::spawn(ask(address, "/scim/acme/Users"));
+    ask(address, "/health/ready").await.refused(503, "", &["starting"]);
+    assert!(!waiting.is_finished());
+    std::fs::create_dir(&soon)?;
+    waiting.await?.is(200);
     running.stop().await;
     Ok(Completion::Completed)
 }
@@ -154,10 +180,11 @@ fn start(settings: &[(&'static str, String)]) -> (Arc<App>, Running, SocketAddr)
     tokio::spawn(async move {
         let store = app::open_store_patiently(&opening.settings).await;
         let store = store.unwrap_or_else(|error| panic!("the store can never be opened: {error}"));
-        let service = opening.start(opening.over(store));
-        app::bootstrap(&opening, service)
+        let service = opening.over(store);
+        app::bootstrap(&opening, &service)
             .await
             .unwrap_or_else(|error| panic!("no first tenant: {error}"));
+        opening.start(service);
     });
     (app, running, address)
 }

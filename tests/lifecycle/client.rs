@@ -11,7 +11,7 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::{SECRET, TENANT};
 
@@ -23,11 +23,17 @@ pub(crate) struct Scene {
     http: reqwest::Client,
     /// Scheme and authority; changes when another host takes over.
     pub(crate) origin: Mutex<String>,
-    pub(crate) stops: AtomicBool,
+    stops: AtomicBool,
+    /// Requests that were sent, or meant to be.
+    sent: AtomicUsize,
+    /// Those that nobody was there to take.
+    unreached: AtomicUsize,
+    /// Those that somebody took, and that got no answer of ours, or one that it can't be done now.
+    cut_off: AtomicUsize,
     /// Writes that were answered with success.
-    pub(crate) acknowledged: AtomicUsize,
+    acknowledged: AtomicUsize,
     /// Writes without an answer of ours that turned out to be done, and not done.
-    pub(crate) unanswered: [AtomicUsize; 2],
+    unanswered: [AtomicUsize; 2],
 }
 
 impl Scene {
@@ -35,10 +41,35 @@ impl Scene {
         Arc::new(Self {
             http: scimgate::app::http_client().unwrap(),
             origin: Mutex::new(origin),
-            stops: AtomicBool::new(false),
-            acknowledged: AtomicUsize::new(0),
-            unanswered: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            stops: AtomicBool::default(),
+            sent: AtomicUsize::default(),
+            unreached: AtomicUsize::default(),
+            cut_off: AtomicUsize::default(),
+            acknowledged: AtomicUsize::default(),
+            unanswered: Default::default(),
         })
+    }
+
+    /// The clients, each after what it was at.
+    pub(crate) async fn stop(&self, clients: JoinSet<Client>) -> Vec<Client> {
+        self.stops.store(true, Ordering::Relaxed);
+        clients.join_all().await
+    }
+
+    /// Writes that were answered with success.
+    pub(crate) fn acknowledged(&self) -> usize {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Writes without an answer of ours that turned out to be done, and not done.
+    pub(crate) fn unanswered(&self) -> [usize; 2] {
+        self.unanswered.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Requests, and of them those that were cut off, and those that found nobody.
+    pub(crate) fn requests(&self) -> (usize, usize, usize) {
+        let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (count(&self.sent), count(&self.cut_off), count(&self.unreached))
     }
 
     /// Sends a write once: its answer, or nothing if none came from the service, or that it can't do it now.
@@ -73,11 +104,16 @@ impl Scene {
             let json = ("content-type", "application/scim+json");
             request = request.header(json.0, json.1).body(body.to_string());
         }
-        let answer = request.send().await.ok()?;
-        let status = answer.status().as_u16();
-        let text = answer.text().await.ok()?;
-        let is_ours = status < 500 || status == 500 && !text.is_empty();
-        is_ours.then(|| (status, serde_json::from_str(&text).unwrap_or_default()))
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        let failed = match answered(request).await {
+            Ok((status, text)) if status < 500 || status == 500 && !text.is_empty() => {
+                return Some((status, serde_json::from_str(&text).unwrap_or_default()));
+            }
+            Err(error) if error.is_connect() => &self.unreached,
+            Ok(_) | Err(_) => &self.cut_off,
+        };
+        failed.fetch_add(1, Ordering::Relaxed);
+        None
     }
 
     /// Counts how a write without an answer ended.
@@ -112,6 +148,11 @@ impl Scene {
         let list = self.read(&format!("/{endpoint}?count=0")).await.unwrap();
         list["totalResults"].as_u64().unwrap()
     }
+}
+
+async fn answered(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, String)> {
+    let answer = request.send().await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
 }
 
 /// A user with a value for every index, and two values that always change together.

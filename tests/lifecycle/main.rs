@@ -1,6 +1,6 @@
 //! The end of a process, of a connection, of a request, at the wrong moment: what was answered is there, and nothing is half
 //! there. Reading order: this file (the executable on a store of its own), `client` (a customer who knows what must be
-//! there), then what goes wrong: `kills`, `again`, `gone`.
+//! there), `load` (twenty of them), then what goes wrong: `kills`, `deploys`, `again`, `gone`.
 
 #![expect(clippy::unwrap_used, reason = "a test ends with a panic")]
 
@@ -13,8 +13,10 @@ use tempfile::TempDir;
 
 mod again;
 mod client;
+mod deploys;
 mod gone;
 mod kills;
+mod load;
 
 const TENANT: &str = "acme";
 const SECRET: &str = "sg_a_secret_that_is_long_enough_for_a_load";
