@@ -45,7 +45,7 @@ param alwaysReady int = 1
 param httpConcurrency int = 100
 
 @allowed(['Recreate', 'RollingUpdate'])
-@description('What a deployment or a changed setting does to instances. Recreate, the default of the platform: all are ended at once, running requests with them (their writes may be half acknowledged: Entra sends them again), and there is a gap until new ones are up. RollingUpdate, a preview when this was written: one batch after the other is drained first, and two versions run side by side for a while, which scimgate is built for.')
+@description('What a deployment or a changed setting does to instances. Recreate, the default of the platform: all are ended at once, running requests with them (a write among them is done or not, never by half, and Entra sends it again), and there is a gap until new ones are up. RollingUpdate, a preview when this was written: one batch after the other is drained first, and two versions run side by side for a while, which scimgate is built for. docs/deploy.md has figures.')
 param siteUpdateStrategy string = 'Recreate'
 
 @description('Scheme and host that customers use, when it is another than the app has by itself: https://scim.example.com')

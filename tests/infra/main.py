@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The stage `infra` of ./test: what can be said of infra/ without Azure. Arguments: the executable, and where the Kusto library is.
+"""The stage `infra` of ./test: what can be said without Azure of infra/ and of all that deploys it. Arguments: the executable, and where
+the Kusto library is.
 
 Then it plants one mistake after the other into a copy, and each must be found.
 """
@@ -15,6 +16,7 @@ import tempfile
 import bicep
 import data
 import queries
+import shipping
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -209,7 +211,7 @@ PLANTED_QUERIES = [
 
 
 def planted_copy(folder, file, there, planted):
-    for part in ("infra", "docs", "azure.yaml", "README.md", "src/config.rs"):
+    for part in (".github", "infra", "docs", "Cargo.toml", "Dockerfile", "README.md", "azure.yaml", "package", "src/config.rs"):
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
@@ -238,9 +240,17 @@ def main():
     tell(f"kusto: {count} queries", problems)
     for name, problems in data.problems(ROOT):
         tell(name, problems)
+    for look in shipping.LOOKS:
+        tell(look.__name__, list(look(ROOT)))
+    if shipping.PACKS_HERE:
+        for fact, holds, said in shipping.packing(ROOT, pathlib.Path(executable)):
+            tell(f"package: {fact}", [] if holds else [said])
+    else:
+        print("skipped: ./package, as it runs on Linux on x86-64 only")
     for mistakes, look in (
         (PLANTED, lambda copy: [problem for name in OFFLINE for problem in getattr(copy, name)()]),
         (PLANTED_MEANINGS, lambda copy: [name for name, problems in data.problems(copy.root) if problems]),
+        (shipping.PLANTED, lambda copy: shipping.problems(copy.root)),
         (PLANTED_QUERIES, lambda copy: copy.kusto(None, library)[0]),
     ):
         for file, there, planted, expected in mistakes:
@@ -248,7 +258,7 @@ def main():
                 found = look(planted_copy(pathlib.Path(folder), file, there, planted))
             unseen = [] if any(expected in problem for problem in found) else [f"expected {expected!r}, found {found[:3]}"]
             tell(f"planted in {file}: {expected}", unseen)
-    print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed; 0 ignored")
+    print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed; {int(not shipping.PACKS_HERE)} ignored")
     return int(failed > 0)
 
 
