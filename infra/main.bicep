@@ -66,6 +66,11 @@ param deadlineSeconds int = 15
 @description('Requests a second that each tenant may send to each instance; 0 is no limit, else at least 25.')
 param tenantRate int = 200
 
+@minValue(0)
+@maxValue(3650)
+@description('Days for which a deleted user or group can be restored.')
+param retentionDays int = 30
+
 @minValue(1)
 @description('Gigabytes of telemetry a day, after which nothing is recorded until the next. An alert comes at 80 % of it.')
 param dailyCapGb int = 5
@@ -155,6 +160,7 @@ module app 'modules/app.bicep' = {
       SCIMGATE_BASE_PATHS: basePaths
       SCIMGATE_DEADLINE: string(deadlineSeconds)
       SCIMGATE_TENANT_RATE: string(tenantRate)
+      SCIMGATE_RETENTION_DAYS: string(retentionDays)
       SCIMGATE_TELEMETRY_SAMPLE: string(successSampling)
     }
   }

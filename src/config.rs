@@ -143,6 +143,12 @@ pub struct Settings {
     #[arg(long, env = "SCIMGATE_TENANT_RATE", global = true, default_value_t = 200, value_name = "RATE", value_parser = rate)]
     pub tenant_rate: u32,
 
+    /// Days for which a deleted user or group can be brought back with 'scimgate restore'; then nothing of it is kept but its
+    /// part in the log of changes. 0: not at all
+    #[arg(long, env = "SCIMGATE_RETENTION_DAYS", global = true, default_value_t = 30, value_name = "DAYS",
+          value_parser = clap::value_parser!(u16).range(0..=3650))]
+    pub retention_days: u16,
+
     /// Tenant to make at the start when it is missing; needs SCIMGATE_BOOTSTRAP_TOKEN
     #[arg(
         long,
@@ -310,7 +316,7 @@ impl Settings {
             format!("{:?} {:?}", self.tables_endpoint, self.public_url),
             self.base_paths().iter().map(ToString::to_string).collect(),
             format!("{} {} {}", self.deadline, self.tenant_rate, self.telemetry_sample),
-            format!("{} {:?}", self.trusts_proxy(), self.support),
+            format!("{} {:?} {}", self.trusts_proxy(), self.support, self.retention_days),
         ];
         HEXLOWER.encode(&Sha256::digest(parts.join("\n"))[..8])
     }
@@ -341,6 +347,11 @@ impl Settings {
     /// How long a request may take.
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(self.deadline)
+    }
+
+    /// How long a deleted resource is kept.
+    pub fn retention(&self) -> time::Duration {
+        time::Duration::days(self.retention_days.into())
     }
 
     /// How long whoever looks at our readiness has to send requests elsewhere before we stop. The Functions host has nowhere

@@ -17,9 +17,9 @@
 //! | `o~<operation>~<part>` | the memberships that the operation changed, if they don't fit into its row |
 //! | `pend~journal~<operation>` | a decided change of memberships, until it is spread over the edges |
 //! | `pend~done~<operation>` | such a change was spread a moment ago |
-//! | `pend~gone~<id>` | a deleted resource whose edges still stand |
-//! | `gone~<id>` | a deleted resource, kept for its retention time |
-//! | `gone~<id>~<part>`, `gone~<id>~members~<part>` | the groups it was in, and the members it had |
+//! | `pend~gone~<id>~<operation>` | a resource whose edges still stand, and which operation deleted it |
+//! | `gone~<id>` | a deleted resource, kept for its retention time; of one that was erased only when |
+//! | `gone~<id>~<part>`, `gone~<id>~members~<part>` | the groups it was in (of one that was restored: and is not in yet), and the members it had |
 //! | `sum~<kind>~<operation>` | that the operation made or removed a resource: +1 or -1 |
 //! | `sum~<kind>~.base`, `sum~<kind>~seal` | the sum of those that are gone, see `totals`; first and last of their range |
 //! | `mark~<kind>~<position>` | behind which key a page begins, see `directory` |
@@ -80,6 +80,9 @@ pub fn resource_key(kind: &str, id: &str) -> String {
     format!("{kind}~{}", id_part(id))
 }
 
+/// What the keys of tombstones and their parts begin with.
+pub const GONE_PREFIX: &str = "gone~";
+
 /// The key of a deleted resource's tombstone.
 pub fn gone_key(id: &str) -> String {
     format!("gone~{}", id_part(id))
@@ -128,9 +131,15 @@ pub fn spread_key(operation: &str) -> String {
     format!("pend~done~{operation}")
 }
 
-/// The key that tells that a deleted resource's edges still stand.
-pub fn edges_left_key(id: &str) -> String {
-    format!("pend~gone~{}", id_part(id))
+/// What the keys begin with that tell that a deleted resource's edges still stand.
+pub fn edges_left_prefix(id: &str) -> String {
+    format!("pend~gone~{}~", id_part(id))
+}
+
+/// The key that tells that the edges of a resource still stand, which this operation deleted. Each deletion has its own: what
+/// was begun after one, and lands late, must do nothing after the next.
+pub fn edges_left_key(id: &str, operation: &str) -> String {
+    format!("{}{operation}", edges_left_prefix(id))
 }
 
 /// The key of an operation's event row.
@@ -149,6 +158,11 @@ pub fn event_part_key(operation: &str, part: usize) -> String {
 /// The bounds of a scan over an event and its parts.
 pub fn event_keys(operation: &str) -> (String, String) {
     (format!("o~{operation}"), format!("o~{operation}~~"))
+}
+
+/// What the keys of the parts of a tombstone begin with.
+pub fn gone_parts_prefix(id: &str) -> String {
+    format!("gone~{}~", id_part(id))
 }
 
 /// The key of a part of a tombstone that does not fit into one row.

@@ -1,13 +1,14 @@
-//! What runs beside the requests: finishing what they decided and had no time, or no process any more, to spread.
+//! What runs beside the requests: finishing what they decided and had no time, or no process any more, to spread; and, now
+//! and then, doing away with what nobody needs any more.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use tokio::time::{Instant, sleep};
 
 use super::{App, Service};
 use crate::{
-    directory::{self, Directory},
+    directory::{self, Directory, Purged},
     store::{
         Waits,
         turns::{Quota, Share},
@@ -21,15 +22,26 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(30);
 /// How long one tenant's left-overs may take in one round.
 const TENANT_TIME: Duration = Duration::from_mins(2);
+/// Of so many rounds one, at random, also does away with what nobody needs any more: every hour, by and large, and in no two
+/// processes at the same time. A process that lives for minutes does it as often as one that lives for days.
+const PURGES_ONE_IN: usize = 120;
+/// Steps of a purge in one round and tenant, one after the other, so that requests hardly notice; the next purge goes on
+/// behind them.
+const MAX_STEPS: usize = 10;
+
+/// Where the next purge of a tenant goes on, by its id.
+type Places = HashMap<String, String>;
 
 /// Looks after every tenant, again and again. What fails is tried again in the next round.
 pub async fn finish_left_behind(app: &App, service: &Service) -> Infallible {
+    let mut places = Places::new();
     loop {
         sleep(PAUSE).await;
         let waits = service.store.take_waits();
         telemetry::storage_waited(waits.longest);
         tell(waits);
-        if let Err(error) = round(app, service).await {
+        let places = (fastrand::usize(..PURGES_ONE_IN) == 0).then_some(&mut places);
+        if let Err(error) = round(app, service, places).await {
             tracing::warn!(%error, "could not look for what requests left behind");
         }
     }
@@ -49,12 +61,15 @@ fn tell(waits: Waits) {
     }
 }
 
-async fn round(app: &App, service: &Service) -> Result<(), tenants::Error> {
+/// Purges as well, where there are `places`.
+async fn round(app: &App, service: &Service, mut places: Option<&mut Places>) -> Result<(), tenants::Error> {
     let deadline = Instant::now() + app.settings.deadline();
     for tenant in service.tenants.all(deadline).await? {
         // Nothing of it is used again, and the next round begins with what is stored.
-        match AssertUnwindSafe(finish(app, service, tenant)).catch_unwind().await {
-            Ok(Ok(_)) => {}
+        let directory = directory(app, service, tenant);
+        let looked_after = look_after(&directory, app.settings.retention(), places.as_deref_mut());
+        match AssertUnwindSafe(looked_after).catch_unwind().await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "what a request left behind could not be finished yet"),
             Err(_) => tracing::error!("finishing what a request left behind panicked"),
         }
@@ -62,8 +77,45 @@ async fn round(app: &App, service: &Service) -> Result<(), tenants::Error> {
     Ok(())
 }
 
-async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, directory::Error> {
-    let directory = Directory {
+async fn look_after(
+    directory: &Directory,
+    retention: time::Duration,
+    places: Option<&mut Places>,
+) -> Result<(), directory::Error> {
+    directory.finish_pending().await?;
+    let Some(places) = places else { return Ok(()) };
+    let tenant = &directory.access.tenant.id;
+    let mut done = Purged::default();
+    let mut place = places.remove(tenant);
+    for _ in 0..MAX_STEPS {
+        let (purged, next) = directory.purge(retention, place.as_deref()).await?;
+        done += purged;
+        place = next;
+        if place.is_none() {
+            break;
+        }
+    }
+    places.extend(place.map(|place| (tenant.clone(), place)));
+    if done.tombstones + done.memberships + done.marks > 0 {
+        let Purged {
+            tombstones,
+            memberships,
+            marks,
+            ..
+        } = done;
+        tracing::info!(
+            tenant,
+            tombstones,
+            memberships,
+            marks,
+            "what nobody needs any more is gone"
+        );
+    }
+    Ok(())
+}
+
+fn directory(app: &App, service: &Service, tenant: Tenant) -> Directory {
+    Directory {
         store: Share::of(&service.store, &Quota::default()),
         ambient: Arc::clone(&app.ambient),
         access: Arc::new(Access {
@@ -75,18 +127,20 @@ async fn finish(app: &App, service: &Service, tenant: Tenant) -> Result<usize, d
         shared: Arc::clone(&service.shared),
         held: Arc::default(),
         invocation: None,
-    };
-    directory.finish_pending().await
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use serde_json::json;
 
     use super::*;
     use crate::{
         ambient::System,
         config::Settings,
+        directory::{Precondition, Shown},
+        scim::{normalize::Trace, schema::Catalog},
         store::{
             Store,
             counting::CountingStore,
@@ -102,6 +156,40 @@ mod tests {
         settings: Settings,
     }
 
+    /// A tenant of this name.
+    async fn make(app: &App, service: &Service, name: &str) -> Tenant {
+        let new = NewTenant {
+            name: name.to_owned(),
+            ..NewTenant::default()
+        };
+        let deadline = Instant::now() + app.settings.deadline();
+        let terms = Terms::default();
+        let made = service.tenants.create(&new, None, &terms, "test", deadline);
+        made.await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn now_and_then_a_round_purges() {
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::memory().unwrap());
+        let settings = Line::parse_from(["scimgate", "--retention-days", "0"]).settings;
+        let app = App::new(settings, Arc::new(System));
+        let service = app.over(Arc::clone(&store));
+        let tenant = make(&app, &service, "acme").await;
+        let directory = directory(&app, &service, tenant.clone());
+        let catalog = Catalog::standard();
+        let of = catalog.resource_type("User").unwrap();
+        let user = json!({ "schemas": [of.schema.id], "userName": "bjensen" });
+        let mut trace = Trace::default();
+        let made = directory.create(of, Shown::default(), user, &mut trace);
+        let id = made.await.unwrap().envelope.id;
+        directory.delete(of, &id, &Precondition::None).await.unwrap();
+        let kept = async || store.scan(&tenant.id, "gone~", "gone~~", 10).await.unwrap().rows.len();
+        round(&app, &service, None).await.unwrap();
+        assert_eq!(kept().await, 1);
+        round(&app, &service, Some(&mut Places::new())).await.unwrap();
+        assert_eq!(kept().await, 0);
+    }
+
     #[tokio::test]
     async fn a_bug_that_one_tenant_meets_leaves_the_others_theirs() {
         let counting = Arc::new(CountingStore::new(Arc::new(SqliteStore::memory().unwrap())));
@@ -109,30 +197,15 @@ mod tests {
         let app = App::new(Line::parse_from(["scimgate"]).settings, Arc::new(System));
         let service = app.over(Arc::clone(&faults) as Arc<dyn Store>);
         for name in ["one", "other"] {
-            let (new, terms) = (
-                NewTenant {
-                    name: name.to_owned(),
-                    ..NewTenant::default()
-                },
-                Terms {
-                    label: "test".to_owned(),
-                    expires: None,
-                },
-            );
-            let deadline = Instant::now() + app.settings.deadline();
-            service
-                .tenants
-                .create(&new, None, &terms, "test", deadline)
-                .await
-                .unwrap();
+            make(&app, &service, name).await;
         }
         counting.take();
-        round(&app, &service).await.unwrap();
+        round(&app, &service, None).await.unwrap();
         // One for the list of tenants, and as many for each of them.
         let of_one = (counting.take().scans - 1) / 2;
         assert!(of_one > 0);
         faults.inject(Call::Scan, 2..=2, Fault::Panic);
-        round(&app, &service).await.unwrap();
+        round(&app, &service, None).await.unwrap();
         assert!(counting.take().scans > of_one, "only the list was read");
     }
 }

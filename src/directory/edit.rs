@@ -1,17 +1,20 @@
 //! Create, replace, patch and delete: read, decide, write, and once more when somebody else came in between.
 
+use std::collections::BTreeSet;
+
 use futures::future::{try_join, try_join3};
 use tokio::time::Instant;
 
 use super::{
     Directory, Error, Precondition, Stored,
-    edges::{Seen, Side},
+    edges::{Edge, Seen, Side},
     handover::agreed,
     index,
     links::Shown,
     members::{self, Neighbours},
     memberships::{Memberships, Removal, Sizes, Turn},
     pause,
+    pending::Pending,
     write::{self, Draft, Written},
 };
 use crate::{
@@ -202,6 +205,7 @@ impl Directory {
                 continue;
             }
             let removal = Removal {
+                groups: self.groups_with(id, &memberships, &pending).await?,
                 memberships,
                 gone: pending.gone.into_keys().collect(),
             };
@@ -225,6 +229,20 @@ impl Directory {
                 }
             }
         }
+    }
+
+    /// The groups that somebody is in, whose edges stand so: also where what is decided is not spread yet.
+    async fn groups_with(&self, id: &str, standing: &[Edge], pending: &Pending) -> Result<BTreeSet<String>, Error> {
+        let mut groups: BTreeSet<String> = standing.iter().map(|edge| edge.group.clone()).collect();
+        let id = id.to_owned();
+        for journal in self.journals_of(pending, |journal| journal.of([&id])).await? {
+            if journal.joins.contains_key(&id) {
+                groups.insert(journal.group);
+            } else if !journal.keeps(&id) {
+                groups.remove(&journal.group);
+            }
+        }
+        Ok(groups)
     }
 
     /// Whether this very request made the tombstone. As a proxy the Functions host sends what has no body again when the
@@ -317,7 +335,7 @@ impl Directory {
     }
 
     /// Somebody else wrote a row after we read it, and there is time to look again.
-    fn worth_another_try(&self, error: &Error) -> bool {
+    pub(super) fn worth_another_try(&self, error: &Error) -> bool {
         use store::Error::{Changed, Exists, Missing};
 
         let changed = matches!(error, Error::Store(Changed(_) | Missing(_) | Exists(_)));
@@ -326,7 +344,7 @@ impl Directory {
 }
 
 /// Which operation has closed a gate.
-fn spreading(gate: &store::Row) -> Result<String, Error> {
+pub(super) fn spreading(gate: &store::Row) -> Result<String, Error> {
     let body: GateBody = rows::body(gate)?;
     body.operation.ok_or_else(|| {
         let key = gate.key.clone();
@@ -339,13 +357,11 @@ fn after(group: &str, mut edges: Seen, turn: &Turn) -> Seen {
     edges
         .edges
         .retain(|edge| !turn.leaves.contains(&edge.member) && !turn.joins.contains_key(&edge.member));
-    edges
-        .edges
-        .extend(turn.joins.iter().map(|(member, kind)| super::edges::Edge {
-            group: group.to_owned(),
-            member: member.clone(),
-            kind: *kind,
-        }));
+    edges.edges.extend(turn.joins.iter().map(|(member, kind)| Edge {
+        group: group.to_owned(),
+        member: member.clone(),
+        kind: *kind,
+    }));
     edges.edges.sort_by_cached_key(|edge| rows::id_part(&edge.member));
     edges
 }

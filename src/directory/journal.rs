@@ -337,6 +337,7 @@ impl Directory {
             let spread = TraceBody {
                 format: FORMAT,
                 id: journal.operation.clone(),
+                operation: String::new(),
                 time: self.ambient.now(),
                 resource_type: String::new(),
             };

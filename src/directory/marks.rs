@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use super::{Directory, Error};
 use crate::{
     rows::{self, FORMAT, FormatError, MarkBody},
-    store::{Change, MAX_CHANGES, Row, Store, settle},
+    store::{self, Change, MAX_CHANGES, Row, Store, settle},
 };
 
 /// How long a mark is of use: pages in sequence follow one another faster.
@@ -173,27 +173,39 @@ impl Directory {
             if let Err(error) = store.commit(&partition, &[write]).await {
                 tracing::debug!(%error, "a mark was not written");
             }
-            if fastrand::usize(..ONE_IN) == 0 {
-                remove_old(&*store, &partition, kind, now).await;
+            if fastrand::usize(..ONE_IN) == 0
+                && let Err(error) = remove_old(&*store, &partition, kind, now).await
+            {
+                tracing::debug!(%error, "old marks were not removed");
             }
         });
     }
 }
 
-/// Removes marks that are no longer of use: as many as one commit takes, of those that one round trip shows.
-pub(super) async fn remove_old(store: &dyn Store, partition: &str, kind: &str, now: OffsetDateTime) {
+/// Removes marks that are no longer of use: as many as one commit takes, of those that one round trip shows. Returns how many.
+///
+/// # Errors
+///
+/// As the store fails; that one of them was written anew is no failure, and removes none.
+pub(super) async fn remove_old(
+    store: &dyn Store,
+    partition: &str,
+    kind: &str,
+    now: OffsetDateTime,
+) -> Result<usize, store::Error> {
     let (from, until) = rows::range(&rows::mark_key_prefix(kind));
-    let Ok(page) = store.scan(partition, &from, &until, 1_000).await else {
-        return;
-    };
+    let page = store.scan(partition, &from, &until, 1_000).await?;
     let is_old = |row: &Row| rows::body::<MarkBody>(row).is_ok_and(|body| is_old(&body, now));
     let old = page.rows.into_iter().filter(is_old).take(MAX_CHANGES);
     // With the etag, so that one that was written anew stays.
     let changes: Vec<Change> = old.map(|row| Change::Delete(row.key, Some(row.etag))).collect();
-    if !changes.is_empty()
-        && let Err(error) = store.commit(partition, &changes).await
-    {
-        tracing::debug!(%error, "old marks were not removed");
+    if changes.is_empty() {
+        return Ok(0);
+    }
+    match store.commit(partition, &changes).await {
+        Ok(()) => Ok(changes.len()),
+        Err(store::Error::Changed(_) | store::Error::Missing(_)) => Ok(0),
+        Err(error) => Err(error),
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     rows::{self, FORMAT, JournalBody, MembersBody, Operation, Stamp, TraceBody},
     scim::members::Kind,
-    store::{Change, MAX_CHANGES, Write},
+    store::{Change, ETag, MAX_CHANGES, Write},
 };
 
 /// How much one commit does.
@@ -52,6 +52,8 @@ pub(super) enum Memberships {
     Turn(Turn),
     /// The resource goes.
     Removal(Removal),
+    /// It comes back.
+    Return(Return),
 }
 
 /// A change of a group's members.
@@ -75,10 +77,23 @@ pub(super) struct Turn {
 /// What a deleted resource leaves behind.
 #[derive(Debug, Default)]
 pub(super) struct Removal {
-    /// Its own memberships.
+    /// Its own memberships, as the edges stand.
     pub(super) memberships: Vec<Edge>,
+    /// The groups that it was in, for its restore.
+    pub(super) groups: BTreeSet<String>,
     /// Those of the groups that are deleted themselves.
     pub(super) gone: HashSet<String>,
+}
+
+/// What a deleted resource finds when it comes back.
+#[derive(Debug, Default)]
+pub(super) struct Return {
+    /// Its memberships in groups that are there: as many as fit.
+    pub(super) joins: Vec<Edge>,
+    /// The groups that it joins afterwards.
+    pub(super) later: Vec<String>,
+    /// The rows that hide its edges, and the parts of its tombstone, as they were read.
+    pub(super) ends: Vec<(String, ETag)>,
 }
 
 /// The changes of membership rows in a commit.
@@ -104,6 +119,7 @@ impl Memberships {
             Self::Untouched => Changes::default(),
             Self::Turn(turn) => turn.changes(draft, operation, others),
             Self::Removal(removal) => removal.changes(draft, operation, others),
+            Self::Return(restored) => restored.changes(draft, operation),
         }
     }
 }
@@ -229,15 +245,11 @@ impl Removal {
     fn changes(&self, draft: &Draft<'_>, operation: &Operation, others: usize) -> Changes {
         let is_group = index::kind(draft.of) == "g";
         let groups = Journal {
-            joins: self
-                .memberships
-                .iter()
-                .map(|edge| (edge.group.clone(), Kind::Group))
-                .collect(),
+            joins: self.groups.iter().map(|group| (group.clone(), Kind::Group)).collect(),
             ..Journal::default()
         };
         let mut changes = Vec::new();
-        if !self.memberships.is_empty() {
+        if !self.groups.is_empty() {
             changes.extend(
                 groups
                     .parts()
@@ -261,11 +273,13 @@ impl Removal {
         let left = TraceBody {
             format: FORMAT,
             id: draft.id.to_owned(),
+            operation: operation.to_string(),
             time: operation.time(),
             resource_type: draft.of.name.clone(),
         };
         if is_group || !fits {
-            changes.push(Change::Insert(rows::write(rows::edges_left_key(draft.id), &left)));
+            let key = rows::edges_left_key(draft.id, &left.operation);
+            changes.push(Change::Insert(rows::write(key, &left)));
         }
         Changes {
             rows: changes,
@@ -290,4 +304,72 @@ impl Removal {
         }
         changes
     }
+}
+
+impl Return {
+    fn changes(&self, draft: &Draft<'_>, operation: &Operation) -> Changes {
+        let mut rows = Vec::new();
+        if index::kind(draft.of) == "g" {
+            let stamp = journal::gate_stamp(&operation.to_string());
+            let gate = journal::gate(draft.id, None);
+            rows.push(Change::Insert(Write { stamp, ..gate }));
+        }
+        rows.extend(self.joins.iter().flat_map(|edge| rejoins(edge, operation)));
+        rows.extend(left_to_join(draft.id, &self.later, &self.ends));
+        Changes {
+            rows,
+            ..Changes::default()
+        }
+    }
+}
+
+/// The changes that make somebody a member of a group that is open and there; a change of the group too.
+pub(super) fn rejoins(edge: &Edge, operation: &Operation) -> [Change; 4] {
+    let body = super::edges::body(edge);
+    let by = operation.to_string();
+    let stamp = Stamp {
+        format: FORMAT,
+        version: by.clone(),
+        stamp: operation.stamp,
+        modified: operation.time(),
+        members: by.clone(),
+    };
+    [
+        Change::Stamp(rows::gate_key(&edge.group), journal::gate_stamp(&by), None),
+        Change::Stamp(rows::resource_key("g", &edge.group), rows::encode(&stamp), None),
+        Change::Insert(rows::write(rows::member_key(&edge.group, &edge.member), &body)),
+        Change::Insert(rows::write(rows::membership_key(&edge.member, &edge.group), &body)),
+    ]
+}
+
+/// The changes that leave, of rows that were read, only those that tell which groups somebody is to join.
+pub(super) fn left_to_join(id: &str, groups: &[String], ends: &[(String, ETag)]) -> Vec<Change> {
+    let groups = Journal {
+        joins: groups.iter().map(|group| (group.clone(), Kind::Group)).collect(),
+        ..Journal::default()
+    };
+    let parts = if groups.joins.is_empty() {
+        Vec::new()
+    } else {
+        groups.parts()
+    };
+    let parts = parts
+        .iter()
+        .enumerate()
+        .map(|(part, body)| rows::write(rows::gone_part_key(id, part), body));
+    let parts: Vec<Write> = parts.collect();
+    let goes = |key: &String| !parts.iter().any(|part| part.key == *key);
+    let gone = ends.iter().filter(|(key, _)| goes(key));
+    let mut changes: Vec<Change> = gone
+        .map(|(key, etag)| Change::Delete(key.clone(), Some(etag.clone())))
+        .collect();
+    changes.extend(
+        parts
+            .into_iter()
+            .map(|part| match ends.iter().find(|(key, _)| *key == part.key) {
+                Some((_, etag)) => Change::Replace(part, etag.clone()),
+                None => Change::Insert(part),
+            }),
+    );
+    changes
 }

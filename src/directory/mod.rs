@@ -4,7 +4,7 @@
 //! looked up), `edges` and `pending` (memberships as they are read), `members`, `memberships` and `journal` (and as they are
 //! written), `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its
 //! pages begin), `sift` (what a filter matches), `plan` (by which way), `sorted`, `page`, `cursor`, and `shared` (between
-//! requests), `held` (their memory); last `handover` and `survey` (schemas that change), and `check` (whether the rows fit together).
+//! requests), `held` (their memory); `gone` (what is deleted); last `handover` and `survey` (schemas that change), and `check` (whether the rows fit together).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -36,6 +36,7 @@ pub mod check;
 mod cursor;
 mod edges;
 mod edit;
+mod gone;
 mod handover;
 mod held;
 mod index;
@@ -63,6 +64,7 @@ mod survey;
 mod tests;
 mod write;
 
+pub use gone::{Denied, Erased, Purged, Restorable, Restored};
 pub use held::{Budget, Held};
 use links::Links;
 pub use links::Shown;
@@ -200,9 +202,7 @@ impl Stored {
         }
         document
     }
-}
 
-impl Stored {
     /// The members of a group that has many, and the name of the attribute: [`Self::document`] holds a placeholder for
     /// them, to be written as a [`LongDocument`](crate::scim::members::LongDocument).
     pub fn many_members(&self) -> Option<(&'static str, &[Member])> {

@@ -8,7 +8,7 @@ use super::{
     journal::Journal,
 };
 use crate::{
-    rows::{self, JournalBody, TraceBody},
+    rows::{self, FormatError, JournalBody, TraceBody},
     scim::members::Kind,
     store::{ETag, Row},
 };
@@ -40,12 +40,8 @@ impl Pending {
         } else if row.key.starts_with(&rows::spread_key("")) {
             self.spread.push(rows::body(row)?);
         } else {
-            let mut trace: TraceBody = rows::body(row)?;
-            if let Some(ended) = rows::trace_stamp(row)? {
-                trace.time = trace.time.max(ended.time);
-            }
-            let (id, etag) = (trace.id.clone(), row.etag.clone());
-            self.gone.insert(id, Gone { trace, etag });
+            let gone = Gone::read(row)?;
+            self.gone.insert(gone.trace.id.clone(), gone);
         }
         Ok(())
     }
@@ -60,6 +56,17 @@ impl Pending {
         if !self.gone.is_empty() {
             edges.retain(|edge| !self.gone.contains_key(side.other(edge)));
         }
+    }
+}
+
+impl Gone {
+    pub(super) fn read(row: &Row) -> Result<Self, FormatError> {
+        let mut trace: TraceBody = rows::body(row)?;
+        if let Some(ended) = rows::trace_stamp(row)? {
+            trace.time = trace.time.max(ended.time);
+        }
+        let etag = row.etag.clone();
+        Ok(Self { trace, etag })
     }
 }
 

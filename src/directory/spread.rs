@@ -114,7 +114,7 @@ impl Directory {
     /// Stops hiding what a deleted resource has no more, unless something happened to it since it was read: whoever began
     /// before the last edge went must be done.
     pub(super) async fn show_again(&self, gone: &Gone) -> Result<(), Error> {
-        let delete = Change::Delete(rows::edges_left_key(&gone.trace.id), Some(gone.etag.clone()));
+        let delete = Change::Delete(gone.trace.edges_left_key(), Some(gone.etag.clone()));
         match self.store.commit(&self.access.tenant.id, &[delete]).await {
             Ok(()) | Err(store::Error::Missing(_) | store::Error::Changed(_)) => Ok(()),
             Err(error) => Err(error.into()),
@@ -141,17 +141,22 @@ impl Directory {
                 self.while_gone(gone, vec![Change::Upsert(part)]).await?;
             }
         }
+        self.end_members(gone, &edges).await?;
+        Ok(edges.len())
+    }
+
+    /// Removes the edges of a deleted group's members.
+    pub(super) async fn end_members(&self, gone: &TraceBody, edges: &[Edge]) -> Result<(), Error> {
         let ends = edges.chunks(Sizes::now().chunk()).map(|chunk| {
             let edges = chunk.iter().flat_map(|edge| journal::leaves(&edge.group, &edge.member));
             self.while_gone(gone, edges.collect())
         });
-        in_parallel(ends.collect()).await?;
-        Ok(edges.len())
+        in_parallel(ends.collect()).await.map(|_| ())
     }
 
     /// Removes the memberships of a deleted resource. Those of a deleted group's members stay for its restore, hidden by
     /// the row that says that the group is gone.
-    async fn end_memberships(&self, gone: &TraceBody) -> Result<usize, Error> {
+    pub(super) async fn end_memberships(&self, gone: &TraceBody) -> Result<usize, Error> {
         let now = self.ambient.now();
         let edges = self.standing(&Side::Groups.of(&gone.id)).await?;
         let chunks = edges.chunks(Sizes::now().chunk());
@@ -193,14 +198,10 @@ impl Directory {
                 time: self.ambient.now(),
             };
             changes.truncate(last);
-            changes.push(Change::Stamp(
-                rows::edges_left_key(&gone.id),
-                rows::encode(&stamp),
-                None,
-            ));
+            changes.push(Change::Stamp(gone.edges_left_key(), rows::encode(&stamp), None));
             match self.store.commit(&self.access.tenant.id, &changes).await {
                 // Somebody else is at it, or was: the next round looks again.
-                Ok(()) | Err(store::Error::Missing(_)) => return Ok(()),
+                Ok(()) | Err(store::Error::Missing(_) | store::Error::Exists(_)) => return Ok(()),
                 Err(error) => self.wait_out(&mut tries, error).await?,
             }
         }

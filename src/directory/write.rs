@@ -31,29 +31,32 @@ pub(super) enum Kind {
     Replace,
     Patch,
     Delete,
+    Restore,
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Replace => "replace",
             Self::Patch => "patch",
             Self::Delete => "delete",
+            Self::Restore => "restore",
         }
     }
 
     /// How many resources more or fewer there are afterwards.
     fn counts(self) -> Option<i64> {
         match self {
-            Self::Create => Some(1),
+            Self::Create | Self::Restore => Some(1),
             Self::Delete => Some(-1),
             Self::Replace | Self::Patch => None,
         }
     }
 }
 
-/// A write that has no time yet: from `before` to `after`, either of which may be nothing.
+/// A write that has no time yet: from `before` to `after`, either of which may be nothing. What is restored was its
+/// tombstone before.
 pub(super) struct Draft<'d> {
     pub(super) of: &'d ResourceType,
     pub(super) id: &'d str,
@@ -63,6 +66,13 @@ pub(super) struct Draft<'d> {
     pub(super) memberships: Memberships,
     /// It must be as it was read, although what is written does not need that.
     pub(super) guarded: bool,
+}
+
+impl<'d> Draft<'d> {
+    /// The resource that is there before it.
+    fn there(&self) -> Option<&'d Stored> {
+        self.before.filter(|_| self.kind != Kind::Restore)
+    }
 }
 
 /// A written resource, and what of its memberships, or of a deleted one's, is decided but not done yet.
@@ -84,8 +94,9 @@ impl Directory {
             let kind = index::kind(draft.of);
             let counted = draft.kind.counts();
             changes.extend(counted.map(|n| totals::count(kind, &operation, n)));
-            // The event and the resource itself are still to come, and the tombstone of one that goes.
-            let others = changes.len() + if draft.after.is_some() { 2 } else { 3 };
+            // The event and the resource itself are still to come, and the tombstone of one that goes or comes back.
+            let has_tombstone = matches!(draft.kind, Kind::Delete | Kind::Restore);
+            let others = changes.len() + if has_tombstone { 3 } else { 2 };
             let memberships = draft.memberships.changes(draft, &operation, others);
             let guarded = draft.guarded || memberships.guarded;
             let (mut all, stored) = resource_changes(draft, &operation, guarded, self.invocation);
@@ -124,7 +135,7 @@ impl Directory {
     }
 
     fn event(&self, draft: &Draft<'_>, operation: &Operation, members: Option<MembersBody>, parts: usize) -> Change {
-        let mut paths = changed_paths(draft.before.map(|before| &before.attributes), draft.after);
+        let mut paths = changed_paths(draft.there().map(|there| &there.attributes), draft.after);
         if members.is_some() || parts > 0 {
             paths.push("members".to_owned());
         }
@@ -149,7 +160,7 @@ impl Directory {
                 index::entries(draft.of, &self.access.tenant, draft.id, attributes)
             })
         };
-        let old = entries(draft.before.map(|before| &before.attributes));
+        let old = entries(draft.there().map(|there| &there.attributes));
         let new = entries(draft.after);
         let mut unique = BTreeMap::new();
         for key in old.keys().filter(|key| !new.contains_key(*key)) {
@@ -179,7 +190,7 @@ impl Directory {
     }
 
     /// The refusal that names who holds a unique value, or nothing if nobody does any more.
-    async fn taken(&self, of: &ResourceType, key: &str, attribute: &str) -> Result<Option<Refused>, Error> {
+    pub(super) async fn taken(&self, of: &ResourceType, key: &str, attribute: &str) -> Result<Option<Refused>, Error> {
         let row = settle::patient_get(&*self.store, &self.access.tenant.id, &[key], self.deadline)
             .await?
             .pop()
@@ -216,7 +227,7 @@ fn resource_changes(
         stamp: operation.stamp,
         modified: operation.time(),
         members: match &draft.memberships {
-            Memberships::Turn(_) => version.clone(),
+            Memberships::Turn(_) | Memberships::Return(_) => version.clone(),
             _ => before.map(|before| before.members.clone()).unwrap_or_default(),
         },
     };
@@ -241,6 +252,10 @@ fn resource_changes(
     };
     let changes = match (before, draft.after) {
         (None, _) => vec![Change::Insert(write(key))],
+        (Some(tombstone), _) if draft.kind == Kind::Restore => vec![
+            Change::Insert(write(key)),
+            Change::Delete(rows::gone_key(draft.id), Some(tombstone.etag.clone())),
+        ],
         (Some(before), Some(after)) if *after == before.attributes => {
             let etag = guarded.then(|| before.etag.clone());
             vec![Change::Stamp(key, rows::encode(&stamp), etag)]
@@ -272,6 +287,7 @@ fn tombstone(stamp: &Stamp, body: &ResourceBody, invocation: Option<Uuid>) -> Wr
     let stamp = GoneStamp {
         stamp: stamp.clone(),
         invocation: invocation.map(|id| id.to_string()),
+        erased: false,
     };
     Write {
         key: rows::gone_key(&body.id),

@@ -31,6 +31,9 @@ pub struct GoneStamp {
     /// The Functions host's id of the DELETE, which it may send again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocation: Option<String>,
+    /// Nothing of the resource is kept but its id and times.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
 }
 
 /// The body of a resource row.
@@ -136,12 +139,22 @@ pub struct TraceBody {
     pub format: u32,
     /// What it happened to: an operation, or the id of a deleted resource.
     pub id: String,
+    /// The operation that deleted the resource.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub operation: String,
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub time: OffsetDateTime,
     /// The deleted resource's type.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub resource_type: String,
+}
+
+impl TraceBody {
+    /// The key of the row that says that the edges of this deleted resource still stand.
+    pub fn edges_left_key(&self) -> String {
+        super::edges_left_key(&self.id, &self.operation)
+    }
 }
 
 /// The small part of the row that says that a deleted resource's edges still stand.
@@ -196,7 +209,7 @@ pub struct MarkBody {
 pub struct EventBody {
     /// The row's format.
     pub format: u32,
-    /// What was done: `create`, `replace`, `patch`, `delete`; for operators `tenant-create` and the like.
+    /// What was done: `create`, `replace`, `patch`, `delete`; by operators `restore`, `erase`, `tenant-create` and the like.
     pub kind: String,
     /// The resource type, or `Tenant`, `Token` or `Schema`.
     pub resource_type: String,

@@ -27,8 +27,10 @@ pub enum Key<'k> {
     EdgesLeft,
     /// A deleted resource, and what stands for its id.
     Tombstone(&'k str),
-    /// A part of it.
+    /// A part of it: groups it was in.
     TombstonePart(&'k str),
+    /// A part of it: members it had.
+    TombstoneMembers(&'k str),
     /// A total's base or seal: the letter of the resource type.
     SumEnd(&'k str),
     /// A change of a total.
@@ -52,9 +54,10 @@ impl<'k> Key<'k> {
             ["o", operation, part] => Self::EventPart(operation, part),
             ["pend", "journal", operation] => Self::Journal(operation),
             ["pend", "done", _] => Self::Spread,
-            ["pend", "gone", _] => Self::EdgesLeft,
+            ["pend", "gone", _, _] => Self::EdgesLeft,
             ["gone", id] => Self::Tombstone(id),
-            ["gone", id, _] | ["gone", id, "members", _] => Self::TombstonePart(id),
+            ["gone", id, _] => Self::TombstonePart(id),
+            ["gone", id, "members", _] => Self::TombstoneMembers(id),
             ["sum", kind @ ("u" | "g"), ".base" | "seal"] => Self::SumEnd(kind),
             ["sum", "u" | "g", _] => Self::Sum,
             ["mark", kind @ ("u" | "g"), _] => Self::Mark(kind),
@@ -98,9 +101,9 @@ mod tests {
                 (resource_key("u", id), Key::Resource("u", &part)),
                 (member_key(id, id), Key::Member),
                 (membership_key(id, id), Key::Membership),
-                (edges_left_key(id), Key::EdgesLeft),
+                (edges_left_key(id, &name), Key::EdgesLeft),
                 (gone_part_key(id, 7), Key::TombstonePart(&part)),
-                (gone_members_key(id, 7), Key::TombstonePart(&part)),
+                (gone_members_key(id, 7), Key::TombstoneMembers(&part)),
                 (event_key(&operation), Key::Event(&name)),
                 (event_part_key(&name, 7), Key::EventPart(&name, "007")),
                 (journal_key(&name), Key::Journal(&name)),

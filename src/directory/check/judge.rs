@@ -92,7 +92,7 @@ pub(super) fn judge(case: &Case, look: &Look, rules: &Rules) -> Option<Found> {
         Case::Value { kind, id, key } => value(kind, id, key, look, rules),
         Case::Indexed { kind, id, key } => indexed(kind, id, key, look, rules),
         Case::Journal(operation) => gates::journal(operation, look),
-        Case::EdgesLeft(id) => edges_left(id, look),
+        Case::EdgesLeft(key) => edges_left(key, look),
         Case::TombstonePart { tombstone, key } => tombstone_part(tombstone, key, look),
         Case::SumEnds(kind) => sum_ends(kind, look, rules),
         Case::EventPart { operation, part } => event_part(operation, *part, look),
@@ -175,15 +175,14 @@ fn indexed(kind: &'static str, id: &str, key: &str, look: &Look, rules: &Rules) 
     Some(found.mended(index.resource_type(), id, index.attribute(), vec![change]))
 }
 
-fn edges_left(id: &str, look: &Look) -> Option<Found> {
-    let key = rows::edges_left_key(id);
-    let row = look.row(&key);
-    let tombstone = look.row(&rows::gone_key(id));
-    let [user, group] = [Kind::User, Kind::Group].map(|kind| look.row(&resource_key(id, kind)));
-    let row = row?;
+fn edges_left(key: &str, look: &Look) -> Option<Found> {
+    let row = look.row(key)?;
     let Ok(Held::EdgesLeft(body)) = Held::read(row) else {
         return None;
     };
+    let id = &body.id;
+    let tombstone = look.row(&rows::gone_key(id));
+    let [user, group] = [Kind::User, Kind::Group].map(|kind| look.row(&resource_key(id, kind)));
     let (of, path, there) = match letter(&body.resource_type) {
         "g" => (Kind::Group, "members", group),
         _ => (Kind::User, "groups", user),
@@ -195,17 +194,19 @@ fn edges_left(id: &str, look: &Look) -> Option<Found> {
     };
     let mut changes = vec![deleted(row)];
     changes.extend(there.map(|there| Change::Touch(there.key.clone())));
-    Some(Found::new(damage, &key, &[id], [Some(row)]).mended(of.keyword(), id, path, changes))
+    Some(Found::new(damage, key, &[id], [Some(row)]).mended(of.keyword(), id, path, changes))
 }
 
 fn tombstone_part(tombstone: &str, key: &str, look: &Look) -> Option<Found> {
-    let (part, tombstone) = (look.row(key), look.row(tombstone));
-    let part = part?;
-    if tombstone.is_some() || Held::read(part).is_err() {
-        return None;
-    }
     // Nothing tells whose it was, but what its key says.
     let id = key.split('~').nth(1).unwrap_or_default();
+    let (part, tombstone) = (look.row(key), look.row(tombstone));
+    // Groups that it is still to join.
+    let restored = ["u", "g"].map(|kind| look.row(&format!("{}{id}", rows::resource_key_prefix(kind))));
+    let part = part?;
+    if tombstone.or(restored[0]).or(restored[1]).is_some() || Held::read(part).is_err() {
+        return None;
+    }
     let found = Found::new(Damage::TombstonePart, key, &[], [Some(part)]);
     Some(found.mended(Kind::Group.keyword(), id, "members", vec![deleted(part)]))
 }

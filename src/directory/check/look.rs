@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -30,7 +30,7 @@ const ROUNDS: usize = 6;
 /// Rows as one look found them: not all at the same moment.
 #[derive(Default)]
 pub(super) struct Look {
-    rows: HashMap<String, Option<Row>>,
+    rows: BTreeMap<String, Option<Row>>,
     /// Rows that somebody asked for and that were not read yet.
     wanted: RefCell<BTreeSet<String>>,
     /// What is pending, as far as it can be read.
@@ -48,6 +48,12 @@ impl Look {
                 None
             }
         }
+    }
+
+    /// Whether some row says that this deleted resource's edges still stand.
+    pub(super) fn hides(&self, id: &str) -> bool {
+        let (from, until) = rows::range(&rows::edges_left_prefix(id));
+        self.rows.range(from..until).any(|(_, row)| row.is_some())
     }
 
     /// The pending changes.

@@ -105,7 +105,7 @@ pub(super) enum Case {
     },
     /// A pending change; its operation.
     Journal(String),
-    /// A row that says that a deleted resource's edges still stand.
+    /// A row that says that a deleted resource's edges still stand; its key.
     EdgesLeft(String),
     /// A part of a tombstone.
     TombstonePart { tombstone: String, key: String },
@@ -160,7 +160,7 @@ impl Held {
             }
             Key::EdgesLeft => {
                 let body: TraceBody = rows::body(row)?;
-                let key = rows::edges_left_key(&body.id);
+                let key = body.edges_left_key();
                 (Self::EdgesLeft(body), key)
             }
             Key::Tombstone(_) => {
@@ -180,7 +180,7 @@ impl Held {
                 let body: MarkBody = rows::body(row)?;
                 (Self::Mark, rows::mark_key(kind, body.position))
             }
-            Key::TombstonePart(part) => {
+            Key::TombstonePart(part) | Key::TombstoneMembers(part) => {
                 let _: MembersBody = rows::body(row)?;
                 (Self::TombstonePart(rows::tombstone_key(part)), row.key.clone())
             }
@@ -218,7 +218,7 @@ impl Held {
             Self::Journal(body) => vec![(Mark::Doubted, Case::Journal(body.operation.clone()))],
             Self::EdgesLeft(body) => {
                 let key = rows::resource_key(letter(&body.resource_type), &body.id);
-                let case = Case::EdgesLeft(body.id.clone());
+                let case = Case::EdgesLeft(row.key.clone());
                 vec![(Mark::Has(hash(&key)), case.clone()), (Mark::Doubted, case)]
             }
             Self::TombstonePart(tombstone) => {

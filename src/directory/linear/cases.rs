@@ -212,6 +212,7 @@ impl Store for Restless {
             let spread = TraceBody {
                 format: FORMAT,
                 id: number.to_string(),
+                operation: String::new(),
                 time: OffsetDateTime::UNIX_EPOCH,
                 resource_type: String::new(),
             };

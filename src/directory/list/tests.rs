@@ -342,7 +342,8 @@ async fn old_marks_are_removed() {
         let change = Change::Upsert(rows::write(rows::mark_key("u", position), &body));
         world.store.commit(partition, &[change]).await.unwrap();
     }
-    marks::remove_old(&*world.store, partition, "u", clock.now()).await;
+    let old = marks::remove_old(&*world.store, partition, "u", clock.now());
+    assert!(old.await.unwrap() > 0);
     let left = world.directory.marks_before("u", 100).await.unwrap();
     assert_eq!(left.iter().map(|mark| mark.position).collect::<Vec<_>>(), [4, 2]);
     let keys = world.keys().await;

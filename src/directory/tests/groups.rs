@@ -163,7 +163,7 @@ async fn who_is_in_any_number_of_groups_can_be_deleted() {
 }
 
 /// Before which of an operation's calls something else may happen.
-fn moments() -> impl Iterator<Item = (Call, usize)> {
+pub(super) fn moments() -> impl Iterator<Item = (Call, usize)> {
     [Call::Get, Call::Scan, Call::Commit]
         .into_iter()
         .flat_map(|call| (1..=4).map(move |number| (call, number)))

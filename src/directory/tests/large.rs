@@ -64,7 +64,7 @@ async fn a_group_of_a_hundred_thousand_costs_what_one_of_ten_costs() {
     large.changes_cost_the_same().await;
     large.who_asks_for_no_members_reads_none().await;
     large.all_members_are_read_a_thousand_at_a_time().await;
-    large.it_is_deleted_at_once().await;
+    large.it_is_deleted_and_restored_at_once().await;
 }
 
 impl Large {
@@ -156,7 +156,7 @@ impl Large {
         assert!(counts.round_trips <= 101 + 1, "{counts:?}");
     }
 
-    async fn it_is_deleted_at_once(&self) {
+    async fn it_is_deleted_and_restored_at_once(&self) {
         let (world, user) = (&self.world, &self.users[0]);
         let group = self.largest();
         assert_eq!(world.groups_of(user).await, BTreeSet::from([group.to_owned()]));
@@ -167,5 +167,10 @@ impl Large {
         assert_eq!(world.groups_of(user).await, BTreeSet::new());
         world.finish().await;
         assert_eq!(world.groups_of(user).await, BTreeSet::new());
+        let restore = world.directory.restore(group, Duration::DAY, false);
+        let counts = world.counts_of(async { restore.await.unwrap() }).await;
+        assert_eq!(counts.round_trips, 2, "restore");
+        assert!(counts.bytes_read + counts.bytes_written < 4_000, "{counts:?}");
+        assert_eq!(world.groups_of(user).await, BTreeSet::from([group.to_owned()]));
     }
 }

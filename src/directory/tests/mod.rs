@@ -38,6 +38,7 @@ use crate::{
 
 mod bulk;
 mod costs;
+mod gone;
 mod groups;
 mod held;
 mod journal;

@@ -48,7 +48,7 @@ impl<'l> Membership<'l> {
         let forward = look.row(&rows::member_key(group, member));
         let reverse = look.row(&rows::membership_key(member, group));
         let is_there = |kind: &Kind| look.row(&resource_key(member, *kind)).is_some();
-        let is_hidden = |id: &str| look.row(&rows::edges_left_key(id)).is_some();
+        let is_hidden = |id: &str| look.hides(id);
         let membership = Self {
             group,
             member,

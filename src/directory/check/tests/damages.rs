@@ -82,10 +82,11 @@ fn hidden(id: &str, resource_type: &str) -> Change {
     let body = TraceBody {
         format: FORMAT,
         id: id.to_owned(),
+        operation: operation(0).to_string(),
         time: OffsetDateTime::UNIX_EPOCH,
         resource_type: resource_type.to_owned(),
     };
-    Change::Insert(write(rows::edges_left_key(id), &body))
+    Change::Insert(write(body.edges_left_key(), &body))
 }
 
 /// The keys of a resource's index rows of these letters.

@@ -1,0 +1,269 @@
+//! What is left of deleted resources: it is brought back, erased, or goes when its time is over.
+//!
+//! Reading order: this file (what there is of one, and of all), `restore` (and `members`, of a group that lay down its own),
+//! `erase`, `purge`.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use futures::future::{try_join, try_join3};
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    Directory, Error, Stored,
+    edges::{Edge, Side},
+    pending::Gone,
+    sift::SCAN_STEP,
+};
+use crate::{
+    rows::{self, EventBody, FormatError, Key, MembersBody},
+    scim::{members::Kind, schema::ResourceType},
+    store::{ETag, Page, Row, settle},
+};
+
+mod erase;
+mod members;
+mod purge;
+mod restore;
+
+pub use erase::Erased;
+pub use purge::Purged;
+pub use restore::Restored;
+
+/// Why somebody is not restored or erased.
+#[derive(Debug)]
+pub enum Denied {
+    /// There is no such resource, live or deleted.
+    Unknown,
+    /// It is not deleted.
+    There(Kind),
+    /// It was deleted at this time, and could be restored until that.
+    Past(OffsetDateTime, OffsetDateTime),
+    /// It was deleted at this time, and erased.
+    Erased(OffsetDateTime),
+    /// Only persons are erased.
+    Group,
+    /// Somebody has taken a value that is unique, or the store failed.
+    Failed(Error),
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => {
+                f.write_str("this tenant has no user or group of that id, and has not deleted one that is still kept")
+            }
+            Self::There(kind) => write!(f, "this {} is not deleted", kind.keyword()),
+            Self::Past(deleted, until) => write!(
+                f,
+                "it was deleted on {}, and could be restored until {}",
+                deleted.date(),
+                until.date()
+            ),
+            Self::Erased(deleted) => write!(
+                f,
+                "it was deleted on {}, and erased: nothing of it is kept",
+                deleted.date()
+            ),
+            Self::Group => f.write_str("this is a group; only users are erased"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Denied {}
+
+impl<E: Into<Error>> From<E> for Denied {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A deleted resource that can be restored.
+#[derive(Debug)]
+pub struct Restorable {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    pub kind: Kind,
+    /// When it was deleted.
+    pub deleted: OffsetDateTime,
+    /// By which credential, or operator; nothing if the event is gone.
+    pub by: Option<String>,
+    /// Until when it is kept.
+    pub until: OffsetDateTime,
+    /// Its `userName` or `displayName`: personal data.
+    pub name: String,
+}
+
+/// Everything that is left of a deleted resource.
+struct Remains {
+    /// As it was; its version is the deletion.
+    was: Stored,
+    kind: Kind,
+    erased: bool,
+    /// The groups it was in.
+    groups: Vec<String>,
+    /// Of a group: its members, if they were laid down.
+    members: Option<BTreeMap<String, Kind>>,
+    /// The rows that hold these two.
+    parts: Vec<(String, ETag)>,
+    /// The row that hides its edges.
+    hidden: Option<Gone>,
+    /// All rows that do: one that was to hide them after an earlier deletion may have landed late.
+    hiding: Vec<(String, ETag)>,
+    /// Its own memberships that still stand.
+    standing: Vec<Edge>,
+}
+
+impl Remains {
+    fn deleted(&self) -> OffsetDateTime {
+        self.was.envelope.last_modified
+    }
+
+    fn read(row: &Row) -> Result<Self, Error> {
+        let was = Stored::read(row)?;
+        Ok(Self {
+            kind: kind_of(&was),
+            erased: rows::gone_stamp(row)?.erased,
+            was,
+            groups: Vec::new(),
+            members: None,
+            parts: Vec::new(),
+            hidden: None,
+            hiding: Vec::new(),
+            standing: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, parts: &[Row]) -> Result<(), FormatError> {
+        let first = rows::gone_members_key(&self.was.envelope.id, 0);
+        let is_list = |row: &Row| matches!(Key::parse(&row.key), Some(Key::TombstoneMembers(_)));
+        // Written last: without it the list is not complete, and all edges stand.
+        if parts.iter().any(|row| row.key == first) {
+            self.members = Some(BTreeMap::new());
+        }
+        for row in parts {
+            self.parts.push((row.key.clone(), row.etag.clone()));
+            let body: MembersBody = rows::body(row)?;
+            match &mut self.members {
+                Some(members) if is_list(row) => {
+                    members.extend(body.users.into_iter().map(|id| (id, Kind::User)));
+                    members.extend(body.groups.into_iter().map(|id| (id, Kind::Group)));
+                }
+                _ if is_list(row) => {}
+                _ => self.groups.extend(body.groups),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tombstone doesn't name its type, but every user has a `userName`, and no group.
+fn kind_of(was: &Stored) -> Kind {
+    if was.attributes.as_map().contains_key("userName") {
+        Kind::User
+    } else {
+        Kind::Group
+    }
+}
+
+impl Directory {
+    /// What can be restored, in the order of ids.
+    pub async fn restorable(&self, retention: Duration) -> Result<Vec<Restorable>, Error> {
+        let mut all = Vec::new();
+        let (mut from, until) = rows::range(rows::GONE_PREFIX);
+        loop {
+            let page = self.tombstones((&from, &until)).await?;
+            let mut events = Vec::new();
+            for row in &page.rows {
+                if !matches!(Key::parse(&row.key), Some(Key::Tombstone(_))) {
+                    continue;
+                }
+                let remains = Remains::read(row)?;
+                if remains.erased || remains.deleted() + retention <= self.ambient.now() {
+                    continue;
+                }
+                events.push(format!("o~{}", remains.was.envelope.version));
+                all.push(restorable(&remains, retention));
+            }
+            let first = all.len() - events.len();
+            for (one, event) in all[first..].iter_mut().zip(self.rows(&events).await?) {
+                let event: Option<EventBody> = event.as_ref().map(rows::body).transpose()?;
+                one.by = event.map(|event| event.actor);
+            }
+            match page.rows.last() {
+                Some(last) if page.more => from = rows::behind(&last.key),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    async fn tombstones(&self, bounds: (&str, &str)) -> Result<Page, Error> {
+        let partition = &self.access.tenant.id;
+        Ok(settle::patient_scan(&*self.store, partition, bounds, SCAN_STEP, self.deadline).await?)
+    }
+
+    /// What is left of a deleted resource, in one or two round trips. Whoever changes anything of it changes its tombstone or
+    /// the row that hides its edges as well.
+    async fn remains(&self, id: &str) -> Result<Remains, Denied> {
+        let keys = ["u", "g"].map(|kind| rows::resource_key(kind, id));
+        let keys = [&keys[..], &[rows::gone_key(id)]].concat();
+        let parts = rows::range(&rows::gone_parts_prefix(id));
+        let hiding = rows::range(&rows::edges_left_prefix(id));
+        let beside = try_join3(self.all_rows(&parts), self.all_rows(&hiding), self.memberships_of(id));
+        let (found, (mut rows, hiding, standing)) = try_join(self.rows(&keys), beside).await?;
+        let mut found = found.into_iter();
+        let [user, group, tombstone] = [(); 3].map(|()| found.next().flatten());
+        for (row, kind) in [(user, Kind::User), (group, Kind::Group)] {
+            if let Some(row) = row
+                && Stored::read(&row)?.envelope.id == id
+            {
+                return Err(Denied::There(kind));
+            }
+        }
+        let mut remains = Remains::read(&tombstone.ok_or(Denied::Unknown)?)?;
+        if remains.was.envelope.id != id {
+            return Err(Denied::Unknown);
+        }
+        if remains.kind == Kind::Group && hiding.iter().any(|row| !row.stamp.is_empty()) {
+            // Somebody may be at its members: the list of them must not be older than that row.
+            rows = self.all_rows(&parts).await?;
+        }
+        remains.add(&rows)?;
+        for row in &hiding {
+            let gone = Gone::read(row)?;
+            remains.hiding.push((row.key.clone(), row.etag.clone()));
+            remains.hidden = Some(gone)
+                .filter(|gone| gone.trace.operation == remains.was.envelope.version)
+                .or(remains.hidden);
+        }
+        remains.standing = standing;
+        Ok(remains)
+    }
+
+    async fn memberships_of(&self, id: &str) -> Result<Vec<Edge>, Error> {
+        self.standing(&Side::Groups.of(id)).await
+    }
+
+    fn type_of(&self, kind: Kind) -> Arc<ResourceType> {
+        let catalog = self.access.catalogs.at(self.ambient.now());
+        Arc::clone(
+            catalog
+                .resource_type(kind.keyword())
+                .expect("every catalog has users and groups"),
+        )
+    }
+}
+
+fn restorable(remains: &Remains, retention: Duration) -> Restorable {
+    let attributes = remains.was.attributes.as_map();
+    let name = attributes.get("userName").or(attributes.get("displayName"));
+    Restorable {
+        id: remains.was.envelope.id.clone(),
+        kind: remains.kind,
+        deleted: remains.deleted(),
+        by: None,
+        until: remains.deleted() + retention,
+        name: name.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned(),
+    }
+}

@@ -1,0 +1,150 @@
+//! What nobody needs any more goes, a bounded step at a time.
+
+use std::ops::AddAssign;
+
+use time::Duration;
+
+use super::{
+    super::{Directory, Error, edges::Side, index, marks},
+    Denied, Remains,
+};
+use crate::{
+    rows::{self, Key},
+    scim::members::Kind,
+    store::{self, Change, MAX_CHANGES, Row},
+};
+
+/// Tombstones that one step removes at most.
+const MAX_REMOVED: usize = 100;
+
+/// What a step, or several, did away with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Rows of tombstones and of their parts that were looked at.
+    pub looked_at: usize,
+    /// Tombstones of resources whose retention is over.
+    pub tombstones: usize,
+    /// Edges of deleted groups, which go before their tombstones.
+    pub memberships: usize,
+    /// Marks for pages that nobody goes on with.
+    pub marks: usize,
+    /// What requests had left behind: decided changes, and traces of such.
+    pub left_behind: usize,
+    /// Tombstones that go some minutes after their edges.
+    pub later: usize,
+}
+
+impl AddAssign for Purged {
+    fn add_assign(&mut self, other: Self) {
+        self.looked_at += other.looked_at;
+        self.tombstones += other.tombstones;
+        self.memberships += other.memberships;
+        self.marks += other.marks;
+        self.left_behind += other.left_behind;
+        self.later += other.later;
+    }
+}
+
+impl Directory {
+    /// One step: what is left behind, what marks are old, and of the tombstones behind `from` what one round trip shows.
+    /// Returns where the next step begins; nothing at the end.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails; what was done until then is done.
+    pub async fn purge(&self, retention: Duration, from: Option<&str>) -> Result<(Purged, Option<String>), Error> {
+        let mut purged = Purged::default();
+        if from.is_none() {
+            purged.left_behind = self.finish_pending().await?;
+            purged.marks = self.forget_marks().await?;
+        }
+        let next = self.forget_tombstones(retention, from, &mut purged).await?;
+        Ok((purged, next))
+    }
+
+    async fn forget_marks(&self) -> Result<usize, Error> {
+        let mut forgotten = 0;
+        for kind in [Kind::User, Kind::Group] {
+            let kind = index::kind(&self.type_of(kind));
+            forgotten += marks::remove_old(&*self.store, &self.access.tenant.id, kind, self.ambient.now()).await?;
+        }
+        Ok(forgotten)
+    }
+
+    async fn forget_tombstones(
+        &self,
+        retention: Duration,
+        from: Option<&str>,
+        purged: &mut Purged,
+    ) -> Result<Option<String>, Error> {
+        let (first, until) = rows::range(rows::GONE_PREFIX);
+        let page = self.tombstones((from.unwrap_or(&first), &until)).await?;
+        let mut next = page.rows.last().filter(|_| page.more).map(|row| rows::behind(&row.key));
+        let before = purged.tombstones;
+        for row in page.rows {
+            if purged.tombstones - before >= MAX_REMOVED {
+                next = Some(row.key);
+                break;
+            }
+            purged.looked_at += 1;
+            match self.forget_if_due(&row, retention, purged).await {
+                // What makes no sense must not keep the others from going; a check tells of it.
+                Ok(()) | Err(Error::Format(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(next)
+    }
+
+    fn is_due(&self, row: &Row, retention: Duration) -> Result<bool, Error> {
+        let is_tombstone = matches!(Key::parse(&row.key), Some(Key::Tombstone(_)));
+        Ok(is_tombstone && rows::gone_stamp(row)?.stamp.modified + retention <= self.ambient.now())
+    }
+
+    /// The edges go first; the row that hides them stays for as long as a request takes that may have seen one.
+    async fn forget_if_due(&self, row: &Row, retention: Duration, purged: &mut Purged) -> Result<(), Error> {
+        if !self.is_due(row, retention)? {
+            return Ok(());
+        }
+        let id = Remains::read(row)?.was.envelope.id;
+        let remains = match self.remains(&id).await {
+            Ok(remains) => remains,
+            Err(Denied::Failed(error)) => return Err(error),
+            // It is there again, or gone for good.
+            Err(_) => return Ok(()),
+        };
+        if let Some(hidden) = &remains.hidden {
+            let members = self.standing(&Side::Members.of(&id)).await?;
+            if !members.is_empty() {
+                self.end_members(&hidden.trace, &members).await?;
+                purged.memberships += members.len();
+            }
+            if !members.is_empty() || !remains.standing.is_empty() || self.is_recent(hidden.trace.time) {
+                purged.later += 1;
+                return Ok(());
+            }
+        }
+        if self.forget_remains(remains).await? {
+            purged.tombstones += 1;
+        }
+        Ok(())
+    }
+
+    /// False if somebody has changed anything of it since.
+    async fn forget_remains(&self, remains: Remains) -> Result<bool, Error> {
+        // The tombstone last: as long as it is there, the others are found.
+        let mut changes: Vec<Change> = Vec::new();
+        let delete = |key, etag| Change::Delete(key, Some(etag));
+        let others = remains.parts.into_iter().chain(remains.hiding);
+        changes.extend(others.map(|(key, etag)| delete(key, etag)));
+        changes.push(delete(rows::gone_key(&remains.was.envelope.id), remains.was.etag));
+        for some in changes.chunks(MAX_CHANGES) {
+            match self.store.commit(&self.access.tenant.id, some).await {
+                Ok(()) => {}
+                Err(store::Error::Changed(_) | store::Error::Missing(_)) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+}
