@@ -291,6 +291,57 @@ fn a_tenant_is_shown_renamed_and_found_without_case() {
     assert_eq!(server.status("acme", secret), 401);
 }
 
+/// A deleted user comes back, is erased, and asked for again.
+#[test]
+fn what_is_deleted_comes_back_until_it_is_erased() {
+    let desk = Desk::new();
+    let secret = desk.json(&["tenant", "create", "acme"])["secretToken"].clone();
+    let server = Server::start(&desk, &[]);
+    let send = |method: &str, path: &str, body: &str| {
+        let answer = server.ask(&format!("{method} /scim/acme{path}"), secret.as_str().unwrap(), body);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str::<Value>(body).unwrap_or_default())
+    };
+    let schema = "urn:ietf:params:scim:schemas:core:2.0:User";
+    let user = json!({ "schemas": [schema], "userName": "bjensen@example.com" }).to_string();
+    let (status, made) = send("POST", "/Users", &user);
+    assert_eq!(status, 201);
+    let id = made["id"].as_str().unwrap();
+    let path = format!("/Users/{id}");
+
+    desk.fails(&["restore", "acme", id], 1, "not deleted");
+    assert_eq!(send("DELETE", &path, "").0, 204);
+    let listed = desk.json(&["restore", "acme", "--list"]);
+    assert_eq!((&listed[0]["id"], &listed[0]["type"]), (&json!(id), &json!("User")));
+    assert!(!listed.to_string().contains("bjensen"), "{listed}");
+    let named = desk.json(&["restore", "acme", "--list", "--names"]);
+    assert_eq!(named[0]["name"], "bjensen@example.com");
+    assert_eq!(desk.json(&["restore", "acme", id, "--dry-run"])["restored"], false);
+    assert_eq!(send("GET", &path, "").0, 404);
+
+    let (_, other) = send("POST", "/Users", &user);
+    let other = other["id"].as_str().unwrap();
+    desk.fails(&["restore", "acme", id], 1, other);
+    assert_eq!(send("DELETE", &format!("/Users/{other}"), "").0, 204);
+    assert_eq!(desk.json(&["restore", "acme", id])["restored"], true);
+    let (status, back) = send("GET", &path, "");
+    assert_eq!((status, &back["meta"]["created"]), (200, &made["meta"]["created"]));
+    assert_ne!(back["meta"]["version"], made["meta"]["version"]);
+
+    desk.fails(&["erase", "acme", id], 1, "--yes");
+    assert_eq!(desk.json(&["erase", "acme", id, "--yes"])["wasThere"], true);
+    assert_eq!(send("GET", &path, "").0, 404);
+    desk.fails(&["restore", "acme", id], 1, "erased");
+    desk.fails(&["erase", "acme", "nobody", "--yes"], 1, "no user or group of that id");
+    desk.fails(&["restore", "globex", id], 1, "globex");
+    let purged = desk.json(&["purge", "acme", "--retention-days", "0"]);
+    assert_eq!(purged[0]["tombstones"], 2);
+    assert_eq!(desk.json(&["purge", "--all"])[0]["tombstones"], 0);
+    desk.fails(&["restore", "acme", id], 1, "no user or group of that id");
+    assert_eq!(desk.json(&["check", "acme"])["sound"], true);
+}
+
 #[test]
 fn a_tenant_is_deleted_only_on_purpose_and_in_steps() {
     let desk = Desk::new();

@@ -1,19 +1,12 @@
 //! `scimgate check` and `scimgate repair`
 
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::{Operator, show};
-use crate::{
-    directory::{
-        Directory,
-        check::{Damage, Example, Findings, Inspection, Progress, Report},
-    },
-    tenants::{Access, Catalogs},
-};
+use crate::directory::check::{Damage, Example, Findings, Inspection, Progress, Report};
 
 /// Examples of each kind of damage that a check shows.
 const EXAMPLES: usize = 3;
@@ -60,19 +53,7 @@ pub(super) async fn repair(operator: &Operator, repair: &Repair) -> anyhow::Resu
 async fn run(operator: &Operator, tenant: &str, deed: Deed, output: &show::Output) -> anyhow::Result<u8> {
     let tenant = operator.tenants.find(tenant, operator.deadline()).await?;
     let name = tenant.name.clone();
-    let directory = Directory {
-        store: Arc::clone(&operator.store),
-        ambient: Arc::clone(&operator.ambient),
-        access: Arc::new(Access {
-            tenant,
-            credential: operator.name.clone(),
-            catalogs: Catalogs::standard(),
-        }),
-        deadline: Instant::now(),
-        shared: Arc::default(),
-        held: Arc::default(),
-        invocation: None,
-    };
+    let directory = operator.directory(tenant);
     let inspection = Inspection::new(directory, operator.settings.deadline(), MORE_EXAMPLES, |progress| {
         show::progress(&match progress {
             Progress::Read(rows) => format!("{rows} rows read"),

@@ -1,6 +1,6 @@
 //! The command line: what can be said, one file a command.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -10,14 +10,18 @@ use crate::{
     ambient::{Ambient, System},
     app,
     config::{Settings, StoreSetting, without_empty_variables},
+    directory::Directory,
     store::Store,
     telemetry,
-    tenants::Tenants,
+    tenants::{Access, Catalogs, Tenant, Tenants},
 };
 
 mod check;
 mod doctor;
+mod erase;
 mod explain;
+mod purge;
+mod restore;
 mod schema;
 mod serve;
 mod show;
@@ -65,6 +69,21 @@ enum Command {
     /// Telemetry has nobody's name. It has a hash of the userName, or of the externalId where a request says no more, made
     /// with a key of the tenant's own. Query 23 takes it and shows what was sent about that person, refused requests among it.
     Subject(subject::Subject),
+    /// Bring a deleted user or group back, with its memberships
+    ///
+    /// What was deleted is kept for 30 days, or as many as the setting says; --list shows it. It comes back with its id, its values and its
+    /// memberships, as far as those groups and members are still there, and with a new version. The identity provider is not
+    /// told; when it provisions that person again, its look-up finds the account. A restore that was cut off goes on when the
+    /// command is given again. The exit code is 0 when it is back, else 1.
+    Restore(restore::Restore),
+    /// Remove a person at once and for good: the user, deleted or not, and everything that is kept of it but ids and times
+    ///
+    /// Whoever is still in the identity provider's scope comes back with its next cycle: take the person out of it first.
+    Erase(erase::Erase),
+    /// Remove what nobody needs any more: deleted users and groups whose retention is over, and what requests have left behind
+    ///
+    /// Every running service does this now and then by itself; nothing else need call it.
+    Purge(purge::Purge),
     /// Say who wrote an error in a provisioning log, what it means, and what to look at next
     ///
     /// Takes the text, for example: scimgate explain '502 bad gateway: upstream connect error or disconnect/reset before
@@ -125,11 +144,23 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             .await
             .map(|()| 0),
         Command::Check(check) => check::check(&Operator::new(settings, false).await?, &check).await,
+        Command::Restore(restore) => restore::run(&Operator::new(settings, false).await?, &restore)
+            .await
+            .map(|()| 0),
+        Command::Erase(erase) => erase::run(&Operator::new(settings, false).await?, &erase)
+            .await
+            .map(|()| 0),
+        Command::Purge(purge) => purge::run(&Operator::new(settings, false).await?, &purge)
+            .await
+            .map(|()| 0),
         Command::Doctor(doctor) => Ok(doctor::run(&doctor).await),
         Command::Repair(repair) => check::repair(&Operator::new(settings, false).await?, &repair).await,
         Command::Explain(command) => explain::run(&command),
     }
 }
+
+/// How long one step of a command may take that moves many rows. What is cut off goes on when the command is given again.
+const STEP: Duration = Duration::from_mins(2);
 
 /// What an operator's command works with.
 struct Operator {
@@ -172,6 +203,23 @@ impl Operator {
     /// Until when one step may take.
     fn deadline(&self) -> Instant {
         Instant::now() + self.settings.deadline()
+    }
+
+    /// A tenant's resources, for one step: what is changed there, this operator has done.
+    fn directory(&self, tenant: Tenant) -> Directory {
+        Directory {
+            store: Arc::clone(&self.store),
+            ambient: Arc::clone(&self.ambient),
+            access: Arc::new(Access {
+                tenant,
+                credential: self.name.clone(),
+                catalogs: Catalogs::standard(),
+            }),
+            deadline: Instant::now() + STEP,
+            shared: Arc::default(),
+            held: Arc::default(),
+            invocation: None,
+        }
     }
 
     /// What the customer pastes into its identity provider.

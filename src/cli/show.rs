@@ -1,8 +1,8 @@
 //! How commands show what they have to say: text for people, JSON for programs.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -66,6 +66,22 @@ pub(super) fn takes_long(text: &str) {
 /// To a person who may have gone, terminal and all: nothing ends because of that.
 pub(super) fn say(text: std::fmt::Arguments<'_>) {
     let _ = std::io::stderr().write_fmt(text);
+}
+
+/// Asks for a name or an id again, so that nobody removes something by a slip.
+pub(super) fn confirm(what: &str, asked: &str, answer: &str) -> anyhow::Result<()> {
+    if !std::io::stdin().is_terminal() {
+        bail!("{what}; say --yes to do so without being asked");
+    }
+    say(format_args!(
+        "{what}, and cannot be undone.\nType its {asked} to go on: "
+    ));
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed)?;
+    if typed.trim() != answer {
+        bail!("nothing was removed");
+    }
+    Ok(())
 }
 
 /// Columns as wide as their widest cell.

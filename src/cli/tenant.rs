@@ -1,8 +1,5 @@
 //! `scimgate tenant …`
 
-use std::io::{BufRead, IsTerminal, Write};
-
-use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -329,7 +326,8 @@ fn spell(rate: Option<u32>) -> String {
 
 async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
     if !delete.yes {
-        confirm(&delete.name)?;
+        let what = format!("This removes tenant '{}' with everything in it", delete.name);
+        show::confirm(&what, "name", &delete.name)?;
     }
     let mut removal = operator
         .tenants
@@ -370,19 +368,4 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
         &json!({ "name": delete.name, "rows": removed, "finished": finished }),
         &text,
     )
-}
-
-/// Asks for the name, so that nobody removes a tenant by a slip.
-fn confirm(name: &str) -> anyhow::Result<()> {
-    if !std::io::stdin().is_terminal() {
-        bail!("this removes tenant '{name}' with everything in it; say --yes to do so without being asked");
-    }
-    eprint!("This removes tenant '{name}' with all its users, and cannot be undone.\nType its name to go on: ");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim() != name {
-        bail!("nothing was removed");
-    }
-    Ok(())
 }
