@@ -8,6 +8,7 @@
 //! | `n~<hmac>` | who holds this userName (unique) |
 //! | `x~<hmac>~<id>`, `e~<hmac>~<id>` | who has this externalId, this e-mail address |
 //! | `o~<operation>` | what the operation changed: change log, outbox and audit in one; with the stamp `barred`: nothing, ever |
+//! | `o~<hour><hash>` | which requests were refused alike in an hour; sorts as an operation at the hour's beginning |
 //! | `g~<id>` | a Group, without its members |
 //! | `d~<hmac>~<id>`, `y~<hmac>~<id>` | which groups have this displayName, this externalId |
 //! | `q~<hmac>` | which group has this displayName and externalId together (unique) |
@@ -43,8 +44,8 @@ mod key;
 
 pub use crate::store::behind;
 pub use bodies::{
-    EdgeBody, EventBody, GateBody, GateStamp, GoneStamp, IndexBody, JournalBody, MarkBody, MembersBody, ResourceBody,
-    Stamp, SumBaseBody, SumBody, TraceBody, TraceStamp,
+    EdgeBody, EventBody, GateBody, GateStamp, GoneStamp, IndexBody, JournalBody, MarkBody, MembersBody, RefusedBody,
+    ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody, TraceStamp,
 };
 pub use key::{Key, gate_keys, tombstone_key};
 
@@ -147,6 +148,17 @@ pub fn event_key(operation: &Operation) -> String {
     format!("o~{operation}")
 }
 
+/// Where events of this time and later begin.
+pub fn events_from(time: OffsetDateTime) -> String {
+    format!("o~{:016x}", micros(time))
+}
+
+/// The key of the row that tells of requests which were refused alike in an hour, whichever process refused them.
+pub fn refusal_key(hour: OffsetDateTime, alike: &[&str]) -> String {
+    let hash = Sha256::digest(alike.join("\0"));
+    format!("{}{}", events_from(hour), HEXLOWER.encode(&hash[..8]))
+}
+
 /// Most parts of one event: as many as their keys have numbers for.
 pub const MAX_EVENT_PARTS: usize = 1_000;
 
@@ -226,11 +238,10 @@ pub struct Operation {
 impl Operation {
     /// An operation after `newest_read`, the newest stamp that the request has seen.
     pub fn new(now: OffsetDateTime, newest_read: u64, secret: [u8; 32]) -> Self {
-        let micros = u64::try_from(now.unix_timestamp_nanos() / 1000).unwrap_or(0);
         let mut random = [0; 8];
         random.copy_from_slice(&secret[..8]);
         Self {
-            stamp: micros.max(newest_read + 1),
+            stamp: micros(now).max(newest_read + 1),
             random,
         }
     }
@@ -244,6 +255,10 @@ impl Operation {
     pub fn time_of(text: &str) -> Option<OffsetDateTime> {
         u64::from_str_radix(text.get(..16)?, 16).ok().map(time)
     }
+}
+
+fn micros(time: OffsetDateTime) -> u64 {
+    u64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(0)
 }
 
 fn time(stamp: u64) -> OffsetDateTime {

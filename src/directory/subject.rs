@@ -8,7 +8,7 @@ use super::{
     index::{self, Index},
 };
 use crate::{
-    scim::{filter::Filter, schema::ResourceType, write::Write},
+    scim::{attributes::Attributes, filter::Filter, schema::ResourceType, write::Write},
     telemetry,
     tenants::Tenant,
 };
@@ -20,10 +20,14 @@ const BYTES: usize = 8;
 
 /// What requests about whoever has this name are found by, as (resource type, attribute, subject).
 pub fn subjects(tenant: &Tenant, name: &str) -> Vec<(&'static str, &'static str, String)> {
-    let indexes = NAMES.into_iter().flat_map(index::named);
-    indexes
+    names()
         .map(|index| (index.resource_type(), index.attribute(), subject(index, tenant, name)))
         .collect()
+}
+
+/// The indexes of what names a resource, the better first.
+pub(super) fn names() -> impl Iterator<Item = &'static Index> {
+    NAMES.into_iter().flat_map(index::named)
 }
 
 fn subject(index: &Index, tenant: &Tenant, value: &str) -> String {
@@ -31,11 +35,37 @@ fn subject(index: &Index, tenant: &Tenant, value: &str) -> String {
 }
 
 impl Directory {
-    /// Notes whom a write is about, as far as it says so itself.
-    pub(super) fn note_sent(&self, of: &ResourceType, write: &Write) {
-        if let Write::Create { document } | Write::Replace { document, .. } = write {
-            self.note_subject(of, document.as_object());
+    /// What requests about a resource with any of these attributes are found by.
+    pub(super) fn subjects<'a>(
+        &self,
+        of: &ResourceType,
+        attributes: impl IntoIterator<Item = Option<&'a Attributes>>,
+    ) -> Vec<String> {
+        let mut subjects = Vec::new();
+        for attributes in attributes.into_iter().flatten() {
+            for index in names() {
+                let value = attributes.as_map().get(index.attribute()).and_then(Value::as_str);
+                let own = value.filter(|_| index.resource_type() == of.name);
+                subjects.extend(own.map(|value| subject(index, &self.access.tenant, value)));
+            }
         }
+        subjects.sort_unstable();
+        subjects.dedup();
+        subjects
+    }
+
+    /// Whom a write is about, as far as it says so itself.
+    pub fn subject_sent(&self, of: &ResourceType, write: &Write) -> Option<String> {
+        let document = match write {
+            Write::Create { document } | Write::Replace { document, .. } => document.as_object(),
+            Write::Patch { .. } | Write::Delete { .. } => None,
+        };
+        self.subject_named(of, given(document))
+    }
+
+    /// Notes it.
+    pub(super) fn note_sent(&self, of: &ResourceType, write: &Write) {
+        telemetry::note_once("scim.subject", || self.subject_sent(of, write));
     }
 
     /// What was found, noted.
@@ -44,13 +74,9 @@ impl Directory {
         found
     }
 
-    /// Notes who a document, sent or stored, is about; its attributes' names are compared without case, as it may be one that
-    /// is refused.
+    /// Notes who a document, sent or stored, is about.
     pub(super) fn note_subject(&self, of: &ResourceType, document: Option<&Map<String, Value>>) {
-        self.note_named(of, |name| {
-            let (_, value) = document?.iter().find(|(given, _)| given.eq_ignore_ascii_case(name))?;
-            value.as_str()
-        });
+        self.note_named(of, given(document));
     }
 
     /// Notes whom a filter looks for.
@@ -66,11 +92,21 @@ impl Directory {
 
     /// What a request says itself comes before what is stored.
     fn note_named<'v>(&self, of: &ResourceType, value: impl Fn(&str) -> Option<&'v str>) {
-        telemetry::note_once("scim.subject", || {
-            let index = |name: &str| index::named(name).find(|index| index.resource_type() == of.name);
-            let found = NAMES.into_iter().find_map(|name| Some((index(name)?, value(name)?)));
-            let (index, value) = found?;
-            Some(subject(index, &self.access.tenant, value))
-        });
+        telemetry::note_once("scim.subject", || self.subject_named(of, value));
+    }
+
+    fn subject_named<'v>(&self, of: &ResourceType, value: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
+        let index = |name: &str| index::named(name).find(|index| index.resource_type() == of.name);
+        let found = NAMES.into_iter().find_map(|name| Some((index(name)?, value(name)?)));
+        let (index, value) = found?;
+        Some(subject(index, &self.access.tenant, value))
+    }
+}
+
+/// The values of a document's attributes by their names, which are compared without case: it may be one that is refused.
+fn given<'d>(document: Option<&'d Map<String, Value>>) -> impl Fn(&str) -> Option<&'d str> {
+    move |name| {
+        let (_, value) = document?.iter().find(|(given, _)| given.eq_ignore_ascii_case(name))?;
+        value.as_str()
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         schema::ResourceType,
     },
     store::{self, Change, Write, settle},
-    totals,
+    telemetry, totals,
 };
 
 /// What a write does; stands in its event.
@@ -148,6 +148,10 @@ impl Directory {
             paths,
             members,
             parts,
+            subjects: self.subjects(draft.of, [draft.before.map(|before| &before.attributes), draft.after]),
+            reference: telemetry::noted("scim.correlation_id"),
+            tenant: None,
+            refused: None,
             time: operation.time(),
         };
         Change::Insert(rows::write(rows::event_key(operation), &body))

@@ -165,7 +165,7 @@ pub(super) fn shown(path: &str, bases: &[BasePath]) -> String {
 }
 
 /// A UUID, a number, hexadecimal digits: nobody's name.
-fn is_id(text: &str) -> bool {
+pub(super) fn is_id(text: &str) -> bool {
     let fits = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     fits && text.bytes().any(|b| b.is_ascii_digit())
 }

@@ -23,8 +23,14 @@ pub(super) async fn authenticate(call: &Call<'_>) -> Result<Arc<Access>, Failure
         .await;
     found.map_err(|refusal| match refusal {
         Refusal::Unknown => Rule::Unauthorized.error().into(),
-        Refusal::Expired(time) => Rule::TokenExpired.error().with("date", date(time)).into(),
-        Refusal::Revoked(time) => Rule::TokenRevoked.error().with("date", date(time)).into(),
+        Refusal::Expired(time, holder) => {
+            call.sent_by(holder);
+            Rule::TokenExpired.error().with("date", date(time)).into()
+        }
+        Refusal::Revoked(time, holder) => {
+            call.sent_by(holder);
+            Rule::TokenRevoked.error().with("date", date(time)).into()
+        }
         Refusal::TooMany => Turned::TooMany(SOON).into(),
         Refusal::Full => Turned::Full.into(),
         Refusal::Store(error) => directory::Error::from(error).into(),

@@ -19,6 +19,7 @@ use super::{
     call::{Failure, Visit, condition},
     reference::Reference,
     resources::to_its_end,
+    tally,
 };
 use crate::{
     directory::Shown,
@@ -94,14 +95,16 @@ async fn write_all(visit: Visit, progress: Arc<Mutex<Progress>>, reference: Opti
         };
         let Some(task) = task else { return };
         let mut trace = Trace::default();
+        let part = tally::part(&visit, &task, reference);
         // A panic is one operation's, not that of those which are done.
         let written = AssertUnwindSafe(write(&visit, task, &mut trace)).catch_unwind().await;
         let written = written.unwrap_or_else(|_| Err(Rule::Internal.error().into()));
         let written = written.map_err(|failure| answer::refused(&failure, reference));
         let mut progress = lock(&progress);
         progress.job.trace.absorb(&trace);
-        if let Err((_, retry_after)) = &written {
+        if let Err((error, retry_after)) = &written {
             progress.retry_after = progress.retry_after.max(*retry_after);
+            tally::refuse(&visit.tenants, part, error);
         }
         progress.job.finish(written.map_err(|(error, _)| error));
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse,
+    HttpMessage, HttpRequest,
     http::{
         Method,
         header::{self, HeaderValue},
@@ -12,7 +12,7 @@ use actix_web::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{address::is_host, answer::Answer, console::RefusedBy};
+use super::{address::is_host, answer::Answer};
 use crate::{
     app::{
         App, Service,
@@ -28,7 +28,7 @@ use crate::{
     },
     store::turns::{Quota, Share},
     telemetry,
-    tenants::{ALL_WRITES, Access, Counted, Tenants},
+    tenants::{Access, Counted, Holder, Tenants},
 };
 
 /// Where the Functions host tells its id of a request.
@@ -117,9 +117,9 @@ impl Call<'_> {
         form_urlencoded::parse(self.request.query_string().as_bytes()).any(|(name, _)| ListQuery::knows(&name))
     }
 
-    /// Remembers the sender beside the request, for [`count`].
-    pub(super) fn sent_by(&self, access: &Access) {
-        self.request.extensions_mut().insert(Sender(access.tenant.id.clone()));
+    /// Remembers the sender beside the request, also one whose credential has had its time.
+    pub(super) fn sent_by(&self, holder: Holder) {
+        self.request.extensions_mut().insert(holder);
     }
 
     /// Lets in a request whose sender is known, unless the sender has had its share.
@@ -215,21 +215,6 @@ fn trusted(app: &App, request: &HttpRequest, name: &'static str) -> Result<Optio
 
 fn text(value: &HeaderValue) -> Result<String, Refused> {
     value.to_str().map(str::to_owned).map_err(|_| Rule::BadHost.error())
-}
-
-/// The tenant that a request was found to come from.
-struct Sender(String);
-
-/// Counts a tenant's write, and the rule by which it failed: what Entra counts before it puts a job in quarantine.
-pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
-    let (Some(service), true) = (app.service(), may_write(request)) else {
-        return;
-    };
-    if let Some(Sender(tenant)) = request.extensions().get() {
-        let refused = response.extensions().get::<RefusedBy>().map(|RefusedBy(rule)| *rule);
-        let names = std::iter::once(ALL_WRITES).chain(refused).map(str::to_owned);
-        service.tenants.count(Counted::Writes, tenant, names);
-    }
 }
 
 /// Whether it is more than a question.

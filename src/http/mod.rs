@@ -1,7 +1,7 @@
 //! HTTP: the only importer of actix and hyper.
 //!
 //! Reading order: this file (every route on one screen), `address` (what a URL means), `call` (one request), `auth`,
-//! `resources`, `bulk` and `discovery` (the endpoints), `answer` and `normalized` (what goes out), `edge` (the port,
+//! `resources`, `bulk` and `discovery` (the endpoints), `answer` and `normalized` (what goes out), `tally` (what is kept of it), `edge` (the port,
 //! and what every answer keeps to).
 
 use std::{io, net::TcpListener, sync::Arc};
@@ -34,6 +34,7 @@ mod health;
 mod normalized;
 mod reference;
 mod resources;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -59,7 +60,7 @@ async fn entry(app: Data<Arc<App>>, request: HttpRequest, payload: Payload) -> H
     let answer = answer(app, request, payload).await;
     let response = answer.unwrap_or_else(|failure| answer::failed(app, request, &failure));
     console::tell(app, request, &response, began.elapsed());
-    call::count(app, request, &response);
+    tally::count(app, request, &response);
     console::show_response(app, response)
 }
 
@@ -106,7 +107,7 @@ async fn scim(call: &Call<'_>, endpoint: Endpoint, payload: Payload) -> Result<A
         return Err(Rule::TenantUrlBrowsed.error().into());
     }
     let access = auth::authenticate(call).await?;
-    call.sent_by(&access);
+    call.sent_by(access.holder());
     let room = call.admit(&access)?;
     let mut visit = call.visit(Arc::clone(&access), room)?;
     let held = Arc::clone(&visit.directory.held);

@@ -209,7 +209,8 @@ pub struct MarkBody {
 pub struct EventBody {
     /// The row's format.
     pub format: u32,
-    /// What was done: `create`, `replace`, `patch`, `delete`; by operators `restore`, `erase`, `tenant-create` and the like.
+    /// What was done: `create`, `replace`, `patch`, `delete`; by operators `restore`, `erase`, `tenant-create` and the like;
+    /// `refuse` for what was not done.
     pub kind: String,
     /// The resource type, or `Tenant`, `Token` or `Schema`.
     pub resource_type: String,
@@ -225,9 +226,39 @@ pub struct EventBody {
     /// How many parts behind this row hold the memberships that changed with it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub parts: usize,
-    /// When.
+    /// Whom it is about: keyed hashes of the names that the resource had before and has now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<String>,
+    /// The request that did it, as its client was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Of an operator's deed among those of all tenants: the tenant's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Of what was refused: why and how often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedBody>,
+    /// When; of what was refused, the hour.
     #[serde(with = "time::serde::rfc3339")]
     pub time: OffsetDateTime,
+}
+
+/// Requests of one hour that were refused alike; in the event that tells of them. What the event's `reference`, `paths` and
+/// `actor` say is of the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedBody {
+    /// The rule's name.
+    pub rule: String,
+    /// Method and route, without ids.
+    pub request: String,
+    /// How many.
+    pub count: u64,
+    /// When the first one was refused.
+    #[serde(with = "time::serde::rfc3339")]
+    pub first: OffsetDateTime,
+    /// When the last one was.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last: OffsetDateTime,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

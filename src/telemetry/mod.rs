@@ -24,7 +24,7 @@ pub use export::Export;
 pub use ingestion::Bearer;
 pub use process::{storage_waited, uptime, watch_scheduler};
 pub use row::{Outgoing, event};
-pub use scope::{Ids, Scope, count, note, note_once, requests_under_way, same_request, within};
+pub use scope::{Ids, Scope, count, note, note_once, noted, requests_under_way, same_request, within};
 
 use export::Pipeline;
 

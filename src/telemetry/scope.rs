@@ -170,3 +170,13 @@ pub fn note_once(name: &'static str, value: impl FnOnce() -> Option<String>) {
         }
     });
 }
+
+/// A fact of the current request, as it was noted last.
+pub fn noted(name: &'static str) -> Option<String> {
+    let found = |scope: &Arc<Scope>| {
+        let facts = scope.facts();
+        let fact = facts.iter().find(|(known, _)| *known == name);
+        fact.map(|(_, value)| value.to_string())
+    };
+    CURRENT.try_with(found).ok().flatten()
+}

@@ -48,15 +48,25 @@ pub struct Access {
     pub catalogs: Catalogs,
 }
 
+impl Access {
+    /// Whose credential was shown.
+    pub fn holder(&self) -> Holder {
+        Holder {
+            tenant: self.tenant.id.clone(),
+            credential: self.credential.clone(),
+        }
+    }
+}
+
 /// Why there is no [`Access`].
 #[derive(Debug)]
 pub enum Refusal {
     /// No such tenant, no such secret, or another tenant's: never told apart.
     Unknown,
     /// This tenant's secret, but it has expired.
-    Expired(OffsetDateTime),
+    Expired(OffsetDateTime, Holder),
     /// This tenant's secret, but it was revoked.
-    Revoked(OffsetDateTime),
+    Revoked(OffsetDateTime, Holder),
     /// As many requests wait for this secret to be looked up as there may be.
     TooMany,
     /// As many requests wait for theirs to be looked up as there may be.
@@ -65,6 +75,15 @@ pub enum Refusal {
     Store(store::Error),
     /// A row could not be read.
     Format(FormatError),
+}
+
+/// Whose credential it is.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// The tenant's id.
+    pub tenant: String,
+    /// The credential's.
+    pub credential: String,
 }
 
 /// A credential that is or was this tenant's.
@@ -238,10 +257,10 @@ impl Tenants {
         match known.credential {
             Credential {
                 revoked: Some(time), ..
-            } => Err(Refusal::Revoked(time)),
+            } => Err(Refusal::Revoked(time, known.access.holder())),
             Credential {
                 expires: Some(time), ..
-            } if time <= now => Err(Refusal::Expired(time)),
+            } if time <= now => Err(Refusal::Expired(time, known.access.holder())),
             _ => Ok(known.access),
         }
     }

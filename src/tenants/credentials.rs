@@ -105,8 +105,12 @@ impl Tenants {
         loop {
             let tenant = self.find(name, deadline).await?;
             let (issued, credential_rows) = self.issue(&tenant.id, secret.clone(), terms)?;
+            let kind = match issued.credential.origin {
+                Origin::Issued => "token-create",
+                Origin::Imported => "token-import",
+            };
             let mut changes = vec![
-                self.event("token-create", "Token", &issued.credential.id, by),
+                self.event(kind, ("Token", &issued.credential.id), &tenant.id, by),
                 // The tenant must still be there when the credential comes into being.
                 Change::Touch(super::tenant_key(&tenant.name)),
             ];
@@ -165,7 +169,7 @@ impl Tenants {
             }
             credential.revoked = Some(self.ambient.now());
             let changes = [
-                self.event("token-revoke", "Token", id, by),
+                self.event("token-revoke", ("Token", id), &tenant.id, by),
                 replace(key.clone(), row.etag, &credential),
             ];
             match self.settle(&changes, deadline).await {

@@ -1,6 +1,7 @@
 //! What is counted of a tenant's requests, by name, over the last 24 hours: attributes that were sent in vain, and writes with
-//! the rules that refused them. Counted in memory and written beside the requests, at most once a minute per tenant and
-//! process: nobody waits for it and nothing depends on it. Names only, never values.
+//! the rules that refused them; and which requests were refused, for the log (`refused`). Gathered in memory and written beside
+//! the requests, at most once a minute per tenant and process: nobody waits for it and nothing depends on it. Names only, never
+//! values.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,14 +12,17 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{Error, Tenants, alias_key, replace};
+use super::{Error, TenantBody, Tenants, alias_key, replace};
 use crate::{
     rows::{self, CONTROL, FORMAT},
     store::{self, Change, settle},
 };
 
+mod refused;
 #[cfg(test)]
 mod tests;
+
+pub use refused::Refused;
 
 /// Names remembered of a tenant: they are the client's to choose. Further ones are counted together.
 const MAX_NAMES: usize = 100;
@@ -67,12 +71,21 @@ pub(super) struct Lately(Mutex<HashMap<(Counted, String), Pending>>);
 
 #[derive(Default)]
 struct Pending {
-    counts: BTreeMap<String, u64>,
-    others: u64,
+    batch: Batch,
+    /// Rows of refusals that were made in this hour.
+    made: refused::Made,
     /// A task is about to write it.
     is_waiting: bool,
     /// When it was written last.
     written: Option<Instant>,
+}
+
+/// What is written together.
+#[derive(Default)]
+struct Batch {
+    counts: BTreeMap<String, u64>,
+    others: u64,
+    refusals: refused::Waiting,
 }
 
 /// The row of a tenant's counts.
@@ -116,15 +129,11 @@ impl Lately {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts; tells when to write, if nobody is waiting to do so.
-    fn add(&self, of: Counted, tenant: &str, names: impl Iterator<Item = String>) -> Option<Instant> {
+    /// Gathers; tells when to write, if nobody is waiting to do so.
+    fn add(&self, of: Counted, tenant: &str, add: impl FnOnce(&mut Pending)) -> Option<Instant> {
         let mut all = self.lock();
-        let mut names = names.peekable();
-        names.peek()?;
         let pending = all.entry((of, tenant.to_owned())).or_default();
-        for name in names {
-            pending.add(name, 1);
-        }
+        add(pending);
         if std::mem::replace(&mut pending.is_waiting, true) {
             return None;
         }
@@ -134,28 +143,29 @@ impl Lately {
     }
 
     /// What is to be written now.
-    fn take(&self, of: Counted, tenant: &str) -> (BTreeMap<String, u64>, u64) {
+    fn take(&self, of: Counted, tenant: &str) -> Batch {
         let mut all = self.lock();
         let pending = all.entry((of, tenant.to_owned())).or_default();
         pending.is_waiting = false;
         pending.written = Some(Instant::now());
-        (std::mem::take(&mut pending.counts), std::mem::take(&mut pending.others))
+        std::mem::take(&mut pending.batch)
     }
-}
 
-impl Lately {
     /// What could not be written.
-    fn give_back(&self, of: Counted, tenant: &str, counts: BTreeMap<String, u64>, others: u64) {
+    fn give_back(&self, of: Counted, tenant: &str, batch: Batch) {
         let mut all = self.lock();
-        let pending = all.entry((of, tenant.to_owned())).or_default();
-        pending.others += others;
-        for (name, count) in counts {
+        let pending = &mut all.entry((of, tenant.to_owned())).or_default().batch;
+        pending.others += batch.others;
+        for (name, count) in batch.counts {
             pending.add(name, count);
+        }
+        for (key, body) in batch.refusals {
+            refused::add(&mut pending.refusals, key, body);
         }
     }
 }
 
-impl Pending {
+impl Batch {
     fn add(&mut self, name: String, count: u64) {
         if self.counts.len() < MAX_NAMES || self.counts.contains_key(&name) {
             *self.counts.entry(name).or_default() += count;
@@ -168,17 +178,37 @@ impl Pending {
 impl Tenants {
     /// Counts these names for a request of this tenant.
     pub fn count(&self, of: Counted, tenant: &str, names: impl Iterator<Item = String>) {
-        let Some(at) = self.lately.add(of, tenant, names) else {
+        let mut names = names.peekable();
+        if names.peek().is_some() {
+            self.gather(of, tenant, |pending| {
+                for name in names {
+                    pending.batch.add(name, 1);
+                }
+            });
+        }
+    }
+
+    /// Has a refusal written into its tenant's log.
+    pub fn refused(&self, refused: Refused) {
+        let (tenant, now) = (refused.holder.tenant.clone(), self.ambient.now());
+        self.gather(Counted::Writes, &tenant, |pending| {
+            let (key, body) = pending.made.row(refused, now);
+            refused::add(&mut pending.batch.refusals, key, body);
+        });
+    }
+
+    fn gather(&self, of: Counted, tenant: &str, add: impl FnOnce(&mut Pending)) {
+        let Some(at) = self.lately.add(of, tenant, add) else {
             return;
         };
         let (tenants, tenant) = (self.clone(), tenant.to_owned());
         tokio::spawn(async move {
             sleep_until(at).await;
-            tenants.write_count(of, &tenant).await;
+            tenants.write_batch(of, &tenant).await;
         });
     }
 
-    /// Writes down what was counted so far, for a process that is about to stop.
+    /// Writes down what was gathered so far, for a process that is about to stop.
     pub async fn write_counts(&self) {
         let waiting: Vec<(Counted, String)> = {
             let all = self.lately.lock();
@@ -186,24 +216,21 @@ impl Tenants {
             waiting.map(|(key, _)| key.clone()).collect()
         };
         for (of, tenant) in waiting {
-            self.write_count(of, &tenant).await;
+            self.write_batch(of, &tenant).await;
         }
     }
 
-    async fn write_count(&self, of: Counted, tenant: &str) {
-        let (counts, others) = self.lately.take(of, tenant);
-        if counts.is_empty() && others == 0 {
-            return;
+    async fn write_batch(&self, of: Counted, tenant: &str) {
+        let mut batch = self.lately.take(of, tenant);
+        let counted = self.add_counts(&of.key(tenant), tenant, &batch).await;
+        if is_done(of, counted) {
+            (batch.counts, batch.others) = Default::default();
         }
-        match self.add_counts(&of.key(tenant), tenant, &counts, others).await {
-            // Missing: the tenant is gone.
-            Ok(()) | Err(Error::Store(store::Error::Missing(_))) => {}
-            Err(error) => {
-                // An outage is when failures count. The next one that is counted brings these along.
-                tracing::warn!(%error, ?of, "counts were not written yet");
-                self.lately.give_back(of, tenant, counts, others);
-            }
+        if is_done(of, self.add_refusals(tenant, &batch.refusals).await) {
+            batch.refusals.clear();
         }
+        // An outage is when failures count. The next one that is counted brings these along.
+        self.lately.give_back(of, tenant, batch);
     }
 
     /// What was counted of a tenant in the last 24 hours, the most frequent first; names that were too many are one without a
@@ -231,13 +258,11 @@ impl Tenants {
         Ok(counts)
     }
 
-    async fn add_counts(
-        &self,
-        key: &str,
-        tenant: &str,
-        counts: &BTreeMap<String, u64>,
-        others: u64,
-    ) -> Result<(), Error> {
+    async fn add_counts(&self, key: &str, tenant: &str, batch: &Batch) -> Result<(), Error> {
+        let (counts, others) = (&batch.counts, batch.others);
+        if counts.is_empty() && others == 0 {
+            return Ok(());
+        }
         let mut tries = 0;
         loop {
             let row = self.store.get(CONTROL, &[key]).await?.pop().flatten();
@@ -281,6 +306,18 @@ impl CountsBody {
             }
         }
         self
+    }
+}
+
+/// Whether there is nothing left to write.
+fn is_done(of: Counted, written: Result<(), Error>) -> bool {
+    match written {
+        // Missing: the tenant is gone.
+        Ok(()) | Err(Error::Store(store::Error::Missing(_))) => true,
+        Err(error) => {
+            tracing::warn!(%error, ?of, "what was counted was not written yet");
+            false
+        }
     }
 }
 

@@ -26,10 +26,10 @@ mod schemas;
 #[cfg(test)]
 mod tests;
 
-pub use authenticate::{Access, CACHED, Refusal};
+pub use authenticate::{Access, CACHED, Holder, Refusal};
 pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms};
 pub use error::Error;
-pub use lately::{ALL_WRITES, Count, Counted};
+pub use lately::{ALL_WRITES, Count, Counted, Refused};
 pub use listed::Listed;
 pub use removal::{Progress, Removal};
 pub use schemas::{CLOCKS, Catalogs, Coming, NewExtension, SchemaChange, Schemas, TenantExtension};
@@ -190,7 +190,7 @@ impl Tenants {
         };
         let (issued, credential_rows) = self.issue(&tenant.id, secret, terms)?;
         let mut changes = vec![
-            self.event("tenant-create", "Tenant", &tenant.id, by),
+            self.event("tenant-create", ("Tenant", &tenant.id), &tenant.id, by),
             Change::Insert(rows::write(key.clone(), &body)),
             Change::Insert(rows::write(alias_key(&tenant.id), &alias)),
         ];
@@ -233,7 +233,7 @@ impl Tenants {
             body.name.clone_from(&to);
             let key = tenant_key(&to);
             let mut changes = vec![
-                self.event("tenant-rename", "Tenant", &body.id, by),
+                self.event("tenant-rename", ("Tenant", &body.id), &body.id, by),
                 Change::Insert(rows::write(key.clone(), &body)),
                 Change::Delete(row.key, Some(row.etag)),
                 Change::Upsert(rows::write(
@@ -264,7 +264,7 @@ impl Tenants {
             }
             body.rate = rate;
             let changes = [
-                self.event("tenant-limit", "Tenant", &body.id, by),
+                self.event("tenant-limit", ("Tenant", &body.id), &body.id, by),
                 Change::Replace(rows::write(row.key.clone(), &body), row.etag),
             ];
             match self.settle(&changes, deadline).await {
@@ -300,7 +300,8 @@ impl Tenants {
         settle::settle(&*self.store, CONTROL, changes, deadline).await
     }
 
-    fn event(&self, kind: &str, resource_type: &str, id: &str, by: &str) -> Change {
+    /// What an operator does to a tenant.
+    fn event(&self, kind: &str, (resource_type, id): (&str, &str), tenant: &str, by: &str) -> Change {
         let operation = Operation::new(self.ambient.now(), 0, self.ambient.secret());
         let body = EventBody {
             format: FORMAT,
@@ -311,6 +312,10 @@ impl Tenants {
             paths: Vec::new(),
             members: None,
             parts: 0,
+            subjects: Vec::new(),
+            reference: None,
+            tenant: Some(tenant.to_owned()),
+            refused: None,
             time: operation.time(),
         };
         Change::Insert(rows::write(rows::event_key(&operation), &body))

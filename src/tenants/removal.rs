@@ -50,7 +50,7 @@ impl Tenants {
             let since = self.ambient.now();
             body.deleting = Some(since);
             let changes = [
-                self.event("tenant-delete", "Tenant", &body.id, by),
+                self.event("tenant-delete", ("Tenant", &body.id), &body.id, by),
                 replace(row.key, row.etag, &body),
             ];
             match self.settle(&changes, deadline).await {

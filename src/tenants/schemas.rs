@@ -195,7 +195,7 @@ impl Tenants {
         };
         let key = schemas_key(&schemas.tenant.name);
         let changes = [
-            self.event(kind, "Schema", &change.urn, by),
+            self.event(kind, ("Schema", &change.urn), &schemas.tenant.id, by),
             // Whoever renames the tenant takes its row along.
             Change::Touch(tenant_key(&schemas.tenant.name)),
             match &schemas.etag {

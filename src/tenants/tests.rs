@@ -96,8 +96,8 @@ async fn outcome(tenants: &Tenants, name: Option<&str>, secret: &str) -> &'stati
     match tenants.authenticate(name, secret, soon()).await {
         Ok(_) => "let in",
         Err(Refusal::Unknown) => "unknown",
-        Err(Refusal::Expired(_)) => "expired",
-        Err(Refusal::Revoked(_)) => "revoked",
+        Err(Refusal::Expired(..)) => "expired",
+        Err(Refusal::Revoked(..)) => "revoked",
         Err(Refusal::TooMany) => "too many",
         Err(Refusal::Full) => "full",
         Err(Refusal::Store(error)) => panic!("{error}"),

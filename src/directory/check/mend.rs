@@ -57,6 +57,10 @@ impl Inspection {
                 ..MembersBody::default()
             }),
             parts: 0,
+            subjects: Vec::new(),
+            reference: None,
+            tenant: None,
+            refused: None,
             time: operation.time(),
         };
         let mut changes = vec![Change::Insert(rows::write(rows::event_key(&operation), &event))];

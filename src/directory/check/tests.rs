@@ -193,6 +193,10 @@ fn event_of(number: u64, group: &str, parts: usize) -> Vec<Change> {
         paths: vec!["members".to_owned()],
         members: None,
         parts,
+        subjects: Vec::new(),
+        reference: None,
+        tenant: None,
+        refused: None,
         time: operation.time(),
     };
     let mut changes = vec![Change::Insert(write(rows::event_key(&operation), &event))];

@@ -72,6 +72,10 @@ impl Directory {
             paths: Vec::new(),
             members: None,
             parts: 0,
+            subjects: Vec::new(),
+            reference: None,
+            tenant: None,
+            refused: None,
             time: operation.time(),
         };
         let stamp = GoneStamp {

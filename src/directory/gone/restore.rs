@@ -263,6 +263,10 @@ impl Directory {
             paths: vec!["groups".to_owned()],
             members: None,
             parts: 0,
+            subjects: Vec::new(),
+            reference: None,
+            tenant: None,
+            refused: None,
             time: operation.time(),
         };
         let mut changes = vec![

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use time::Duration;
 
-use super::{Count, Counted, MAX_NAMES};
+use super::{Count, Counted, MAX_NAMES, Refused};
 use crate::{
-    rows::CONTROL,
-    store::{Store, counting::CountingStore, sqlite::SqliteStore},
+    rows::{self, CONTROL, EventBody},
+    store::{
+        Store,
+        counting::CountingStore,
+        faults::{Call, Fault, FaultStore},
+        sqlite::SqliteStore,
+    },
     tenants::{
-        Tenants,
+        Holder, Tenants,
         tests::{World, soon},
     },
 };
@@ -119,4 +124,104 @@ async fn nothing_is_left_behind_by_a_removed_tenant() {
     settle(&world.tenants).await;
     let rows = world.store.scan(CONTROL, "", "~", 10).await.unwrap().rows;
     assert!(rows.is_empty(), "{rows:?}");
+}
+
+fn refused(tenant: &str, subject: &str) -> Refused {
+    Refused {
+        rule: "unique-taken",
+        attribute: Some("userName".to_owned()),
+        request: "POST /scim/{tenant}/Users".to_owned(),
+        resource_type: "User".to_owned(),
+        id: String::new(),
+        subject: Some(subject.to_owned()),
+        holder: Holder {
+            tenant: tenant.to_owned(),
+            credential: "abc".to_owned(),
+        },
+        reference: Some(format!("of {subject}")),
+    }
+}
+
+/// What the log says of refusals: of whom, by which rule, how often.
+async fn refusals(world: &World, tenant: &str) -> Vec<(String, String, u64)> {
+    let rows = world.store.scan(tenant, "o~", "p", 1_000).await.unwrap().rows;
+    let told = rows.iter().map(|row| {
+        let body: EventBody = rows::body(row).unwrap();
+        let told = body.refused.unwrap();
+        (body.subjects.concat(), told.rule, told.count)
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort();
+    told
+}
+
+fn told(subject: &str, rule: &str, count: u64) -> (String, String, u64) {
+    (subject.to_owned(), rule.to_owned(), count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_refused_alike_are_one_row_an_hour_whichever_process_refused_them() {
+    let store = Arc::new(CountingStore::new(Arc::new(SqliteStore::memory().unwrap())));
+    let world = World::on(Arc::clone(&store) as Arc<dyn Store>);
+    let tenant = tenant(&world).await;
+    store.take();
+    for tenants in [&world.tenants, &world.elsewhere()] {
+        for subject in ["a", "a", "b"] {
+            tenants.refused(refused(&tenant, subject));
+        }
+        settle(tenants).await;
+    }
+    assert_eq!(store.take().commits, 2, "nobody waits, and they are written together");
+    let mut expected = vec![told("a", "unique-taken", 4), told("b", "unique-taken", 2)];
+    assert_eq!(refusals(&world, &tenant).await, expected);
+    world.clock.pass(Duration::hours(1));
+    world.tenants.refused(refused(&tenant, "a"));
+    settle(&world.tenants).await;
+    expected.insert(0, told("a", "unique-taken", 1));
+    assert_eq!(refusals(&world, &tenant).await, expected);
+}
+
+/// Whom requests are about is the client's to choose.
+#[tokio::test(start_paused = true)]
+async fn refusals_of_an_hour_are_bounded_and_the_others_counted_together() {
+    let world = World::new();
+    let tenant = tenant(&world).await;
+    for round in 0..3 {
+        for n in 0..60 {
+            world.tenants.refused(refused(&tenant, &format!("{round}x{n}")));
+        }
+        settle(&world.tenants).await;
+    }
+    let all = refusals(&world, &tenant).await;
+    assert_eq!(all.len(), 100);
+    assert_eq!(all[0], told("", "more", 81));
+}
+
+/// Storage that is ill is left alone; what it would not take comes with what is refused next.
+#[tokio::test(start_paused = true)]
+async fn what_storage_did_not_take_is_written_later() {
+    let faults = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
+    let world = World::on(Arc::clone(&faults) as Arc<dyn Store>);
+    let tenant = tenant(&world).await;
+    faults.inject(Call::Get, .., Fault::Busy(None));
+    world.tenants.refused(refused(&tenant, "a"));
+    settle(&world.tenants).await;
+    faults.heal();
+    assert_eq!(refusals(&world, &tenant).await, []);
+    world.tenants.refused(refused(&tenant, "b"));
+    settle(&world.tenants).await;
+    let expected = [told("a", "unique-taken", 1), told("b", "unique-taken", 1)];
+    assert_eq!(refusals(&world, &tenant).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_refusal_is_left_behind_by_a_tenant_that_is_being_removed() {
+    let world = World::new();
+    let tenant = tenant(&world).await;
+    world.tenants.remove("acme", "test", soon()).await.unwrap();
+    for tenant in [&tenant, "tgone"] {
+        world.tenants.refused(refused(tenant, "a"));
+        settle(&world.tenants).await;
+        assert_eq!(refusals(&world, tenant).await, []);
+    }
 }
