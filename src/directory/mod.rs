@@ -4,7 +4,8 @@
 //! looked up), `edges` and `pending` (memberships as they are read), `members`, `memberships` and `journal` (and as they are
 //! written), `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its
 //! pages begin), `sift` (what a filter matches), `plan` (by which way), `sorted`, `page`, `cursor`, and `shared` (between
-//! requests), `held` (their memory); `gone` (what is deleted); last `handover` and `survey` (schemas that change), and `check` (whether the rows fit together).
+//! requests), `held` (their memory); `gone` (what is deleted); last `handover` and `survey` (schemas that change), `check`
+//! (whether the rows fit together), `history` (what happened).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -39,6 +40,7 @@ mod edit;
 mod gone;
 mod handover;
 mod held;
+pub mod history;
 mod index;
 mod journal;
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::{
 
 impl World {
     /// Makes users; gives their ids in the order of their keys.
-    pub(super) async fn many_users(&self, number: usize) -> Vec<String> {
+    pub(in crate::directory) async fn many_users(&self, number: usize) -> Vec<String> {
         let ids: Vec<String> = (0..number)
             .map(|_| self.directory.ambient.new_id().to_string())
             .collect();

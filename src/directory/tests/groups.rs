@@ -20,7 +20,7 @@ use crate::{
 
 impl World {
     /// Nothing is under way any more, and all rows fit together.
-    pub(super) async fn is_sound(&self) {
+    pub(in crate::directory) async fn is_sound(&self) {
         let quiet = async |prefix: &str| assert_eq!(self.rows_of(prefix).await, [], "{prefix}");
         quiet("pend~journal~").await;
         quiet("pend~done~").await;
@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    pub(super) async fn remove(&self, of: &ResourceType, id: &str) -> Result<(), Error> {
+    pub(in crate::directory) async fn remove(&self, of: &ResourceType, id: &str) -> Result<(), Error> {
         self.directory.delete(of, id, &Precondition::None).await
     }
 

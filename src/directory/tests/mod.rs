@@ -109,7 +109,7 @@ pub(super) struct World {
     pub(super) directory: Directory,
     secret: String,
     pub(super) users: Arc<ResourceType>,
-    groups: Arc<ResourceType>,
+    pub(super) groups: Arc<ResourceType>,
 }
 
 impl World {
@@ -356,7 +356,7 @@ impl World {
 
 /// The operations in the words of tests.
 impl Directory {
-    async fn make_one(&self, of: &ResourceType, attributes: Value) -> Result<Stored, Error> {
+    pub(super) async fn make_one(&self, of: &ResourceType, attributes: Value) -> Result<Stored, Error> {
         let mut document = json!({ "schemas": [of.schema.id] });
         document
             .as_object_mut()
@@ -366,7 +366,7 @@ impl Directory {
         self.create(of, written, document, &mut Trace::default()).await
     }
 
-    async fn change(&self, of: &ResourceType, id: &str, operations: Value) -> Result<Stored, Error> {
+    pub(super) async fn change(&self, of: &ResourceType, id: &str, operations: Value) -> Result<Stored, Error> {
         let written = Shown::written(of, &Selection::default());
         let message = patch_op(&operations);
         self.patch(of, id, &Precondition::None, written, &message, &mut Trace::default())

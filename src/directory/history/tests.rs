@@ -1,0 +1,340 @@
+//! Stories of people, the order of a log, and what is forgotten of it.
+
+use std::{sync::Arc, time::Duration as Step};
+
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
+
+use super::{Deed, Event, Events, Follower, Scope, State, Story, forget};
+use crate::{
+    directory::tests::World,
+    rows::{self, CONTROL, EventBody, FORMAT, JournalBody, MembersBody, Operation},
+    store::{Change, Store, Write, settle::BARRED},
+    tenants::Refused,
+};
+
+const STEP: Step = Step::from_secs(10);
+
+impl World {
+    async fn story(&self, name: &str) -> Story {
+        let Scope { since, until, .. } = self.scope();
+        self.directory.story(name, (since, until), STEP, |_| ()).await.unwrap()
+    }
+
+    async fn group(&self, name: &str, members: &[&str]) -> String {
+        let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+        let group = json!({ "displayName": name, "members": members });
+        let made = self.directory.make_one(&self.groups, group).await.unwrap();
+        made.envelope.id
+    }
+
+    async fn members_change(&self, group: &str, op: &str, members: &[&str]) {
+        let value: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+        let operations = json!([{ "op": op, "path": "members", "value": value }]);
+        let changed = self.directory.change(&self.groups, group, operations).await;
+        changed.unwrap();
+    }
+
+    /// A request about whoever has this userName was refused.
+    async fn refuse(&self, rule: &'static str, user_name: Option<&str>, id: &str) {
+        let document = user_name.map(|name| json!({ "userName": name })).unwrap_or_default();
+        let create = crate::scim::write::Write::Create { document };
+        self.tenants.refused(Refused {
+            rule,
+            attribute: Some("userName".to_owned()),
+            request: "POST /scim/{tenant}/Users".to_owned(),
+            resource_type: "User".to_owned(),
+            id: id.to_owned(),
+            subject: self.directory.subject_sent(&self.users, &create),
+            holder: self.directory.access.holder(),
+            reference: Some(format!("reference-of-{rule}")),
+        });
+        self.tenants.write_counts().await;
+    }
+
+    fn scope(&self) -> Scope {
+        Scope {
+            tenant: Some(self.directory.access.tenant.id.clone()),
+            since: OffsetDateTime::UNIX_EPOCH,
+            until: self.directory.ambient.now() + Duration::HOUR,
+        }
+    }
+
+    async fn log(&self, scope: Scope) -> Vec<Event> {
+        let mut events = Events::new(Arc::clone(&self.directory.store), STEP, scope);
+        let mut all = Vec::new();
+        while let Some(event) = events.next().await.unwrap() {
+            all.push(event);
+        }
+        all
+    }
+}
+
+fn user(name: &str) -> Value {
+    json!({ "userName": name, "active": true })
+}
+
+#[track_caller]
+fn check(story: &Story, answer: &str, states: &[State]) {
+    assert_eq!(story.verdict().name(), answer, "{story:?}");
+    let found: Vec<State> = story.accounts.iter().map(|account| account.state).collect();
+    assert_eq!(found, states, "{story:?}");
+}
+
+#[tokio::test]
+async fn it_was_never_sent_or_refused_or_done_or_undone() {
+    let world = World::new().await;
+    check(&world.story("a").await, "never-sent", &[]);
+    world.refuse("wrong-type", Some("a"), "").await;
+    check(&world.story("a").await, "refused", &[]);
+    let id = world.create(user("A")).await.unwrap();
+    check(&world.story("a").await, "done", &[State::Active]);
+    let off = json!([{ "op": "replace", "path": "active", "value": false }]);
+    world.patch(&id, off).await.unwrap();
+    let story = world.story(&id).await;
+    check(&story, "done-and-undone", &[State::Inactive]);
+    assert_eq!(story.accounts[0].last.as_ref().unwrap().body.paths, ["active"]);
+    // Refused by an id alone, as a PATCH may be.
+    world.refuse("no-target", None, &id).await;
+    check(&world.story("a").await, "refused", &[State::Inactive]);
+    world.delete(&id).await;
+    check(&world.story("a").await, "done-and-undone", &[State::Deleted]);
+    check(&world.story(&id).await, "done-and-undone", &[State::Deleted]);
+    check(&world.story("b").await, "never-sent", &[]);
+}
+
+#[tokio::test]
+async fn who_was_made_inactive_is_as_asked() {
+    let world = World::new().await;
+    let user = json!({ "userName": "a", "active": false });
+    world.create(user).await.unwrap();
+    check(&world.story("a").await, "done", &[State::Inactive]);
+}
+
+#[tokio::test]
+async fn two_who_had_one_name_are_told_apart() {
+    let world = World::new().await;
+    let first = world.create(user("a")).await.unwrap();
+    let rename = json!([{ "op": "replace", "path": "userName", "value": "b" }]);
+    world.patch(&first, rename).await.unwrap();
+    let second = world.create(user("a")).await.unwrap();
+    let story = world.story("a").await;
+    check(&story, "done", &[State::Active, State::Active]);
+    let of = |id: &str| {
+        let own = story.told.iter().filter(|told| told.account.as_deref() == Some(id));
+        own.map(|told| told.event.body.kind.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(&first),
+        ["create", "patch"],
+        "what it did under its next name is told too"
+    );
+    assert_eq!(of(&second), ["create"]);
+    check(&world.story("b").await, "done", &[State::Active]);
+}
+
+/// Nothing but events is left of it.
+#[tokio::test]
+async fn who_is_gone_for_good_is_found_by_any_former_name() {
+    let world = World::new().await;
+    let id = world.create(user("a")).await.unwrap();
+    let rename = json!([{ "op": "replace", "path": "userName", "value": "b" }]);
+    world.patch(&id, rename).await.unwrap();
+    world.delete(&id).await;
+    let partition = &world.directory.access.tenant.id;
+    let gone = Change::Delete(rows::gone_key(&id), None);
+    world.store.commit(partition, &[gone]).await.unwrap();
+    for name in ["a", "b", &id] {
+        let story = world.story(name).await;
+        check(&story, "done-and-undone", &[State::Gone]);
+        assert_eq!(story.told.len(), 3, "{name}");
+    }
+}
+
+/// Small changes name who joins and leaves, large ones stand in parts, and a PUT names who is left.
+#[tokio::test]
+async fn memberships_are_told_one_by_one() {
+    let world = World::new().await;
+    let id = world.create(user("a")).await.unwrap();
+    let many = world.many_users(40).await;
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let small = world.group("small", &[&id]).await;
+    world.members_change(&small, "add", &many).await;
+    world.members_change(&small, "remove", &[&id]).await;
+    let large = world.group("large", &[&[id.as_str()], &many[..]].concat()).await;
+    world.members_change(&large, "replace", &many).await;
+    world.members_change(&large, "add", &[&id]).await;
+    world.remove(&world.groups, &large).await.unwrap();
+    let story = world.story(&id).await;
+    let deeds: Vec<&Deed> = story.told.iter().map(|told| &told.deed).collect();
+    let [small, large] = [&small, &large];
+    let expected = [
+        Deed::Own,
+        Deed::Joined(small.clone()),
+        Deed::Left(small.clone()),
+        Deed::Joined(large.clone()),
+        Deed::Left(large.clone()),
+        Deed::Joined(large.clone()),
+        Deed::LostGroup(large.clone()),
+    ];
+    assert_eq!(deeds, expected.iter().collect::<Vec<_>>());
+    check(&story, "done", &[State::Active]);
+}
+
+#[tokio::test]
+async fn a_log_is_in_the_order_of_time_whatever_wrote_it() {
+    let world = World::new().await;
+    world.create(user("a")).await.unwrap();
+    world.refuse("unique-taken", Some("a"), "").await;
+    world.create(user("b")).await.unwrap();
+    world.refuse("unique-taken", Some("a"), "").await;
+    let bar = Operation::new(world.directory.ambient.now(), 0, [7; 32]);
+    let bar = Change::Insert(Write {
+        key: rows::event_key(&bar),
+        stamp: BARRED.to_vec(),
+        body: Vec::new(),
+    });
+    let partition = &world.directory.access.tenant.id;
+    world.store.commit(partition, &[bar]).await.unwrap();
+    let told = |event: &Event| {
+        (
+            event.body.kind.clone(),
+            event.body.refused.as_ref().map(|one| one.count),
+        )
+    };
+    let all = world.log(world.scope()).await;
+    let expected = [
+        ("tenant-create", None),
+        ("create", None),
+        ("refuse", Some(2)),
+        ("create", None),
+    ];
+    let expected = expected.map(|(kind, count)| (kind.to_owned(), count));
+    assert_eq!(all.iter().map(told).collect::<Vec<_>>(), expected);
+    let refused = all[2].body.refused.as_ref().unwrap();
+    assert!(refused.first < all[3].time() && all[3].time() < refused.last);
+    let late = Scope {
+        since: all[3].time(),
+        ..world.scope()
+    };
+    assert_eq!(world.log(late).await.len(), 2, "a refusal ends with its last one");
+    let operators = Scope {
+        tenant: None,
+        ..world.scope()
+    };
+    assert_eq!(world.log(operators).await.len(), 1);
+    world.is_sound().await;
+}
+
+#[tokio::test]
+async fn who_follows_is_told_each_event_once_and_each_further_refusal() {
+    let world = World::new().await;
+    world.create(user("a")).await.unwrap();
+    world.refuse("unique-taken", Some("a"), "").await;
+    let scope = Scope {
+        until: world.directory.ambient.now(),
+        ..world.scope()
+    };
+    let mut follower = Follower::behind(Arc::clone(&world.directory.store), STEP, scope.clone());
+    for event in world.log(scope).await {
+        follower.told(&event);
+    }
+    let mut news = async || {
+        let news = follower.news(world.directory.ambient.now()).await.unwrap();
+        news.into_iter().map(|event| event.body.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(news().await, [""; 0]);
+    world.create(user("b")).await.unwrap();
+    assert_eq!(news().await, ["create"]);
+    world.refuse("unique-taken", Some("a"), "").await;
+    assert_eq!(news().await, ["refuse"]);
+    assert_eq!(news().await, [""; 0]);
+}
+
+fn event(number: u64, parts: usize) -> Vec<Change> {
+    let operation = Operation::new(OffsetDateTime::UNIX_EPOCH, number, [0; 32]);
+    let body = EventBody {
+        format: FORMAT,
+        kind: "patch".to_owned(),
+        resource_type: "Group".to_owned(),
+        id: "g".to_owned(),
+        actor: "test".to_owned(),
+        paths: Vec::new(),
+        members: None,
+        parts,
+        subjects: Vec::new(),
+        reference: None,
+        tenant: None,
+        refused: None,
+        time: operation.time(),
+    };
+    let mut changes = vec![Change::Insert(rows::write(rows::event_key(&operation), &body))];
+    changes.extend((0..parts).map(|part| {
+        let key = rows::event_part_key(&operation.to_string(), part);
+        Change::Insert(rows::write(key, &MembersBody::default()))
+    }));
+    changes
+}
+
+/// How many rows each step takes until there are no more, and the first that is left.
+async fn forgotten(world: &World, before: OffsetDateTime) -> (Vec<usize>, String) {
+    let store = Arc::clone(&world.directory.store);
+    let mut steps = Vec::new();
+    loop {
+        let gone = forget(&store, "p", before, Instant::now() + STEP).await.unwrap();
+        if gone == 0 {
+            break;
+        }
+        steps.push(gone);
+    }
+    let left = store.scan("p", "o~", "p", 1).await.unwrap();
+    let first = left
+        .rows
+        .first()
+        .map(|row| row.key[.."o~0000000000000000".len()].to_owned());
+    (steps, first.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn old_events_go_in_steps_with_all_their_parts() {
+    let world = World::new().await;
+    for changes in [
+        event(1, 2),
+        (2..98).flat_map(|number| event(number, 0)).collect(),
+        event(98, 3),
+        event(1_000, 0),
+    ] {
+        world.store.commit("p", &changes).await.unwrap();
+    }
+    let before = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(500);
+    let (steps, left) = forgotten(&world, before).await;
+    // The last event of the first hundred rows has parts behind it.
+    assert_eq!(steps, [99, 4]);
+    assert_eq!(left, "o~00000000000003e9");
+}
+
+#[tokio::test]
+async fn what_is_still_to_be_spread_is_not_forgotten() {
+    let world = World::new().await;
+    let operation = Operation::new(OffsetDateTime::UNIX_EPOCH, 2, [0; 32]).to_string();
+    let journal = JournalBody {
+        format: FORMAT,
+        group: "g".to_owned(),
+        parts: 1,
+        operation: operation.clone(),
+    };
+    let pending = Change::Insert(rows::write(rows::journal_key(&operation), &journal));
+    for changes in [event(1, 0), event(2, 1), event(3, 0), vec![pending]] {
+        world.store.commit("p", &changes).await.unwrap();
+    }
+    let before = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(500);
+    let (steps, left) = forgotten(&world, before).await;
+    assert_eq!(steps, [1]);
+    assert_eq!(left, "o~0000000000000003");
+    let done = Change::Delete(rows::journal_key(&operation), None);
+    world.store.commit("p", &[done]).await.unwrap();
+    assert_eq!(forgotten(&world, before).await, (vec![3], String::new()));
+    let control = forget(&world.directory.store, CONTROL, before, Instant::now() + STEP).await;
+    assert_eq!(control.unwrap(), 0, "what operators did is of another time");
+}

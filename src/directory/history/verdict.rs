@@ -1,0 +1,82 @@
+//! Which of four things happened, as somebody who was not provisioned wants to know.
+
+use super::{Account, Deed, State, Story, Told};
+use crate::scim::error::RULES;
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub enum Verdict<'s> {
+    /// Nothing is known under this name.
+    NeverSent,
+    /// The last that came was refused.
+    Refused(&'s Told),
+    /// It was done, and then taken back by this, if it is kept.
+    DoneAndUndone(&'s Account, Option<&'s Told>),
+    /// It was done.
+    Done(&'s Account),
+}
+
+impl Verdict<'_> {
+    /// For programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NeverSent => "never-sent",
+            Self::Refused(_) => "refused",
+            Self::DoneAndUndone(..) => "done-and-undone",
+            Self::Done(_) => "done",
+        }
+    }
+}
+
+impl Story {
+    /// What it was, of whoever had the name last.
+    pub fn verdict(&self) -> Verdict<'_> {
+        let done = self.told.iter().filter(|told| told.deed != Deed::Refused);
+        let last_done = done.map(|told| told.event.time()).max();
+        let refused = self.told.iter().filter(|told| told.deed == Deed::Refused);
+        let refused = refused.max_by_key(|told| told.event.last());
+        let account = self.latest();
+        match (refused, account) {
+            (Some(refused), _) if last_done.is_none_or(|done| done < refused.event.last()) => Verdict::Refused(refused),
+            (_, None) => Verdict::NeverSent,
+            (_, Some(account)) => self.of(account),
+        }
+    }
+
+    /// Who had the name last: who is there, else of whom the last event tells.
+    fn latest(&self) -> Option<&Account> {
+        let is_there = |account: &&Account| !matches!(account.state, State::Deleted | State::Gone);
+        let there = self.accounts.iter().find(is_there);
+        let told = || self.told.iter().rev().find_map(|told| told.account.as_ref());
+        let last = || {
+            let id = told()?;
+            self.accounts.iter().find(|account| account.id == *id)
+        };
+        there.or_else(last).or(self.accounts.last())
+    }
+
+    fn of<'s>(&'s self, account: &'s Account) -> Verdict<'s> {
+        let own = |told: &&Told| told.account.as_ref() == Some(&account.id) && told.deed == Deed::Own;
+        let mut own = self.told.iter().rev().filter(own);
+        match account.state {
+            State::Active | State::There => Verdict::Done(account),
+            State::Deleted | State::Gone => {
+                Verdict::DoneAndUndone(account, own.find(|told| told.event.body.kind == "delete"))
+            }
+            State::Inactive => {
+                let by = own.find(|told| told.event.body.paths.iter().any(|path| path == "active"));
+                match by {
+                    // As it was asked for.
+                    Some(by) if by.event.body.kind == "create" => Verdict::Done(account),
+                    by => Verdict::DoneAndUndone(account, by),
+                }
+            }
+        }
+    }
+}
+
+/// What a person does about a rule.
+pub fn advice(rule: &str) -> Option<&'static str> {
+    let entry = RULES.iter().find(|entry| entry.name == rule);
+    entry.map(|entry| entry.advice)
+}
