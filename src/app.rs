@@ -21,7 +21,7 @@ mod connections;
 mod outgoing;
 mod readiness;
 
-pub use azure::{export, http_client, prove_who_we_are};
+pub use azure::{export, http_client, operator, prove_who_we_are};
 pub use background::finish_left_behind;
 
 pub use crate::http::run;

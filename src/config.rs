@@ -149,6 +149,11 @@ pub struct Settings {
           value_parser = clap::value_parser!(u16).range(0..=3650))]
     pub retention_days: u16,
 
+    /// Days that the log of changes, refusals and operators' deeds is kept, which 'history' shows
+    #[arg(long, env = "SCIMGATE_HISTORY_DAYS", global = true, default_value_t = 365, value_name = "DAYS",
+          value_parser = clap::value_parser!(u16).range(1..=3_650))]
+    pub history_days: u16,
+
     /// Tenant to make at the start when it is missing; needs SCIMGATE_BOOTSTRAP_TOKEN
     #[arg(
         long,
@@ -225,6 +230,12 @@ pub struct Settings {
     #[arg(long, env = "USER", global = true, hide = true)]
     system_user: Option<String>,
 
+    #[arg(long, env = "AZURE_CONFIG_DIR", global = true, hide = true)]
+    azure_config: Option<PathBuf>,
+
+    #[arg(long, env = "HOME", global = true, hide = true)]
+    home: Option<PathBuf>,
+
     #[arg(long, env = "IDENTITY_ENDPOINT", global = true, hide = true)]
     identity_endpoint: Option<String>,
 
@@ -281,11 +292,16 @@ impl Settings {
         self.functions_port.is_some()
     }
 
-    /// Who runs this process, for the log of operators' changes.
-    pub fn operator(&self) -> String {
-        self.system_user
-            .as_ref()
-            .map_or_else(|| "operator".to_owned(), |user| format!("operator {user}"))
+    /// Who runs this process, as the machine says.
+    pub fn system_user(&self) -> Option<&str> {
+        self.system_user.as_deref()
+    }
+
+    /// Where Azure's command line keeps who is signed in.
+    pub fn azure_profile(&self) -> Option<PathBuf> {
+        let folder = self.azure_config.clone();
+        let folder = folder.or_else(|| Some(self.home.as_ref()?.join(".azure")))?;
+        Some(folder.join("azureProfile.json"))
     }
 
     /// Whether Azure offers this process a managed identity.
@@ -342,6 +358,11 @@ impl Settings {
         std::iter::once(BasePath::standard())
             .chain(self.base_paths.iter().cloned())
             .collect()
+    }
+
+    /// How long what happened is remembered.
+    pub fn history(&self) -> Duration {
+        Duration::from_hours(24 * u64::from(self.history_days))
     }
 
     /// How long a request may take.

@@ -718,6 +718,7 @@ fn help_names_every_setting() {
         "TRUST_PROXY",
         "SUPPORT",
         "DEADLINE",
+        "HISTORY_DAYS",
         "BOOTSTRAP_TENANT",
         "BOOTSTRAP_TOKEN",
     ];
@@ -1223,4 +1224,139 @@ fn doctor_reads_its_token_from_standard_input_and_tells_by_its_exit_code() {
         assert_eq!(report["findings"][0]["id"], id);
         assert!(!text(&output.stdout).contains(token), "a report never shows the token");
     }
+}
+
+/// The four answers, for who has a name and nothing else. What was refused is written when the server ends, at the latest.
+#[test]
+fn one_users_story_is_told_and_names_nobody() {
+    let desk = Desk::new();
+    let made = desk.json(&["tenant", "create", "acme", "--label", "Entra"]);
+    let token = made["secretToken"].as_str().unwrap();
+    let mut server = Server::start(&desk, &[("SCIMGATE_DRAIN", "0")]);
+    let user = |name: &str, active: &str| {
+        let urn = "urn:ietf:params:scim:schemas:core:2.0:User";
+        json!({ "schemas": [urn], "userName": name, "displayName": "Babs", "active": active })
+    };
+    let reference = |answer: &str| {
+        let behind = answer.split_once("x-request-id: ").unwrap().1;
+        behind.split_once("\r\n").unwrap().0.to_owned()
+    };
+    let done = server.create("acme", token, &user("bjensen@example.com", "true"));
+    let refused = server.create("acme", token, &user("jsmith@example.com", "perhaps"));
+    let bulk = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+        "Operations": [{ "method": "POST", "path": "/Users", "bulkId": "a", "data": user("user2@example.com", "perhaps") }],
+    });
+    let bulk = server.ask("POST /scim/acme/Bulk", token, &bulk.to_string());
+    let gone = server.create("acme", token, &user("user1@example.com", "true"));
+    let gone: Value = serde_json::from_str(gone.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let id = gone["id"].as_str().unwrap();
+    let undone = server.ask(&format!("DELETE /scim/acme/Users/{id}"), token, "");
+    server.signal("TERM");
+    server.child.wait().unwrap();
+
+    for (name, answer, reference) in [
+        ("nobody@example.com", "never-sent", String::new()),
+        ("JSmith@example.com", "refused", reference(&refused)),
+        ("user2@example.com", "refused", reference(&bulk)),
+        ("user1@example.com", "done-and-undone", reference(&undone)),
+        (id, "done-and-undone", reference(&undone)),
+        ("bjensen@example.com", "done", reference(&done)),
+    ] {
+        let told = desk.json(&["history", "acme", name]);
+        assert_eq!(told["answer"], answer, "{name}: {told}");
+        let said = text(&desk.run(&["history", "acme", name]).stdout);
+        let head = answer.replace('-', " ").to_uppercase();
+        assert!(said.contains(&head) && said.contains(&reference), "{said}");
+        for said in [said.replacen(name, "", 1), told.to_string()] {
+            assert!(
+                !said.contains("@example.com") && !said.contains("Babs"),
+                "{name}: {said}"
+            );
+        }
+    }
+    let told = desk.json(&["history", "acme", id, "--names"]);
+    assert_eq!(told["accounts"][0]["name"], "user1@example.com");
+}
+
+/// The auditor's export, with what operators did.
+#[test]
+fn a_log_is_exported_line_by_line() {
+    let desk = Desk::new();
+    let made = desk.json(&["tenant", "create", "acme"]);
+    let (token, id) = (
+        made["secretToken"].as_str().unwrap(),
+        made["token"]["id"].as_str().unwrap(),
+    );
+    let mut server = Server::start(&desk, &[("SCIMGATE_DRAIN", "0")]);
+    let user = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "bjensen@example.com" });
+    for _ in 0..3 {
+        server.create("acme", token, &user);
+    }
+    server.signal("TERM");
+    server.child.wait().unwrap();
+    desk.json(&["token", "revoke", "acme", id]);
+    let mut server = Server::start(&desk, &[("SCIMGATE_DRAIN", "0")]);
+    assert_eq!(server.status("acme", token), 401);
+    server.signal("TERM");
+    server.child.wait().unwrap();
+    desk.json(&["tenant", "create", "other"]);
+    desk.json(&["tenant", "rename", "acme", "acme2"]);
+
+    let events = |words: &[&str]| {
+        let output = text(&desk.run(words).stdout);
+        let events: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(!output.contains("bjensen") && !output.contains("sg_"), "{output}");
+        let kind = |event: &Value| {
+            (
+                event["kind"].as_str().unwrap().to_owned(),
+                event["refused"]["count"].as_u64(),
+            )
+        };
+        events.iter().map(kind).collect::<Vec<_>>()
+    };
+    let event = |kind: &str| (kind.to_owned(), None);
+    let refused = |count| ("refuse".to_owned(), Some(count));
+    let expected = [
+        event("tenant-create"),
+        event("create"),
+        refused(2),
+        event("token-revoke"),
+        // The revoked token was used.
+        refused(1),
+        event("tenant-rename"),
+    ];
+    assert_eq!(events(&["history", "acme2", "--all", "--json"]), expected);
+    let expected = [
+        event("tenant-create"),
+        event("token-revoke"),
+        event("tenant-create"),
+        event("tenant-rename"),
+        event("create"),
+        refused(2),
+        refused(1),
+    ];
+    assert_eq!(events(&["history", "--all", "--since", "1h", "--json"]), expected);
+    assert_eq!(
+        events(&["history", "acme2", "--all", "--since", "2099-01-01", "--json"]),
+        []
+    );
+    desk.fails(&["history", "acme2"], 2, "<NAME>");
+    desk.fails(&["history", "acme2", "--all", "--since", "yesterday"], 2, "24h");
+    desk.fails(&["history", "acme", "--all"], 1, "no tenant 'acme'");
+}
+
+#[test]
+fn who_follows_a_log_ends_with_an_interrupt() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let mut command = desk.command(&["history", "acme", "--all", "--follow"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(line.starts_with("Following"), "{line}");
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -11,6 +11,7 @@ use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 
+use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     ambient::{Ambient, System},
-    config::Settings,
+    config::{Settings, StoreSetting},
     store::{self, Store, tables::TablesStore},
     telemetry::{Bearer, Export, bearer},
 };
@@ -30,12 +31,37 @@ const TRIES: u32 = 5;
 /// Time to connect; shorter than a try, so that a connection that never was is told from an answer that was lost.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 
+/// Most bytes of an account's name.
+const MAX_ACCOUNT_BYTES: usize = 200;
+
 /// How long Application Insights may take to answer.
 const EXPORT_TIME: Duration = Duration::from_secs(10);
 /// What a token for Application Insights is good for; with two slashes, as Microsoft's own exporters spell it.
 const EXPORT_SCOPE: &str = "https://monitor.azure.com//.default";
 /// Least pause between two tokens.
 const TOKEN_PAUSE: Duration = Duration::from_secs(10);
+
+/// Who changes things, for the log of operators' deeds: on Azure's storage who is signed in with Azure's command line, else the
+/// system's user. Both are what the machine says, and no proof.
+pub fn operator(settings: &Settings) -> String {
+    let on_azure = settings.store() == StoreSetting::Tables;
+    let account = on_azure.then(|| account(&std::fs::read(settings.azure_profile()?).ok()?));
+    let name = account.flatten().or_else(|| settings.system_user().map(str::to_owned));
+    name.map_or_else(|| "operator".to_owned(), |name| format!("operator {name}"))
+}
+
+/// Whom the file of Azure's command line names; it begins with a byte-order mark where Windows wrote it.
+fn account(profile: &[u8]) -> Option<String> {
+    let profile = profile.strip_prefix(b"\xef\xbb\xbf").unwrap_or(profile);
+    let profile: Value = serde_json::from_slice(profile).ok()?;
+    let all = profile.get("subscriptions")?.as_array()?;
+    let current = all
+        .iter()
+        .find(|one| one.get("isDefault") == Some(&Value::Bool(true)))?;
+    let name = current.pointer("/user/name")?.as_str()?;
+    let is_plain = name.len() <= MAX_ACCOUNT_BYTES && !name.chars().any(char::is_control);
+    is_plain.then(|| name.to_owned())
+}
 
 /// The table that is set, made when it is missing.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
@@ -179,5 +205,25 @@ pub(super) fn advice(error: &store::Error) -> Option<&'static str> {
             Some("the account key is not this account's, or the clock of this machine is wrong by more than 15 minutes")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::account;
+
+    #[test]
+    fn who_is_signed_in_is_the_current_subscriptions_user() {
+        let user = r#"{"subscriptions":[{"isDefault":false,"user":{"name":"other"}},
+            {"isDefault":true,"user":{"name":"bjensen@example.com","type":"user"}}]}"#;
+        for (profile, expected) in [
+            (user.to_owned(), Some("bjensen@example.com")),
+            (format!("\u{feff}{user}"), Some("bjensen@example.com")),
+            (user.replace("bjensen@", "\\u0007"), None),
+            (r#"{"subscriptions":[]}"#.to_owned(), None),
+            ("{".to_owned(), None),
+        ] {
+            assert_eq!(account(profile.as_bytes()).as_deref(), expected, "{profile}");
+        }
     }
 }

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{App, Service};
 use crate::{
-    directory::{self, Directory, Purged},
+    directory::{self, Directory, Kept, Purged, history},
+    rows::CONTROL,
     store::{
         Waits,
         turns::{Quota, Share},
@@ -64,10 +65,22 @@ fn tell(waits: Waits) {
 /// Purges as well, where there are `places`.
 async fn round(app: &App, service: &Service, mut places: Option<&mut Places>) -> Result<(), tenants::Error> {
     let deadline = Instant::now() + app.settings.deadline();
+    let kept = Kept {
+        deleted: app.settings.retention(),
+        events: app.settings.history(),
+    };
+    if places.is_some() {
+        // What operators did with tenants.
+        let store = Share::of(&service.store, &Quota::default());
+        let before = app.ambient.now() - kept.events;
+        if let Err(error) = history::forget(&store, CONTROL, before, deadline).await {
+            tracing::warn!(%error, "old events could not be removed yet");
+        }
+    }
     for tenant in service.tenants.all(deadline).await? {
         // Nothing of it is used again, and the next round begins with what is stored.
         let directory = directory(app, service, tenant);
-        let looked_after = look_after(&directory, app.settings.retention(), places.as_deref_mut());
+        let looked_after = look_after(&directory, kept, places.as_deref_mut());
         match AssertUnwindSafe(looked_after).catch_unwind().await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "what a request left behind could not be finished yet"),
@@ -77,18 +90,14 @@ async fn round(app: &App, service: &Service, mut places: Option<&mut Places>) ->
     Ok(())
 }
 
-async fn look_after(
-    directory: &Directory,
-    retention: time::Duration,
-    places: Option<&mut Places>,
-) -> Result<(), directory::Error> {
+async fn look_after(directory: &Directory, kept: Kept, places: Option<&mut Places>) -> Result<(), directory::Error> {
     directory.finish_pending().await?;
     let Some(places) = places else { return Ok(()) };
     let tenant = &directory.access.tenant.id;
     let mut done = Purged::default();
     let mut place = places.remove(tenant);
     for _ in 0..MAX_STEPS {
-        let (purged, next) = directory.purge(retention, place.as_deref()).await?;
+        let (purged, next) = directory.purge(kept, place.as_deref()).await?;
         done += purged;
         place = next;
         if place.is_none() {
@@ -96,11 +105,12 @@ async fn look_after(
         }
     }
     places.extend(place.map(|place| (tenant.clone(), place)));
-    if done.tombstones + done.memberships + done.marks > 0 {
+    if done.tombstones + done.memberships + done.marks + done.events > 0 {
         let Purged {
             tombstones,
             memberships,
             marks,
+            events,
             ..
         } = done;
         tracing::info!(
@@ -108,6 +118,7 @@ async fn look_after(
             tombstones,
             memberships,
             marks,
+            events,
             "what nobody needs any more is gone"
         );
     }

@@ -20,6 +20,7 @@ mod check;
 mod doctor;
 mod erase;
 mod explain;
+mod history;
 mod purge;
 mod restore;
 mod schema;
@@ -52,6 +53,13 @@ enum Command {
     /// Set, show and remove a tenant's own attributes: extension schemas
     #[command(subcommand)]
     Schema(schema::Command),
+    /// Tell what happened to a user: never sent, refused, done and undone, or done, with every request that did it
+    ///
+    /// First the answer, what is there now, and the query that finds the same person's requests in Application Insights; then
+    /// every change in order with who did it and the Reference of the request, membership by membership, and what was refused.
+    /// With --all instead everything in the log: changes, refusals, and what operators did to the tenant and its tokens;
+    /// with --json one JSON object a line. Values are not shown; --names shows what the user and groups are called.
+    History(history::History),
     /// Look whether a tenant's rows fit together, also while it is in use; changes nothing
     ///
     /// Every row is read: each membership must stand on both sides, what it links must be there, every value must have its
@@ -143,6 +151,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Subject(command) => subject::run(&Operator::new(settings, false).await?, &command)
             .await
             .map(|()| 0),
+        Command::History(history) => history::run(&Operator::new(settings, false).await?, &history)
+            .await
+            .map(|()| 0),
         Command::Check(check) => check::check(&Operator::new(settings, false).await?, &check).await,
         Command::Restore(restore) => restore::run(&Operator::new(settings, false).await?, &restore)
             .await
@@ -190,7 +201,7 @@ impl Operator {
         let store = app::open_store(&settings).await.context("the store can't be opened")?;
         let ambient: Arc<dyn Ambient> = Arc::new(System);
         let tenants = Tenants::new(Arc::clone(&store), Arc::clone(&ambient));
-        let name = settings.operator();
+        let name = app::operator(&settings);
         Ok(Self {
             settings,
             store,

@@ -4,7 +4,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Operator, show};
-use crate::{directory::Purged, tenants::Tenant};
+use crate::{
+    directory::{Kept, Purged, history},
+    rows::CONTROL,
+    tenants::Tenant,
+};
 
 #[derive(Args)]
 pub(super) struct Purge {
@@ -33,6 +37,7 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
             "tombstones": purged.tombstones,
             "memberships": purged.memberships,
             "marks": purged.marks,
+            "events": purged.events,
             "leftBehind": purged.left_behind,
             "later": purged.later,
         }));
@@ -40,15 +45,27 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
             purged.tombstones,
             purged.memberships,
             purged.marks,
+            purged.events,
             purged.left_behind,
             purged.later,
         ];
-        let [deleted, memberships, marks, left_behind, later] = counts.map(|count| count.to_string());
-        rows.push([name, deleted, memberships, marks, left_behind, later]);
+        let [deleted, memberships, marks, events, left_behind, later] = counts.map(|count| count.to_string());
+        rows.push([name, deleted, memberships, marks, events, left_behind, later]);
+    }
+    if purge.all {
+        forget_deeds(operator).await?;
     }
     show::progress("");
     let mut text = show::table(
-        ["TENANT", "DELETED", "MEMBERSHIPS", "MARKS", "LEFT BEHIND", "LATER"],
+        [
+            "TENANT",
+            "DELETED",
+            "MEMBERSHIPS",
+            "MARKS",
+            "EVENTS",
+            "LEFT BEHIND",
+            "LATER",
+        ],
         &rows,
     );
     if rows.iter().any(|[.., later]| later != "0") {
@@ -57,13 +74,26 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
     purge.output.print(&Value::Array(array), &text)
 }
 
+fn kept(operator: &Operator) -> Kept {
+    Kept {
+        deleted: operator.settings.retention(),
+        events: operator.settings.history(),
+    }
+}
+
+/// The log of what operators did with tenants.
+async fn forget_deeds(operator: &Operator) -> anyhow::Result<()> {
+    let before = operator.ambient.now() - kept(operator).events;
+    while history::forget(&operator.store, CONTROL, before, operator.deadline()).await? > 0 {}
+    Ok(())
+}
+
 async fn one(operator: &Operator, tenant: Tenant) -> anyhow::Result<Purged> {
-    let retention = operator.settings.retention();
     let mut all = Purged::default();
     let mut place = None;
     loop {
         let directory = operator.directory(tenant.clone());
-        let (purged, next) = directory.purge(retention, place.as_deref()).await?;
+        let (purged, next) = directory.purge(kept(operator), place.as_deref()).await?;
         all += purged;
         show::progress(&format!("{}: {} rows looked at", tenant.name, all.looked_at));
         if next.is_none() {

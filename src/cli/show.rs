@@ -31,6 +31,20 @@ impl Output {
         }
     }
 
+    /// Prints one of many, JSON in one line; false when nobody reads any more.
+    pub(super) fn print_line(&self, json: &Value, text: &str) -> anyhow::Result<bool> {
+        let mut out = std::io::stdout().lock();
+        let written = if self.json {
+            writeln!(out, "{json}")
+        } else {
+            writeln!(out, "{text}")
+        };
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            written => written.context(UNWRITTEN).map(|()| true),
+        }
+    }
+
     fn write(&self, json: &Value, text: &str) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         if self.json {
@@ -123,6 +137,11 @@ pub(super) fn wrapped(head: &str, body: &str) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// What others chose to call something, as it may stand in a terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The text, or a dash for nothing.

@@ -26,7 +26,7 @@ mod purge;
 mod restore;
 
 pub use erase::Erased;
-pub use purge::Purged;
+pub use purge::{Kept, Purged};
 pub use restore::Restored;
 
 /// Why somebody is not restored or erased.

@@ -66,7 +66,7 @@ mod survey;
 mod tests;
 mod write;
 
-pub use gone::{Denied, Erased, Purged, Restorable, Restored};
+pub use gone::{Denied, Erased, Kept, Purged, Restorable, Restored};
 pub use held::{Budget, Held};
 use links::Links;
 pub use links::Shown;

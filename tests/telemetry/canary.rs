@@ -135,6 +135,8 @@ impl Stage {
             &["tenant", "show", TENANT],
             &["token", "list", TENANT],
             &["schema", "show", TENANT],
+            &["history", TENANT, "--all"],
+            &["history", TENANT, "--all", "--json"],
             &["check", TENANT],
             &["repair", TENANT],
             &["subject", TENANT, &mark("userName")],

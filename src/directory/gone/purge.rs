@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use time::Duration;
 
 use super::{
-    super::{Directory, Error, edges::Side, index, marks},
+    super::{Directory, Error, edges::Side, history, index, marks},
     Denied, Remains,
 };
 use crate::{
@@ -14,8 +14,19 @@ use crate::{
     store::{self, Change, MAX_CHANGES, Row},
 };
 
+/// Where a step begins that goes on with events; others begin at a key.
+const EVENTS: &str = "";
 /// Tombstones that one step removes at most.
 const MAX_REMOVED: usize = 100;
+
+/// How long is kept what is past.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// What was deleted.
+    pub deleted: Duration,
+    /// The log of changes.
+    pub events: std::time::Duration,
+}
 
 /// What a step, or several, did away with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +39,8 @@ pub struct Purged {
     pub memberships: usize,
     /// Marks for pages that nobody goes on with.
     pub marks: usize,
+    /// Rows of the log.
+    pub events: usize,
     /// What requests had left behind: decided changes, and traces of such.
     pub left_behind: usize,
     /// Tombstones that go some minutes after their edges.
@@ -40,25 +53,34 @@ impl AddAssign for Purged {
         self.tombstones += other.tombstones;
         self.memberships += other.memberships;
         self.marks += other.marks;
+        self.events += other.events;
         self.left_behind += other.left_behind;
         self.later += other.later;
     }
 }
 
 impl Directory {
-    /// One step: what is left behind, what marks are old, and of the tombstones behind `from` what one round trip shows.
-    /// Returns where the next step begins; nothing at the end.
+    /// One step: what is left behind, what marks are old, and a commit of old events; where there are none any more, of
+    /// the tombstones behind `from` what one round trip shows. Returns where the next step begins; nothing at the end.
     ///
     /// # Errors
     ///
     /// When the store fails; what was done until then is done.
-    pub async fn purge(&self, retention: Duration, from: Option<&str>) -> Result<(Purged, Option<String>), Error> {
+    pub async fn purge(&self, kept: Kept, from: Option<&str>) -> Result<(Purged, Option<String>), Error> {
         let mut purged = Purged::default();
         if from.is_none() {
             purged.left_behind = self.finish_pending().await?;
             purged.marks = self.forget_marks().await?;
         }
-        let next = self.forget_tombstones(retention, from, &mut purged).await?;
+        if from.is_none_or(|from| from == EVENTS) {
+            let before = self.ambient.now() - kept.events;
+            purged.events = history::forget(&self.store, &self.access.tenant.id, before, self.deadline).await?;
+            if purged.events > 0 {
+                return Ok((purged, Some(EVENTS.to_owned())));
+            }
+        }
+        let from = from.filter(|from| *from != EVENTS);
+        let next = self.forget_tombstones(kept.deleted, from, &mut purged).await?;
         Ok((purged, next))
     }
 

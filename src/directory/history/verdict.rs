@@ -64,7 +64,11 @@ impl Story {
                 Verdict::DoneAndUndone(account, own.find(|told| told.event.body.kind == "delete"))
             }
             State::Inactive => {
-                let by = own.find(|told| told.event.body.paths.iter().any(|path| path == "active"));
+                // A restore names all attributes, and brings them as they were.
+                let sets = |told: &&Told| {
+                    told.event.body.kind != "restore" && told.event.body.paths.iter().any(|path| path == "active")
+                };
+                let by = own.find(sets);
                 match by {
                     // As it was asked for.
                     Some(by) if by.event.body.kind == "create" => Verdict::Done(account),

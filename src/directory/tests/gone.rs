@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Directory, World, costs, groups::moments, refusal, shown};
 use crate::{
     ambient::System,
-    directory::{Denied, Purged, Restored, edges::Edge},
+    directory::{Denied, Kept, Purged, Restored, edges::Edge},
     rows,
     scim::members::Kind,
     store::{
@@ -20,6 +20,10 @@ use crate::{
 };
 
 const MONTH: Duration = Duration::days(30);
+const KEPT: Kept = Kept {
+    deleted: MONTH,
+    events: std::time::Duration::from_hours(365 * 24),
+};
 
 impl World {
     /// For who has no time: what the store does not take at once, it does not take.
@@ -65,7 +69,7 @@ impl World {
     async fn purge(&self) -> Purged {
         let (mut all, mut place) = (Purged::default(), None);
         loop {
-            let (purged, next) = self.directory.purge(MONTH, place.as_deref()).await.unwrap();
+            let (purged, next) = self.directory.purge(KEPT, place.as_deref()).await.unwrap();
             all += purged;
             place = next;
             if place.is_none() {
@@ -455,7 +459,7 @@ async fn a_purge_goes_on_where_the_last_step_ended() {
         world.delete(&user).await;
     }
     let later = world.later(MONTH + Duration::HOUR);
-    let (first, place) = later.directory.purge(MONTH, None).await.unwrap();
+    let (first, place) = later.directory.purge(KEPT, None).await.unwrap();
     assert_eq!(first.tombstones, 100);
     assert!(place.is_some());
     assert_eq!(later.purge().await.tombstones, 150);

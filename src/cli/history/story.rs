@@ -1,0 +1,289 @@
+//! One person's story in words: the answer first, then what is there, then what was done.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::{Followed, History, Teller, event::refusal};
+use crate::{
+    cli::{
+        Operator,
+        show::{self, exact, printable, second},
+    },
+    directory::history::{Account, Deed, Follower, Scope, State, Story, Told, Verdict, advice},
+    tenants::Tenant,
+};
+
+pub(super) async fn tell(
+    operator: &Operator,
+    command: &History,
+    tenant: &Tenant,
+    (name, scope): (&str, Scope),
+    mut teller: Teller,
+) -> anyhow::Result<Followed> {
+    let step = operator.settings.deadline();
+    let progress = |rows: usize| show::progress(&format!("{rows} rows read"));
+    let directory = operator.directory(tenant.clone());
+    let mut story = directory
+        .story(name, (scope.since, scope.until), step, progress)
+        .await?;
+    show::progress("");
+    if !command.names {
+        for account in &mut story.accounts {
+            account.name = None;
+            account.groups.iter_mut().for_each(|(_, name)| *name = None);
+        }
+    }
+    let groups = story.accounts.iter().flat_map(|account| account.groups.clone());
+    teller.call(groups.filter_map(|(id, name)| Some((id, name?))));
+    let since = command.since.map(|_| scope.since);
+    let told = Words {
+        story: &story,
+        teller: &teller,
+        name,
+        tenant: &tenant.name,
+        since: since.map_or_else(
+            || "as far as it goes back".to_owned(),
+            |since| format!("since {} UTC", second(since)),
+        ),
+    };
+    command.output.print(&told.json(), &told.text())?;
+    let mut follower = Follower::behind(operator.store.clone(), step, scope);
+    for told in &story.told {
+        follower.told(&told.event);
+    }
+    let ids = story.accounts.iter().map(|account| account.id.clone());
+    teller.only(ids.chain(story.subjects.iter().cloned()));
+    Ok(Some((follower, teller)))
+}
+
+struct Words<'s> {
+    story: &'s Story,
+    teller: &'s Teller,
+    name: &'s str,
+    tenant: &'s str,
+    since: String,
+}
+
+impl Words<'_> {
+    fn text(&self) -> String {
+        let mut text = format!("{} in tenant {}\n\n{}\n", self.name, self.tenant, self.verdict());
+        for account in &self.story.accounts {
+            let _ = write!(text, "\n{}", self.account(account));
+        }
+        let unnamed: Vec<&Told> = self.story.told.iter().filter(|told| told.account.is_none()).collect();
+        if !unnamed.is_empty() {
+            text.push_str("\nRefused by that name; it may have been any account that had it:\n");
+            self.list(&mut text, unnamed);
+        }
+        if self.story.left_out > 0 {
+            let _ = writeln!(
+                text,
+                "\n{} older events are left out; --all shows them.",
+                self.story.left_out
+            );
+        }
+        let _ = write!(
+            text,
+            "\nAll requests about it, reads too, in Application Insights (query 23):\n\n{}",
+            self.query()
+        );
+        text
+    }
+
+    fn list<'t>(&self, text: &mut String, told: impl IntoIterator<Item = &'t Told>) {
+        for told in told {
+            let _ = writeln!(text, "  {}", self.teller.deed(told));
+        }
+    }
+
+    fn account(&self, account: &Account) -> String {
+        let name = account.name.as_ref().map(|name| format!(" ({})", printable(name)));
+        let mut text = format!(
+            "{} {}{}: {}\n",
+            account.resource_type,
+            account.id,
+            name.unwrap_or_default(),
+            words(account.state)
+        );
+        if let Some(created) = account.created {
+            let _ = writeln!(text, "  made         {} UTC", second(created));
+        }
+        if matches!(account.state, State::Active | State::Inactive) {
+            let groups = account.groups.iter().map(|(id, name)| match name {
+                Some(name) => format!("{id} ({})", printable(name)),
+                None => id.clone(),
+            });
+            let _ = writeln!(
+                text,
+                "  groups       {}",
+                show::or_dash(Some(groups.collect::<Vec<_>>().join(", ")))
+            );
+        }
+        if let Some(last) = &account.last {
+            let what = Told {
+                account: None,
+                deed: Deed::Own,
+                event: last.clone(),
+            };
+            let _ = writeln!(text, "  last change  {}", self.teller.deed(&what));
+        }
+        text.push_str("  in order, UTC:\n");
+        let own = self
+            .story
+            .told
+            .iter()
+            .filter(|told| told.account.as_ref() == Some(&account.id));
+        self.list(&mut text, own);
+        text
+    }
+
+    fn verdict(&self) -> String {
+        match self.story.verdict() {
+            Verdict::NeverSent => self.never_sent(),
+            Verdict::Refused(told) => self.refused(told),
+            Verdict::DoneAndUndone(account, by) => {
+                let what = match account.state {
+                    State::Inactive => "set inactive",
+                    _ => "deleted",
+                };
+                let by = by.map_or_else(
+                    || "; the log does not go back to when".to_owned(),
+                    |by| {
+                        let reference = by.event.body.reference.as_ref();
+                        let reference = reference.map(|id| format!(", Reference {id}"));
+                        let time = second(by.event.time());
+                        format!(
+                            " at {time} UTC by {}{}",
+                            self.teller.who(&by.event),
+                            reference.unwrap_or_default()
+                        )
+                    },
+                );
+                format!("DONE AND UNDONE. It was here and was {what}{by}.")
+            }
+            Verdict::Done(account) => {
+                let state = match account.state {
+                    State::Active | State::Inactive => format!(" and {}", words(account.state)),
+                    _ => String::new(),
+                };
+                format!("DONE. It is here{state}.{}", self.lost(account))
+            }
+        }
+    }
+
+    /// Whoever misses an access may miss a group.
+    fn lost(&self, account: &Account) -> String {
+        let mut own = self
+            .story
+            .told
+            .iter()
+            .rev()
+            .filter(|told| told.account.as_ref() == Some(&account.id));
+        let lost = own.find(|told| matches!(told.deed, Deed::Left(_) | Deed::LostGroup(_)));
+        lost.map_or_else(String::new, |lost| {
+            format!("\nIt lost a group last at {}", self.teller.deed(lost))
+        })
+    }
+
+    fn never_sent(&self) -> String {
+        let mut text = format!(
+            "NEVER SENT. Nothing is or was here by this name: no user or group has it as userName, externalId or id, none that \
+             was deleted and is still kept had it, and the log ({}) knows no write of it, done or refused.\n\
+             The identity provider has not sent it, or by another name. In Entra, Provisioning > Provision on demand with this \
+             person says why: not assigned, outside a scoping filter, or another value in the matching attribute. If it says \
+             success, look whether the job is on and not in quarantine (Provisioning > Overview).",
+            self.since
+        );
+        for event in &self.story.nobodys {
+            let _ = write!(
+                text,
+                "\nRequests that named nobody were refused: {}",
+                self.teller.line(event)
+            );
+        }
+        text
+    }
+
+    fn refused(&self, last: &Told) -> String {
+        let body = &last.event.body;
+        let rule = body.refused.as_ref().map_or("", |refused| refused.rule.as_str());
+        let same = self
+            .story
+            .told
+            .iter()
+            .filter_map(|told| told.event.body.refused.as_ref());
+        let count: u64 = same
+            .filter(|refused| refused.rule == rule)
+            .map(|refused| refused.count)
+            .sum();
+        let reference = body.reference.as_ref().map(|id| format!("; last Reference {id}"));
+        let mut text = format!(
+            "REFUSED. The last that came was {}; {count} of this rule in all{}.",
+            refusal(&last.event),
+            reference.unwrap_or_default()
+        );
+        if let Some(advice) = advice(rule) {
+            let _ = write!(text, "\nWhat to do: {advice}");
+        }
+        if self.story.accounts.iter().any(|account| account.last.is_some()) {
+            text.push_str("\nWhat was done before it stands, as below.");
+        }
+        text
+    }
+
+    fn query(&self) -> String {
+        let subjects: Vec<String> = self
+            .story
+            .subjects
+            .iter()
+            .map(|subject| format!("\"{subject}\""))
+            .collect();
+        format!(
+            "requests\n\
+             | where cloud_RoleName == \"scim.handler\" and tostring(customDimensions[\"scim.subject\"]) in ({})\n\
+             | project timestamp, operation = name, resultCode, rule = tostring(customDimensions[\"scim.error.rule\"]), \
+             Reference = strcat(operation_Id, \"-\", id)\n\
+             | order by timestamp asc",
+            subjects.join(", ")
+        )
+    }
+
+    fn json(&self) -> Value {
+        let story = self.story;
+        let accounts = story.accounts.iter().map(|account| {
+            let groups = account
+                .groups
+                .iter()
+                .map(|(id, name)| json!({ "id": id, "name": name }));
+            json!({
+                "id": account.id,
+                "resourceType": account.resource_type,
+                "state": words(account.state),
+                "name": account.name,
+                "created": account.created.map(exact),
+                "groups": groups.collect::<Vec<_>>(),
+                "lastChange": account.last.as_ref().map(|event| self.teller.json(event)),
+            })
+        });
+        json!({
+            "tenant": self.tenant,
+            "answer": story.verdict().name(),
+            "accounts": accounts.collect::<Vec<_>>(),
+            "events": story.told.iter().map(|told| self.teller.deed_json(told)).collect::<Vec<_>>(),
+            "leftOut": story.left_out,
+            "subjects": story.subjects,
+            "query": self.query(),
+        })
+    }
+}
+
+fn words(state: State) -> &'static str {
+    match state {
+        State::Active => "active",
+        State::Inactive => "inactive",
+        State::There => "there",
+        State::Deleted => "deleted, still kept",
+        State::Gone => "deleted",
+    }
+}
