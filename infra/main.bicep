@@ -69,7 +69,12 @@ param tenantRate int = 200
 @minValue(0)
 @maxValue(3650)
 @description('Days for which a deleted user or group can be restored.')
-param retentionDays int = 30
+param deletedDays int = 30
+
+@minValue(1)
+@maxValue(3650)
+@description('Days for which the log of changes, refusals and operators\' deeds is kept.')
+param historyDays int = 365
 
 @minValue(1)
 @description('Gigabytes of telemetry a day, after which nothing is recorded until the next. An alert comes at 80 % of it.')
@@ -160,7 +165,8 @@ module app 'modules/app.bicep' = {
       SCIMGATE_BASE_PATHS: basePaths
       SCIMGATE_DEADLINE: string(deadlineSeconds)
       SCIMGATE_TENANT_RATE: string(tenantRate)
-      SCIMGATE_RETENTION_DAYS: string(retentionDays)
+      SCIMGATE_RETENTION_DAYS: string(deletedDays)
+      SCIMGATE_HISTORY_DAYS: string(historyDays)
       SCIMGATE_TELEMETRY_SAMPLE: string(successSampling)
     }
   }

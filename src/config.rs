@@ -355,9 +355,7 @@ impl Settings {
 
     /// All base paths; the standard one first.
     pub fn base_paths(&self) -> Vec<BasePath> {
-        std::iter::once(BasePath::standard())
-            .chain(self.base_paths.iter().cloned())
-            .collect()
+        [&[BasePath::standard()], &self.base_paths[..]].concat()
     }
 
     /// How long what happened is remembered.
@@ -385,10 +383,8 @@ impl Settings {
 fn public_url(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    if host.is_some_and(is_host) {
-        return Ok(text.to_owned());
-    }
-    Err("expected scheme and host, for example https://scim.example.com".to_owned())
+    let url = host.filter(|host| is_host(host)).map(|_| text.to_owned());
+    url.ok_or_else(|| "expected scheme and host, for example https://scim.example.com".to_owned())
 }
 
 /// Requests a second: 0 for no limit, or as many as Entra asks for and more.
@@ -398,8 +394,7 @@ pub fn rate(text: &str) -> Result<u32, String> {
 }
 
 fn support(text: &str) -> Result<String, String> {
-    if text.len() > 200 || text.chars().any(|c| c.is_control() || !c.is_ascii()) {
-        return Err("expected at most 200 ASCII characters".to_owned());
-    }
-    Ok(text.to_owned())
+    let fits = text.len() <= 200 && text.chars().all(|c| c.is_ascii() && !c.is_control());
+    let text = fits.then(|| text.to_owned());
+    text.ok_or_else(|| "expected at most 200 ASCII characters".to_owned())
 }

@@ -718,6 +718,7 @@ fn help_names_every_setting() {
         "TRUST_PROXY",
         "SUPPORT",
         "DEADLINE",
+        "RETENTION_DAYS",
         "HISTORY_DAYS",
         "BOOTSTRAP_TENANT",
         "BOOTSTRAP_TOKEN",

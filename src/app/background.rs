@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep};
 use super::{App, Service};
 use crate::{
     directory::{self, Directory, Kept, Purged, history},
-    rows::CONTROL,
     store::{
         Waits,
         turns::{Quota, Share},
@@ -73,7 +72,7 @@ async fn round(app: &App, service: &Service, mut places: Option<&mut Places>) ->
         // What operators did with tenants.
         let store = Share::of(&service.store, &Quota::default());
         let before = app.ambient.now() - kept.events;
-        if let Err(error) = history::forget(&store, CONTROL, before, deadline).await {
+        if let Err(error) = history::forget_deeds(&store, before, deadline).await {
             tracing::warn!(%error, "old events could not be removed yet");
         }
     }

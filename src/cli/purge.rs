@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::{Operator, show};
 use crate::{
     directory::{Kept, Purged, history},
-    rows::CONTROL,
     tenants::Tenant,
 };
 
@@ -84,7 +83,7 @@ fn kept(operator: &Operator) -> Kept {
 /// The log of what operators did with tenants.
 async fn forget_deeds(operator: &Operator) -> anyhow::Result<()> {
     let before = operator.ambient.now() - kept(operator).events;
-    while history::forget(&operator.store, CONTROL, before, operator.deadline()).await? > 0 {}
+    while history::forget_deeds(&operator.store, before, operator.deadline()).await? > 0 {}
     Ok(())
 }
 

@@ -4,8 +4,7 @@
 //! looked up), `edges` and `pending` (memberships as they are read), `members`, `memberships` and `journal` (and as they are
 //! written), `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its
 //! pages begin), `sift` (what a filter matches), `plan` (by which way), `sorted`, `page`, `cursor`, and `shared` (between
-//! requests), `held` (their memory); `gone` (what is deleted); last `handover` and `survey` (schemas that change), `check`
-//! (whether the rows fit together), `history` (what happened).
+//! requests), `held` (memory), `gone` (what is deleted); last `handover`, `survey` (schemas that change), `check`, `history`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -67,6 +66,7 @@ mod tests;
 mod write;
 
 pub use gone::{Denied, Erased, Kept, Purged, Restorable, Restored};
+use handover::agreed;
 pub use held::{Budget, Held};
 use links::Links;
 pub use links::Shown;
@@ -74,8 +74,6 @@ pub use page::{Found, Listed};
 pub use shared::Shared;
 pub use sift::MAX_SCANNED;
 pub use survey::Survey;
-
-use handover::agreed;
 
 /// Why an operation failed.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 The compiler is not on any package registry. `shapes.py` is what stands in for its types.
 """
 
+import re
+
 import pycep
 import tree_sitter
 import tree_sitter_bicep
@@ -128,7 +130,7 @@ def module_problems(file, files):
 
 
 def name_problems(file):
-    """Names that are used and not declared, or declared and not used."""
+    """Names that are used and not declared, declared and not used, or declared twice."""
     declared = {name for section in ("parameters", "variables", "resources", "modules") for name in file.section(section)}
     used = {file.text(node) for node in walk(file.tree) if node.type == "identifier" and is_reference(node)}
     loops = {
@@ -140,6 +142,9 @@ def name_problems(file):
         yield f"{file.path.name}: {name} is not declared"
     for name in sorted((set(file.section("parameters")) | set(file.section("variables"))) - used):
         yield f"{file.path.name}: {name} is declared and not used"
+    names = re.findall(r"^(?:param|var|resource|module) (\w+)", file.source.decode(), re.M)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{file.path.name}: {name} is declared twice"
 
 
 def is_reference(node):

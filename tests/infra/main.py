@@ -180,6 +180,7 @@ PLANTED = [
     ("infra/modules/availability.bicep", "webTestId: test.id", "webTestId: tests.id", "tests is not declared"),
     ("infra/main.bicep", "    sku: storageSku\n", "", "needs the parameter sku"),
     ("infra/main.bicep", "    retentionDays: retentionDays\n", "    days: retentionDays\n", "has no parameter days"),
+    ("infra/main.bicep", "param historyDays int", "param retentionDays int", "retentionDays is declared twice"),
     ("infra/main.bicep", "identity.outputs.clientId", "identity.outputs.client", "has no output client"),
     ("infra/main.bicep", "SCIMGATE_SUPPORT:", "SCIMGATE_HELP:", "SCIMGATE_HELP is a setting of nobody"),
     ("infra/main.parameters.json", '"alertEmail"', '"alertMail"', "no parameter alertMail"),

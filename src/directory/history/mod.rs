@@ -14,6 +14,6 @@ mod verdict;
 
 pub use account::{Account, State};
 pub use log::{BEHIND, Event, Events, Follower, Scope};
-pub use purge::forget;
+pub use purge::{forget, forget_deeds};
 pub use story::{Deed, Story, Told};
 pub use verdict::{Verdict, advice};

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     directory::Error,
-    rows::{self, JournalBody, Key},
+    rows::{self, CONTROL, JournalBody, Key},
     store::{Change, MAX_CHANGES, Row, Store, settle},
 };
 
@@ -45,6 +45,14 @@ pub async fn forget(
         Ok(()) | Err(crate::store::Error::Missing(_)) => Ok(changes.len()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The same for what operators did with tenants.
+///
+/// # Errors
+/// As [`forget`].
+pub async fn forget_deeds(store: &Arc<dyn Store>, before: OffsetDateTime, deadline: Instant) -> Result<usize, Error> {
+    forget(store, CONTROL, before, deadline).await
 }
 
 /// Operations whose changes are not spread yet.

@@ -443,13 +443,16 @@ async fn a_purge_forgets_what_is_due_and_nothing_else() {
     assert_eq!(rows("m~").await, 0);
     later.is_sound().await;
     let purged = later.later(Duration::minutes(2)).purge().await;
-    assert_eq!((purged.tombstones, purged.later), (1, 0));
+    assert_eq!((purged.tombstones, purged.later, purged.events), (1, 0, 0));
     // Deleted just now.
     assert_eq!(rows("gone~").await, 2);
     assert_eq!(rows("pend~").await, 0);
     later.is_sound().await;
     assert!(matches!(world.restore(&group).await, Err(Denied::Unknown)));
     later.restore(&users[1]).await.unwrap();
+    let events = rows("o~").await;
+    assert_eq!(later.later(Duration::days(366)).purge().await.events, events);
+    assert_eq!(rows("o~").await, 0);
 }
 
 #[tokio::test]
