@@ -335,9 +335,9 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
     desk.fails(&["restore", "acme", id], 1, "erased");
     desk.fails(&["erase", "acme", "nobody", "--yes"], 1, "no user or group of that id");
     desk.fails(&["restore", "globex", id], 1, "globex");
-    let purged = desk.json(&["purge", "acme", "--retention-days", "0"]);
+    let purged = desk.json(&["purge", "acme", "--yes", "--retention-days", "0"]);
     assert_eq!(purged[0]["tombstones"], 2);
-    assert_eq!(desk.json(&["purge", "--all"])[0]["tombstones"], 0);
+    assert_eq!(desk.json(&["purge", "--all", "--yes"])[0]["tombstones"], 0);
     desk.fails(&["restore", "acme", id], 1, "no user or group of that id");
     assert_eq!(desk.json(&["check", "acme"])["sound"], true);
 }

@@ -96,7 +96,14 @@ async fn look_after(directory: &Directory, kept: Kept, places: Option<&mut Place
     let mut done = Purged::default();
     let mut place = places.remove(tenant);
     for _ in 0..MAX_STEPS {
-        let (purged, next) = directory.purge(kept, place.as_deref()).await?;
+        let step = directory.purge(kept, place.as_deref()).await;
+        let (purged, next) = match step {
+            Ok(step) => step,
+            Err(error) => {
+                places.extend(place.map(|place| (tenant.clone(), place)));
+                return Err(error);
+            }
+        };
         done += purged;
         place = next;
         if place.is_none() {

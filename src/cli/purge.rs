@@ -17,6 +17,9 @@ pub(super) struct Purge {
     /// All tenants
     #[arg(long)]
     all: bool,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     output: show::Output,
 }
@@ -26,6 +29,16 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
         Some(name) => vec![operator.tenants.find(name, operator.deadline()).await?],
         None => operator.tenants.all(operator.deadline()).await?,
     };
+    if !purge.yes {
+        let settings = &operator.settings;
+        let what = format!(
+            "This removes for good what was deleted {} days ago and earlier, and the log of {} days ago and earlier. A service with \
+             other settings (SCIMGATE_RETENTION_DAYS, SCIMGATE_HISTORY_DAYS) may keep it longer",
+            settings.retention_days, settings.history_days
+        );
+        let which = purge.tenant.as_deref().unwrap_or("all");
+        show::confirm(&what, "name of the tenant, or 'all',", which)?;
+    }
     let mut rows = Vec::new();
     let mut array = Vec::new();
     for tenant in tenants {

@@ -131,7 +131,7 @@ impl Directory {
         let gone = &gone.trace;
         // The first part is written last: with it the list is complete, and edges may have gone since.
         let first = rows::gone_members_key(&gone.id, 0);
-        if self.rows(&[first]).await?.pop().flatten().is_none() {
+        if self.rows(std::slice::from_ref(&first)).await?.pop().flatten().is_none() {
             let members = Journal {
                 joins: edges.iter().map(|edge| (edge.member.clone(), edge.kind)).collect(),
                 ..Journal::default()
@@ -141,15 +141,22 @@ impl Directory {
                 self.while_gone(gone, vec![Change::Upsert(part)]).await?;
             }
         }
-        self.end_members(gone, &edges).await?;
+        self.end_members(gone, &edges, Some(&first)).await?;
         Ok(edges.len())
     }
 
-    /// Removes the edges of a deleted group's members.
-    pub(super) async fn end_members(&self, gone: &TraceBody, edges: &[Edge]) -> Result<(), Error> {
+    /// Removes the edges of a deleted group's members, as long as the row is there that lists them, if they are to come back:
+    /// a restore takes that away when it has written the edges again.
+    pub(super) async fn end_members(
+        &self,
+        gone: &TraceBody,
+        edges: &[Edge],
+        list: Option<&String>,
+    ) -> Result<(), Error> {
         let ends = edges.chunks(Sizes::now().chunk()).map(|chunk| {
             let edges = chunk.iter().flat_map(|edge| journal::leaves(&edge.group, &edge.member));
-            self.while_gone(gone, edges.collect())
+            let list = list.map(|key| Change::Touch(key.clone()));
+            self.while_gone(gone, edges.chain(list).collect())
         });
         in_parallel(ends.collect()).await.map(|_| ())
     }

@@ -14,7 +14,7 @@ use crate::{
     store::{self, Change, MAX_CHANGES, Row},
 };
 
-/// Where a step begins that goes on with events; others begin at a key.
+/// Where a step begins that has only events left; others begin at a key.
 const EVENTS: &str = "";
 /// Tombstones that one step removes at most.
 const MAX_REMOVED: usize = 100;
@@ -60,8 +60,8 @@ impl AddAssign for Purged {
 }
 
 impl Directory {
-    /// One step: what is left behind, what marks are old, and a commit of old events; where there are none any more, of
-    /// the tombstones behind `from` what one round trip shows. Returns where the next step begins; nothing at the end.
+    /// One step: what is left behind, what marks are old, a commit of old events, and of the tombstones behind `from` what one
+    /// round trip shows. Returns where the next step begins; nothing at the end.
     ///
     /// # Errors
     ///
@@ -72,16 +72,14 @@ impl Directory {
             purged.left_behind = self.finish_pending().await?;
             purged.marks = self.forget_marks().await?;
         }
-        if from.is_none_or(|from| from == EVENTS) {
-            let before = self.ambient.now() - kept.events;
-            purged.events = history::forget(&self.store, &self.access.tenant.id, before, self.deadline).await?;
-            if purged.events > 0 {
-                return Ok((purged, Some(EVENTS.to_owned())));
-            }
-        }
-        let from = from.filter(|from| *from != EVENTS);
-        let next = self.forget_tombstones(kept.deleted, from, &mut purged).await?;
-        Ok((purged, next))
+        let next = match from {
+            Some(EVENTS) => None,
+            from => self.forget_tombstones(kept.deleted, from, &mut purged).await?,
+        };
+        let before = self.ambient.now() - kept.events;
+        purged.events = history::forget(&self.store, &self.access.tenant.id, before, self.deadline).await?;
+        let has_more = next.is_none() && purged.events > 0;
+        Ok((purged, if has_more { Some(EVENTS.to_owned()) } else { next }))
     }
 
     async fn forget_marks(&self) -> Result<usize, Error> {
@@ -138,7 +136,7 @@ impl Directory {
         if let Some(hidden) = &remains.hidden {
             let members = self.standing(&Side::Members.of(&id)).await?;
             if !members.is_empty() {
-                self.end_members(&hidden.trace, &members).await?;
+                self.end_members(&hidden.trace, &members, None).await?;
                 purged.memberships += members.len();
             }
             if !members.is_empty() || !remains.standing.is_empty() || self.is_recent(hidden.trace.time) {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     directory::edges::Edge,
-    rows::{self, EventBody, FORMAT, MembersBody, Operation, Stamp},
+    rows::{self, EventBody, FORMAT, Key, MembersBody, Operation, Stamp},
     scim::members::Kind,
     store::{Change, ETag, Row, settle},
 };
@@ -216,7 +216,9 @@ impl Directory {
     async fn join_later(&self, kind: Kind, id: &str) -> Result<(Vec<String>, Vec<String>), Error> {
         let (mut joined, mut lost) = (Vec::new(), Vec::new());
         loop {
-            let parts = self.all_rows(&rows::range(&rows::gone_parts_prefix(id))).await?;
+            let mut parts = self.all_rows(&rows::range(&rows::gone_parts_prefix(id))).await?;
+            // Lists of members are no groups to join.
+            parts.retain(|row| !matches!(Key::parse(&row.key), Some(Key::TombstoneMembers(_))));
             let mut groups = Vec::new();
             for row in &parts {
                 groups.extend(rows::body::<MembersBody>(row)?.groups);

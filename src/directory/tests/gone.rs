@@ -9,7 +9,10 @@ use tokio::time::Instant;
 use super::{Directory, World, costs, groups::moments, refusal, shown};
 use crate::{
     ambient::System,
-    directory::{Denied, Kept, Purged, Restored, edges::Edge},
+    directory::{
+        Denied, Kept, Purged, Restored,
+        edges::{Edge, Side},
+    },
     rows,
     scim::members::Kind,
     store::{
@@ -419,7 +422,27 @@ async fn what_lands_late_meets_another_deletion() {
     });
     world
         .directory
-        .end_members(&first.trace, &edges.collect::<Vec<_>>())
+        .end_members(&first.trace, &edges.collect::<Vec<_>>(), None)
+        .await
+        .unwrap();
+    world.restore(&group).await.unwrap();
+    assert_eq!(world.members(&group).await, set(&users));
+}
+
+/// Who lays members down removes their edges a few at a time; a restore may have written them again and forgotten the list
+/// meanwhile.
+#[tokio::test]
+async fn what_lays_members_down_late_removes_none_that_were_taken_up() {
+    let world = World::new().await;
+    let users = world.many_users(3).await;
+    let group = world.group_of(&users).await;
+    world.remove(&world.groups, &group).await.unwrap();
+    let gone = world.directory.pending().await.unwrap().gone.remove(&group).unwrap();
+    let edges: Vec<Edge> = world.directory.standing(&Side::Members.of(&group)).await.unwrap();
+    let list = rows::gone_members_key(&group, 0);
+    world
+        .directory
+        .end_members(&gone.trace, &edges, Some(&list))
         .await
         .unwrap();
     world.restore(&group).await.unwrap();
