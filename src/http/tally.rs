@@ -28,9 +28,16 @@ pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
         let names = std::iter::once(ALL_WRITES).chain(rule).map(str::to_owned);
         service.tenants.count(Counted::Writes, &holder.tenant, names);
     }
-    if let Some(rule) = rule.filter(|_| has_no_right || (may_write(request) && response.status().is_client_error())) {
-        let reference = extensions.get::<Reference>();
-        service.tenants.refused(refused(rule, holder, reference));
+    // What only came too early comes again.
+    let is_refused = response.status().is_client_error() && response.status() != StatusCode::TOO_MANY_REQUESTS;
+    if let Some(rule) = rule.filter(|_| has_no_right || (may_write(request) && is_refused)) {
+        let mut refused = refused(rule, holder, extensions.get::<Reference>());
+        if has_no_right {
+            // It says nothing of anybody, whoever was asked for.
+            (refused.id, refused.subject) = (String::new(), None);
+            refused.resource_type.clear();
+        }
+        service.tenants.refused(refused);
     }
 }
 

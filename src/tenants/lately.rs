@@ -22,7 +22,7 @@ mod refused;
 #[cfg(test)]
 mod tests;
 
-pub use refused::Refused;
+pub use refused::{MORE, Refused};
 
 /// Names remembered of a tenant: they are the client's to choose. Further ones are counted together.
 const MAX_NAMES: usize = 100;

@@ -29,7 +29,7 @@ mod tests;
 pub use authenticate::{Access, CACHED, Holder, Refusal};
 pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms};
 pub use error::Error;
-pub use lately::{ALL_WRITES, Count, Counted, Refused};
+pub use lately::{ALL_WRITES, Count, Counted, MORE, Refused};
 pub use listed::Listed;
 pub use removal::{Progress, Removal};
 pub use schemas::{CLOCKS, Catalogs, Coming, NewExtension, SchemaChange, Schemas, TenantExtension};

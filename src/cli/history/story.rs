@@ -10,7 +10,7 @@ use crate::{
         Operator,
         show::{self, exact, printable, second},
     },
-    directory::history::{Account, Deed, Follower, Scope, State, Story, Told, Verdict, advice},
+    directory::history::{Account, Deed, Event, Follower, Scope, State, Story, Told, Verdict, advice},
     tenants::Tenant,
 };
 
@@ -141,6 +141,7 @@ impl Words<'_> {
     fn verdict(&self) -> String {
         match self.story.verdict() {
             Verdict::NeverSent => self.never_sent(),
+            Verdict::NotKept(event) => self.not_kept(event),
             Verdict::Refused(told) => self.refused(told),
             Verdict::DoneAndUndone(account, by) => {
                 let what = match account.state {
@@ -188,8 +189,10 @@ impl Words<'_> {
 
     fn never_sent(&self) -> String {
         let mut text = format!(
-            "NEVER SENT. Nothing is or was here by this name: no user or group has it as userName, externalId or id, none that \
-             was deleted and is still kept had it, and the log ({}) knows no write of it, done or refused.\n\
+            "NEVER SENT. Nothing is or was here by this name: no user or group has it as userName, externalId or id, and \
+             the log ({}) knows no write of it, done or refused.\n\
+             What was refused less than a minute ago may be missing, and a create that was refused is found by its userName, if it \
+             had one.\n\
              The identity provider has not sent it, or by another name. In Entra, Provisioning > Provision on demand with this \
              person says why: not assigned, outside a scoping filter, or another value in the matching attribute. If it says \
              success, look whether the job is on and not in quarantine (Provisioning > Overview).",
@@ -203,6 +206,17 @@ impl Words<'_> {
             );
         }
         text
+    }
+
+    fn not_kept(&self, event: &Event) -> String {
+        let refused = event.body.refused.as_ref();
+        format!(
+            "NOT KNOWN. Nothing is here by this name, and the log ({}) knows no write of it; but more requests were refused than \
+             are kept one by one, {} in the hour from {} UTC, the last such. It may be among them: ask telemetry, with the query below.",
+            self.since,
+            refused.map_or(0, |refused| refused.count),
+            second(event.time()),
+        )
     }
 
     fn refused(&self, last: &Told) -> String {
@@ -272,6 +286,7 @@ impl Words<'_> {
             "accounts": accounts.collect::<Vec<_>>(),
             "events": story.told.iter().map(|told| self.teller.deed_json(told)).collect::<Vec<_>>(),
             "leftOut": story.left_out,
+            "nobodys": story.nobodys.iter().map(|event| self.teller.json(event)).collect::<Vec<_>>(),
             "subjects": story.subjects,
             "query": self.query(),
         })

@@ -91,11 +91,13 @@ impl Directory {
         };
         let body: ResourceBody = rows::body(&row)?;
         let attributes = Attributes::from_stored(body.attributes);
-        let is_user = attributes.as_map().contains_key("userName");
+        // Nothing is left of who was erased, and only users are.
+        let erased = rows::gone_stamp(&row)?.erased;
+        let is_user = erased || attributes.as_map().contains_key("userName");
         let of = catalog.resource_type(if is_user { "User" } else { "Group" });
         let subjects = of.map(|of| self.subjects(of, [Some(&attributes)])).unwrap_or_default();
         let account = Account {
-            state: State::Deleted,
+            state: if erased { State::Gone } else { State::Deleted },
             name: text(attributes.as_map(), if is_user { "userName" } else { "displayName" }),
             created: Some(body.created),
             ..Account::gone(&body.id, if is_user { "User" } else { "Group" })

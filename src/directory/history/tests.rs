@@ -11,7 +11,7 @@ use crate::{
     directory::tests::World,
     rows::{self, CONTROL, EventBody, FORMAT, JournalBody, MembersBody, Operation},
     store::{Change, Store, Write, settle::BARRED},
-    tenants::Refused,
+    tenants::{MORE, Refused},
 };
 
 const STEP: Step = Step::from_secs(10);
@@ -95,13 +95,20 @@ async fn it_was_never_sent_or_refused_or_done_or_undone() {
     let story = world.story(&id).await;
     check(&story, "done-and-undone", &[State::Inactive]);
     assert_eq!(story.accounts[0].last.as_ref().unwrap().body.paths, ["active"]);
+    // The answer to the create was lost, and it came again.
+    world.refuse("unique-taken", Some("a"), "").await;
+    check(&world.story("a").await, "done-and-undone", &[State::Inactive]);
     // Refused by an id alone, as a PATCH may be.
     world.refuse("no-target", None, &id).await;
     check(&world.story("a").await, "refused", &[State::Inactive]);
     world.delete(&id).await;
     check(&world.story("a").await, "done-and-undone", &[State::Deleted]);
     check(&world.story(&id).await, "done-and-undone", &[State::Deleted]);
+    world.refuse("not-found", None, &id).await;
+    check(&world.story(&id).await, "done-and-undone", &[State::Deleted]);
     check(&world.story("b").await, "never-sent", &[]);
+    world.refuse(MORE, None, "").await;
+    check(&world.story("b").await, "not-kept", &[]);
 }
 
 #[tokio::test]

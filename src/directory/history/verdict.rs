@@ -1,13 +1,15 @@
 //! Which of four things happened, as somebody who was not provisioned wants to know.
 
-use super::{Account, Deed, State, Story, Told};
-use crate::scim::error::RULES;
+use super::{Account, Deed, Event, State, Story, Told};
+use crate::{scim::error::RULES, tenants::MORE};
 
 /// The answer.
 #[derive(Clone, Debug)]
 pub enum Verdict<'s> {
     /// Nothing is known under this name.
     NeverSent,
+    /// The same, but of so many requests that were refused not each is kept: it may be among them.
+    NotKept(&'s Event),
     /// The last that came was refused.
     Refused(&'s Told),
     /// It was done, and then taken back by this, if it is kept.
@@ -21,6 +23,7 @@ impl Verdict<'_> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::NeverSent => "never-sent",
+            Self::NotKept(_) => "not-kept",
             Self::Refused(_) => "refused",
             Self::DoneAndUndone(..) => "done-and-undone",
             Self::Done(_) => "done",
@@ -33,14 +36,21 @@ impl Story {
     pub fn verdict(&self) -> Verdict<'_> {
         let done = self.told.iter().filter(|told| told.deed != Deed::Refused);
         let last_done = done.map(|told| told.event.time()).max();
-        let refused = self.told.iter().filter(|told| told.deed == Deed::Refused);
-        let refused = refused.max_by_key(|told| told.event.last());
         let account = self.latest();
+        let refused = self.told.iter().filter(|told| told.deed == Deed::Refused);
+        let refused = refused.filter(|told| account.is_none_or(|account| !is_repeated(told, account)));
+        let refused = refused.max_by_key(|told| told.event.last());
         match (refused, account) {
             (Some(refused), _) if last_done.is_none_or(|done| done < refused.event.last()) => Verdict::Refused(refused),
-            (_, None) => Verdict::NeverSent,
+            (_, None) => self.not_kept().map_or(Verdict::NeverSent, Verdict::NotKept),
             (_, Some(account)) => self.of(account),
         }
+    }
+
+    /// The last refusals that were only counted.
+    fn not_kept(&self) -> Option<&Event> {
+        let is_more = |event: &&Event| event.body.refused.as_ref().is_some_and(|refused| refused.rule == MORE);
+        self.nobodys.iter().find(is_more)
     }
 
     /// Who had the name last: who is there, else of whom the last event tells.
@@ -64,9 +74,10 @@ impl Story {
                 Verdict::DoneAndUndone(account, own.find(|told| told.event.body.kind == "delete"))
             }
             State::Inactive => {
-                // A restore names all attributes, and brings them as they were.
+                // A delete and a restore name all attributes, which come back as they were.
                 let sets = |told: &&Told| {
-                    told.event.body.kind != "restore" && told.event.body.paths.iter().any(|path| path == "active")
+                    let body = &told.event.body;
+                    !matches!(&*body.kind, "delete" | "restore") && body.paths.iter().any(|path| path == "active")
                 };
                 let by = own.find(sets);
                 match by {
@@ -76,6 +87,15 @@ impl Story {
                 }
             }
         }
+    }
+}
+
+/// Whether it was refused because it had been done: whoever lost the answer asks again (docs/502.md).
+fn is_repeated(refused: &Told, account: &Account) -> bool {
+    let rule = refused.event.body.refused.as_ref().map(|refused| &*refused.rule);
+    match account.state {
+        State::Active | State::Inactive | State::There => rule == Some("unique-taken"),
+        State::Deleted | State::Gone => rule == Some("not-found"),
     }
 }
 

@@ -19,7 +19,7 @@ const MAX_NAME_BYTES: usize = 200;
 /// What events of refusals are called.
 const KIND: &str = "refuse";
 /// The rule of those that found no room.
-const MORE: &str = "more";
+pub const MORE: &str = "more";
 
 /// A request that was refused. Names, ids and hashes only, never a value that a client gave.
 #[derive(Clone, Debug)]
