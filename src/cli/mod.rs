@@ -101,10 +101,10 @@ enum Command {
     Explain(explain::Explain),
     /// Examine a SCIM endpoint from outside, ours or any other: what is wrong with it on the wire, and as Entra uses it
     ///
-    /// Every byte of every answer is read, in all versions of TLS and HTTP, with connections used again at once, left alone,
+    /// Every byte of every answer is read, over TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, with connections used again at once, left alone,
     /// and shared by many requests. Then a test user lives its life as Entra lives it. Each finding says what was seen, which hop
     /// wrote it, what it causes and what to do. At most 5,000 requests, at most 25 a second, and once 50 together. The exit code
-    /// is 0 when nothing is wrong, 1 when something is, 2 when that can't be said.
+    /// is 0 when nothing is wrong, 1 when errors are found, 3 when only warnings are, 2 when that can't be said.
     Doctor(doctor::Doctor),
 }
 

@@ -10,8 +10,7 @@ use crate::explain::{
 const OURS_OR_NOT: &str = "\
     Envoy stands before the service, or on the customer's way out: the text does not say which. Ask where it was seen. If only \
     Entra's log shows it and query 04 finds no request, the fault lies before the application.";
-const LOOK_INTO: &str =
-    "We found the time and the request, and are looking at what stood between Entra and our application.";
+const LOOK_INTO: &str = "We are looking for the request, and at what stood between Entra and our application.";
 
 /// Reasons that have a row of their own; any other one is `envoy-other`.
 const REASONS: &[&str] = &[
