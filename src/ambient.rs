@@ -1,8 +1,8 @@
 //! What the world decides for us: time, ids, randomness. Everything else is a function of its arguments.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 /// The source of time, ids and secrets; tests put a fixed one in its place.
@@ -13,6 +13,24 @@ pub trait Ambient: Debug + Send + Sync + 'static {
     fn new_id(&self) -> Uuid;
     /// 32 bytes that nobody can guess: for tokens, tenant secrets and the random part of operation ids.
     fn secret(&self) -> [u8; 32];
+}
+
+/// Another world, its clock ahead by so much, or behind: two machines' clocks never agree. Made for tests.
+#[derive(Debug)]
+pub struct Skewed(pub Arc<dyn Ambient>, pub Duration);
+
+impl Ambient for Skewed {
+    fn now(&self) -> OffsetDateTime {
+        self.0.now() + self.1
+    }
+
+    fn new_id(&self) -> Uuid {
+        self.0.new_id()
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.0.secret()
+    }
 }
 
 /// The real world.

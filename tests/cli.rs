@@ -10,7 +10,7 @@ use std::{
 };
 
 use scimgate::{
-    ambient::{Ambient, System},
+    ambient::{Ambient, Skewed, System},
     store::sqlite::SqliteStore,
     tenants::{CLOCKS, NewExtension, Tenants},
 };
@@ -728,24 +728,6 @@ fn help_names_every_setting() {
     }
 }
 
-/// The real world, but for a clock that is slow.
-#[derive(Debug)]
-struct Slow(time::Duration);
-
-impl Ambient for Slow {
-    fn now(&self) -> time::OffsetDateTime {
-        System.now() - self.0
-    }
-
-    fn new_id(&self) -> uuid::Uuid {
-        System.new_id()
-    }
-
-    fn secret(&self) -> [u8; 32] {
-        System.secret()
-    }
-}
-
 const BADGE: &str = "urn:example:2.0:Badge";
 
 fn badge(attributes: Value) -> Value {
@@ -762,7 +744,7 @@ impl Desk {
     /// Announces an extension of tenant acme as it was done this long ago.
     fn announced(&self, ago: time::Duration, document: Value) -> time::OffsetDateTime {
         let store = SqliteStore::open(&self.folder.path().join("scimgate.db")).unwrap();
-        let tenants = Tenants::new(Arc::new(store), Arc::new(Slow(ago)));
+        let tenants = Tenants::new(Arc::new(store), Arc::new(Skewed(Arc::new(System), -ago)));
         let new = NewExtension {
             document,
             ..NewExtension::default()

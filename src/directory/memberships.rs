@@ -292,13 +292,7 @@ impl Removal {
     fn leaves(&self, edge: &Edge, operation: &Operation) -> Vec<Change> {
         let mut changes = journal::leaves(&edge.group, &edge.member);
         if !self.gone.contains(&edge.group) {
-            let stamp = Stamp {
-                format: FORMAT,
-                version: operation.to_string(),
-                stamp: operation.stamp,
-                modified: operation.time(),
-                members: String::new(),
-            };
+            let stamp = Stamp::of(operation, String::new());
             let key = rows::resource_key("g", &edge.group);
             changes.push(Change::Stamp(key, rows::encode(&stamp), None));
         }
@@ -327,13 +321,7 @@ impl Return {
 pub(super) fn rejoins(edge: &Edge, operation: &Operation) -> [Change; 4] {
     let body = super::edges::body(edge);
     let by = operation.to_string();
-    let stamp = Stamp {
-        format: FORMAT,
-        version: by.clone(),
-        stamp: operation.stamp,
-        modified: operation.time(),
-        members: by.clone(),
-    };
+    let stamp = Stamp::of(operation, by.clone());
     [
         Change::Stamp(rows::gate_key(&edge.group), journal::gate_stamp(&by), None),
         Change::Stamp(rows::resource_key("g", &edge.group), rows::encode(&stamp), None),

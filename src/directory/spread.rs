@@ -177,13 +177,7 @@ impl Directory {
         let there: Vec<Option<u64>> = self.each(&groups, stamp_of).await?;
         let newest = there.iter().flatten().copied().max().unwrap_or_default();
         let operation = Operation::new(now, newest, self.ambient.secret());
-        let stamp = Stamp {
-            format: FORMAT,
-            version: operation.to_string(),
-            stamp: operation.stamp,
-            modified: operation.time(),
-            members: String::new(),
-        };
+        let stamp = Stamp::of(&operation, String::new());
         let mut changes = Vec::new();
         for ((edge, key), group) in edges.iter().zip(groups).zip(there) {
             changes.extend(journal::leaves(&edge.group, &edge.member));

@@ -225,16 +225,13 @@ fn resource_changes(
     let before = draft.before;
     let created = before.map_or(operation.time(), |before| before.envelope.created);
     let version = operation.to_string();
-    let stamp = Stamp {
-        format: FORMAT,
-        version: version.clone(),
-        stamp: operation.stamp,
-        modified: operation.time(),
-        members: match &draft.memberships {
+    let stamp = Stamp::of(
+        operation,
+        match &draft.memberships {
             Memberships::Turn(_) | Memberships::Return(_) => version.clone(),
             _ => before.map(|before| before.members.clone()).unwrap_or_default(),
         },
-    };
+    );
     let attributes = draft
         .after
         .or(before.map(|before| &before.attributes))

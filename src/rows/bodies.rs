@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::{FORMAT, Operation};
+
 /// The small part of a resource row: what changes with every change of the resource or of its memberships.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
@@ -20,6 +22,20 @@ pub struct Stamp {
     /// knows whether they are of one moment. Empty after a member was deleted, which leaves the gate alone.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub members: String,
+}
+
+impl Stamp {
+    /// What `operation` leaves on a resource whose memberships `members` changed last.
+    #[must_use]
+    pub fn of(operation: &Operation, members: String) -> Self {
+        Self {
+            format: FORMAT,
+            version: operation.to_string(),
+            stamp: operation.stamp,
+            modified: operation.time(),
+            members,
+        }
+    }
 }
 
 /// The small part of a tombstone: the deletion's own stamp.

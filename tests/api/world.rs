@@ -15,7 +15,7 @@ use actix_web::{dev::ServerHandle, rt::System as ActixSystem};
 use clap::Parser;
 use functions_test_host::{Host, Mode, Options};
 use scimgate::{
-    ambient::{Ambient, System},
+    ambient::{Skewed, System},
     app::{self, App},
     config::Settings,
     store::Store,
@@ -141,24 +141,6 @@ pub(crate) struct World {
     _folder: TempDir,
 }
 
-/// The real world, but for a clock that is slow.
-#[derive(Debug)]
-struct Slow(time::Duration);
-
-impl Ambient for Slow {
-    fn now(&self) -> time::OffsetDateTime {
-        System.now() - self.0
-    }
-
-    fn new_id(&self) -> uuid::Uuid {
-        System.new_id()
-    }
-
-    fn secret(&self) -> [u8; 32] {
-        System.secret()
-    }
-}
-
 /// What has to be stopped.
 pub(crate) enum Running {
     Thread(ServerHandle, JoinHandle<std::io::Result<()>>),
@@ -244,7 +226,7 @@ impl World {
 
     /// An operator whose clock is slow by this much: what is announced and comes into force later is in force by now.
     pub(crate) fn operator(&self, slow: time::Duration) -> Tenants {
-        Tenants::new(Arc::clone(&self.store), Arc::new(Slow(slow)))
+        Tenants::new(Arc::clone(&self.store), Arc::new(Skewed(Arc::new(System), -slow)))
     }
 
     async fn until_ready(&self) -> Result<(), String> {

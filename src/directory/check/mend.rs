@@ -65,13 +65,7 @@ impl Inspection {
         };
         let mut changes = vec![Change::Insert(rows::write(rows::event_key(&operation), &event))];
         if !leaves.is_empty() {
-            let stamp = Stamp {
-                format: FORMAT,
-                version: operation.to_string(),
-                stamp: operation.stamp,
-                modified: operation.time(),
-                members: String::new(),
-            };
+            let stamp = Stamp::of(&operation, String::new());
             changes.push(Change::Stamp(
                 rows::resource_key("g", &first.id),
                 rows::encode(&stamp),

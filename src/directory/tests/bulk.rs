@@ -86,13 +86,7 @@ impl World {
             .unwrap()
             .attributes;
         let operation = Operation::new(self.directory.ambient.now(), 0, self.directory.ambient.secret());
-        let stamp = Stamp {
-            format: FORMAT,
-            version: operation.to_string(),
-            stamp: operation.stamp,
-            modified: operation.time(),
-            members: operation.to_string(),
-        };
+        let stamp = Stamp::of(&operation, operation.to_string());
         let body = ResourceBody {
             format: FORMAT,
             id: id.to_owned(),

@@ -18,7 +18,7 @@ use held::HeldStore;
 
 use super::{Directory, Error, Precondition, Shown, Stored, index};
 use crate::{
-    ambient::Ambient,
+    ambient::{Ambient, Skewed},
     rows::{self, EventBody, FORMAT, IndexBody, ResourceBody, Stamp, SumBaseBody},
     scim::{
         attributes::Attributes,
@@ -75,24 +75,6 @@ impl Ambient for Fixed {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&self.ids.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         secret
-    }
-}
-
-/// The time of another world, and so much more.
-#[derive(Debug)]
-struct Later(Arc<dyn Ambient>, Duration);
-
-impl Ambient for Later {
-    fn now(&self) -> OffsetDateTime {
-        self.0.now() + self.1
-    }
-
-    fn new_id(&self) -> Uuid {
-        self.0.new_id()
-    }
-
-    fn secret(&self) -> [u8; 32] {
-        self.0.secret()
     }
 }
 
@@ -210,7 +192,7 @@ impl World {
     fn over(&self, rows: &Arc<dyn Store>, later: Duration) -> Self {
         let (store, held, faults) = layers(rows);
         let directory = Directory {
-            ambient: Arc::new(Later(Arc::clone(&self.directory.ambient), later)),
+            ambient: Arc::new(Skewed(Arc::clone(&self.directory.ambient), later)),
             shared: Arc::default(),
             held: Arc::default(),
             // Let in a moment ago.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use super::{CLOCKS, Catalogs, LANDING, NewExtension, REQUEST, TRIES};
 use crate::{
-    ambient::Ambient,
+    ambient::{Ambient, Skewed},
     rows::{self, CONTROL},
     scim::limits::MAX_EXTENSIONS,
     store::{
@@ -19,29 +18,11 @@ use crate::{
     },
     tenants::{
         CACHED, Error, Progress, Refusal, Tenants,
-        tests::{Clock, World, soon},
+        tests::{World, soon},
     },
 };
 
 const BADGE: &str = "urn:example:2.0:Badge";
-
-/// A process whose clock is fast or slow.
-#[derive(Debug)]
-struct Skewed(Arc<Clock>, Duration);
-
-impl Ambient for Skewed {
-    fn now(&self) -> OffsetDateTime {
-        self.0.now() + self.1
-    }
-
-    fn new_id(&self) -> Uuid {
-        self.0.new_id()
-    }
-
-    fn secret(&self) -> [u8; 32] {
-        self.0.secret()
-    }
-}
 
 /// One process of the service.
 struct Instance {
@@ -51,7 +32,7 @@ struct Instance {
 
 impl Instance {
     fn new(world: &World, skew: Duration) -> Self {
-        let ambient: Arc<dyn Ambient> = Arc::new(Skewed(Arc::clone(&world.clock), skew));
+        let ambient: Arc<dyn Ambient> = Arc::new(Skewed(world.clock.clone(), skew));
         Self {
             tenants: Tenants::new(Arc::clone(&world.store), Arc::clone(&ambient)),
             ambient,
