@@ -140,21 +140,19 @@ impl Directory {
             paths.push("members".to_owned());
         }
         let body = EventBody {
-            format: FORMAT,
-            kind: draft.kind.name().to_owned(),
-            resource_type: draft.of.name.clone(),
-            id: draft.id.to_owned(),
-            actor: self.access.credential.clone(),
             paths,
             members,
             parts,
             subjects: self.subjects(draft.of, [draft.before.map(|before| &before.attributes), draft.after]),
             reference: telemetry::noted("scim.correlation_id"),
-            tenant: None,
-            refused: None,
-            time: operation.time(),
+            ..self.event_of(draft.kind.name(), (&draft.of.name, draft.id), operation)
         };
         Change::Insert(rows::write(rows::event_key(operation), &body))
+    }
+
+    /// What whoever asks does to a resource, given as its type and id.
+    pub(super) fn event_of(&self, kind: &str, resource: (&str, &str), operation: &Operation) -> EventBody {
+        EventBody::new(kind, resource, &self.access.credential, operation.time())
     }
 
     /// Adds the changes of the index rows; returns the keys of values that nobody else may hold, and of which attribute.

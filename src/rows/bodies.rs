@@ -259,6 +259,27 @@ pub struct EventBody {
     pub time: OffsetDateTime,
 }
 
+impl EventBody {
+    /// What `actor` did to a resource, given as its type and id, and nothing more to tell of it.
+    pub fn new(kind: &str, (resource_type, id): (&str, &str), actor: &str, time: OffsetDateTime) -> Self {
+        Self {
+            format: FORMAT,
+            kind: kind.to_owned(),
+            resource_type: resource_type.to_owned(),
+            id: id.to_owned(),
+            actor: actor.to_owned(),
+            paths: Vec::new(),
+            members: None,
+            parts: 0,
+            subjects: Vec::new(),
+            reference: None,
+            tenant: None,
+            refused: None,
+            time,
+        }
+    }
+}
+
 /// Requests of one hour that were refused alike; in the event that tells of them. What the event's `reference`, `paths` and
 /// `actor` say is of the last one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -301,22 +301,11 @@ impl Tenants {
     }
 
     /// What an operator does to a tenant.
-    fn event(&self, kind: &str, (resource_type, id): (&str, &str), tenant: &str, by: &str) -> Change {
+    fn event(&self, kind: &str, resource: (&str, &str), tenant: &str, by: &str) -> Change {
         let operation = Operation::new(self.ambient.now(), 0, self.ambient.secret());
         let body = EventBody {
-            format: FORMAT,
-            kind: kind.to_owned(),
-            resource_type: resource_type.to_owned(),
-            id: id.to_owned(),
-            actor: by.to_owned(),
-            paths: Vec::new(),
-            members: None,
-            parts: 0,
-            subjects: Vec::new(),
-            reference: None,
             tenant: Some(tenant.to_owned()),
-            refused: None,
-            time: operation.time(),
+            ..EventBody::new(kind, resource, by, operation.time())
         };
         Change::Insert(rows::write(rows::event_key(&operation), &body))
     }

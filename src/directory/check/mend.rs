@@ -45,23 +45,13 @@ impl Inspection {
         let mut paths: Vec<String> = bundle.iter().map(|(_, mend)| mend.path.to_owned()).collect();
         paths.dedup();
         let event = EventBody {
-            format: FORMAT,
-            kind: KIND.to_owned(),
-            resource_type: first.of.to_owned(),
-            id: first.id.clone(),
-            actor: directory.access.credential.clone(),
             paths,
             members: (!leaves.is_empty()).then(|| MembersBody {
                 format: FORMAT,
                 leave: leaves.iter().map(|leaves| leaves.member.clone()).collect(),
                 ..MembersBody::default()
             }),
-            parts: 0,
-            subjects: Vec::new(),
-            reference: None,
-            tenant: None,
-            refused: None,
-            time: operation.time(),
+            ..directory.event_of(KIND, (first.of, &first.id), &operation)
         };
         let mut changes = vec![Change::Insert(rows::write(rows::event_key(&operation), &event))];
         if !leaves.is_empty() {

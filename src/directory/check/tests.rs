@@ -185,19 +185,9 @@ fn write(key: String, body: &impl serde::Serialize) -> Write {
 fn event_of(number: u64, group: &str, parts: usize) -> Vec<Change> {
     let operation = operation(number);
     let event = EventBody {
-        format: FORMAT,
-        kind: "patch".to_owned(),
-        resource_type: "Group".to_owned(),
-        id: group.to_owned(),
-        actor: "test".to_owned(),
         paths: vec!["members".to_owned()],
-        members: None,
         parts,
-        subjects: Vec::new(),
-        reference: None,
-        tenant: None,
-        refused: None,
-        time: operation.time(),
+        ..EventBody::new("patch", ("Group", group), "test", operation.time())
     };
     let mut changes = vec![Change::Insert(write(rows::event_key(&operation), &event))];
     changes.extend((0..parts).map(|part| event_part(number, part, &[])));

@@ -8,7 +8,7 @@ use super::{
     Denied, Remains,
 };
 use crate::{
-    rows::{self, EventBody, FORMAT, GoneStamp, Operation, ResourceBody, Stamp},
+    rows::{self, FORMAT, GoneStamp, Operation, ResourceBody, Stamp},
     scim::members::Kind,
     store::{Change, Write, settle},
 };
@@ -63,21 +63,7 @@ impl Directory {
     async fn wipe(&self, remains: Remains) -> Result<(), Error> {
         let was = remains.was;
         let operation = Operation::new(self.ambient.now(), was.stamp, self.ambient.secret());
-        let event = EventBody {
-            format: FORMAT,
-            kind: "erase".to_owned(),
-            resource_type: remains.kind.keyword().to_owned(),
-            id: was.envelope.id.clone(),
-            actor: self.access.credential.clone(),
-            paths: Vec::new(),
-            members: None,
-            parts: 0,
-            subjects: Vec::new(),
-            reference: None,
-            tenant: None,
-            refused: None,
-            time: operation.time(),
-        };
+        let event = self.event_of("erase", (remains.kind.keyword(), &was.envelope.id), &operation);
         let stamp = GoneStamp {
             stamp: Stamp {
                 format: FORMAT,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     directory::edges::Edge,
-    rows::{self, EventBody, FORMAT, Key, MembersBody, Operation, Stamp},
+    rows::{self, EventBody, Key, MembersBody, Operation, Stamp},
     scim::members::Kind,
     store::{Change, ETag, Row, settle},
 };
@@ -257,19 +257,8 @@ impl Directory {
         let of = self.type_of(kind);
         let operation = Operation::new(self.ambient.now(), newest, self.ambient.secret());
         let event = EventBody {
-            format: FORMAT,
-            kind: Deed::Restore.name().to_owned(),
-            resource_type: of.name.clone(),
-            id: id.to_owned(),
-            actor: self.access.credential.clone(),
             paths: vec!["groups".to_owned()],
-            members: None,
-            parts: 0,
-            subjects: Vec::new(),
-            reference: None,
-            tenant: None,
-            refused: None,
-            time: operation.time(),
+            ..self.event_of(Deed::Restore.name(), (&of.name, id), &operation)
         };
         let mut changes = vec![
             Change::Insert(rows::write(rows::event_key(&operation), &event)),

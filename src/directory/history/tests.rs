@@ -262,19 +262,8 @@ async fn who_follows_is_told_each_event_once_and_each_further_refusal() {
 fn event(number: u64, parts: usize) -> Vec<Change> {
     let operation = Operation::new(OffsetDateTime::UNIX_EPOCH, number, [0; 32]);
     let body = EventBody {
-        format: FORMAT,
-        kind: "patch".to_owned(),
-        resource_type: "Group".to_owned(),
-        id: "g".to_owned(),
-        actor: "test".to_owned(),
-        paths: Vec::new(),
-        members: None,
         parts,
-        subjects: Vec::new(),
-        reference: None,
-        tenant: None,
-        refused: None,
-        time: operation.time(),
+        ..EventBody::new("patch", ("Group", "g"), "test", operation.time())
     };
     let mut changes = vec![Change::Insert(rows::write(rows::event_key(&operation), &body))];
     changes.extend((0..parts).map(|part| {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{TRIES, TenantBody, hour};
 use crate::{
-    rows::{self, EventBody, FORMAT, RefusedBody},
+    rows::{self, EventBody, RefusedBody},
     store::{self, Change, MAX_CHANGES},
     tenants::{AliasBody, Error, Holder, Tenants, alias_key, replace, tenant_key},
 };
@@ -51,18 +51,11 @@ impl Refused {
         let subject = self.subject.as_deref().unwrap_or("");
         let key = rows::refusal_key(hour, &[self.rule, subject, &self.id]);
         let name = self.attribute.as_deref().map(shortened);
+        let resource = (&*self.resource_type, &*self.id);
         let body = EventBody {
-            format: FORMAT,
-            kind: KIND.to_owned(),
-            resource_type: self.resource_type,
-            id: self.id,
-            actor: self.holder.credential,
             paths: name.into_iter().collect(),
-            members: None,
-            parts: 0,
             subjects: self.subject.into_iter().collect(),
             reference: self.reference,
-            tenant: None,
             refused: Some(RefusedBody {
                 rule: self.rule.to_owned(),
                 request: self.request,
@@ -70,7 +63,7 @@ impl Refused {
                 first: now,
                 last: now,
             }),
-            time: hour,
+            ..EventBody::new(KIND, resource, &self.holder.credential, hour)
         };
         (key, body)
     }
