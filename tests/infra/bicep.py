@@ -112,21 +112,29 @@ def module_problems(file, files):
     for symbol, module in file.section("modules").items():
         target = (file.path.parent / module["detail"]["path"]).resolve() if "detail" in module else None
         callee = files.get(target)
-        if callee is None:
-            yield f"{file.path.name}: module {symbol} names no file"
-            continue
         given = set(plain(module["config"]).get("params") or {})
-        declared = callee.section("parameters")
-        required = {name for name, parameter in declared.items() if parameter["default"] is None}
-        for name in sorted(given - set(declared)):
-            yield f"{file.path.name}: module {symbol}: {callee.path.name} has no parameter {name}"
-        for name in sorted(required - given):
-            yield f"{file.path.name}: module {symbol}: {callee.path.name} needs the parameter {name}"
+        for problem in parameter_problems(callee, symbol, given):
+            yield f"{file.path.name}: module {symbol}: {problem}"
+        if callee is None:
+            continue
         outputs = callee.section("outputs")
         for node in walk(file.tree):
             parts = file.text(node).split(".") if node.type == "member_expression" else []
             if len(parts) == 3 and parts[:2] == [symbol, "outputs"] and parts[2] not in outputs:
                 yield f"{file.path.name}: module {symbol}: {callee.path.name} has no output {parts[2]}"
+
+
+def parameter_problems(callee, name, given):
+    """Parameters that a template does not have, and those that it asks for and is not given."""
+    if callee is None:
+        yield f"{name} is no template"
+        return
+    declared = callee.section("parameters")
+    required = {name for name, parameter in declared.items() if parameter["default"] is None}
+    for name in sorted(given - set(declared)):
+        yield f"{callee.path.name} has no parameter {name}"
+    for name in sorted(required - given):
+        yield f"{callee.path.name} needs the parameter {name}"
 
 
 def name_problems(file):

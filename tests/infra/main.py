@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 import bicep
+import commands
 import data
 import queries
 import shipping
@@ -72,8 +73,11 @@ class Infra:
                 elif len(path.read_text()) > MAX_LOADED:
                     yield f"{file.path.name}: {name} is longer than loadTextContent takes"
 
+    def known_settings(self):
+        return set(re.findall(r'env = "(\w+)"', (self.root / "src" / "config.rs").read_text()))
+
     def settings(self):
-        known = set(re.findall(r'env = "(\w+)"', (self.root / "src" / "config.rs").read_text()))
+        known = self.known_settings()
         main, app = (self.files.get((self.root / "infra" / name).resolve()) for name in ("main.bicep", "modules/app.bicep"))
         given = main.section("modules").get("app", {})
         named = set(bicep.plain(given.get("config", {})).get("params", {}).get("settings", {}))
@@ -151,6 +155,9 @@ class Infra:
         if code not in [body(re.sub(r"^ {3}", "", block, flags=re.M)) for block in blocks]:
             yield "docs/502.md: query 04 is not that of infra/kql"
 
+    def commands(self):
+        yield from commands.problems(self.root, self.files, self.known_settings() | HOST_SETTINGS)
+
     def kusto(self, executable, library):
         found = []
         asked = [
@@ -168,7 +175,7 @@ def body(query):
     return code[max(code.find("let seen"), 0):].strip()
 
 
-OFFLINE = ["syntax", "names", "resources", "loaded", "settings", "parameters", "azd", "workbook", "documents"]
+OFFLINE = ["syntax", "names", "resources", "loaded", "settings", "parameters", "azd", "workbook", "documents", "commands"]
 
 # (file, what is there, what is planted, a piece of what must be said)
 PLANTED = [
@@ -191,6 +198,11 @@ PLANTED = [
     ("infra/workbook.json", '"name": "Reference",', '"name": "Pasted",', "15_one_request uses Reference"),
     ("docs/operate.md", "### lost-requests", "### lost", "lost-requests"),
     ("docs/502.md", "countif(hit and by_us)", "countif(hit)", "query 04"),
+    ("docs/deploy.md", "--src target/package.zip", "--src <zip>", "syntax error near"),
+    ("docs/deploy.md", 'registry="scimgate$suffix"\n', "", "registry: unbound variable"),
+    ("docs/deploy.md", "module workbook insightsId=", "module workbook insights=", "workbook.bicep has no parameter insights"),
+    ("docs/deploy.md", "output identity principalId", "output identity objectId", "identity has no output objectId"),
+    ("docs/deploy.md", "name: SCIMGATE_PUBLIC_URL", "name: SCIMGATE_URL", "SCIMGATE_URL is a setting of nobody"),
 ]
 # The same for what queries find in rows.
 PLANTED_MEANINGS = [
