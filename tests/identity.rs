@@ -1,5 +1,6 @@
-//! Who we are to Azure: an app's managed identity, and an operator's own sign-in. The shipped executable, Azurite that asks for
-//! tokens, and a fake of what issues them, all over HTTPS with certificates of an authority that lives as long as the test.
+//! Who we are to Azure: an app's managed identity, and an operator's own sign-in. Azurite that asks for tokens, and a fake of what
+//! issues them, all over HTTPS with certificates of an authority that lives as long as the test. It is handed to the Tables client
+//! in its options; the shipped executable, which makes those itself, finds it where a system keeps whom it trusts.
 //!
 //! Azurite looks at whom a token is for and when it ends, not at its signature. None of this is Azure itself.
 
@@ -7,24 +8,28 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with a panic")]
 
 use std::{
+    ffi::OsStr,
     fmt::Write as _,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use azure_core::{
-    credentials::{AccessToken, TokenCredential, TokenRequestOptions},
+    credentials::TokenCredential,
     http::{ClientOptions, Transport},
-    time::OffsetDateTime,
 };
 use azure_data_tables::{Entity, QueryEntitiesOptions, TableClientOptions, TableServiceClient, TransactionAction};
+use azure_identity::{
+    DeveloperToolsCredential, DeveloperToolsCredentialOptions, Executor, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions,
+};
 use data_encoding::BASE64URL_NOPAD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_types::PrivateKeyDer};
@@ -34,8 +39,10 @@ use tempfile::TempDir;
 /// How long a process may take to be there.
 const PATIENCE: Duration = Duration::from_secs(30);
 const STORAGE: &str = "https://storage.azure.com";
-/// The end of every token here; `AccessToken` wants it in seconds.
+/// The end of every token here, in seconds.
 const END: i64 = 4_102_444_800;
+/// How the SDK asks who is signed in.
+const AZ_IS_ASKED: &str = "az account get-access-token -o json --scope https://storage.azure.com/.default";
 const BOOTSTRAP_TOKEN: &str = "a-token-for-the-tests-of-identity";
 
 /// Azurite behind TLS that takes tokens, and the authority that signed for it.
@@ -90,6 +97,11 @@ impl Cloud {
         })
     }
 
+    /// Whom it is to be trusted on.
+    fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
     /// The executable with its storage here, found by `path` only.
     fn command(&self, words: &[&str], path: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_scimgate"));
@@ -97,10 +109,7 @@ impl Cloud {
             ("SCIMGATE_STORE", "tables:"),
             ("SCIMGATE_TABLES_ENDPOINT", &self.endpoint),
             ("SCIMGATE_DEADLINE", "5"),
-            (
-                "SSL_CERT_FILE",
-                &self.folder.path().join("ca.pem").display().to_string(),
-            ),
+            ("SSL_CERT_FILE", &self.authority().display().to_string()),
             ("PATH", path),
         ]);
         command
@@ -181,30 +190,36 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Always the same one.
+/// What a command line says that is asked for a token, whatever it is called.
 #[derive(Debug)]
-struct Given(&'static str);
+struct Tool(&'static str);
 
 #[async_trait::async_trait]
-impl TokenCredential for Given {
-    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        assert_eq!(scopes, ["https://storage.azure.com/.default"]);
-        Ok(AccessToken::new(
-            token(self.0),
-            OffsetDateTime::from_unix_timestamp(END).unwrap(),
-        ))
+impl Executor for Tool {
+    async fn run(&self, _: &OsStr, words: &[&OsStr]) -> io::Result<Output> {
+        let asked = words.last().unwrap().to_string_lossy();
+        assert!(asked.ends_with(AZ_IS_ASKED), "{asked}");
+        Ok(Output {
+            status: ExitStatus::default(),
+            stdout: signed_in(self.0).into(),
+            stderr: Vec::new(),
+        })
     }
 }
 
-/// A client that trusts the authority, and nobody else.
+fn developer(audience: &'static str) -> Arc<dyn TokenCredential> {
+    let executor = Some(Arc::new(Tool(audience)) as Arc<dyn Executor>);
+    DeveloperToolsCredential::new(Some(DeveloperToolsCredentialOptions { executor })).unwrap()
+}
+
+/// Trusts this authority, and nobody else.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place of this test where HTTP clients are made"
 )]
-fn options(cloud: &Cloud) -> TableClientOptions {
+fn options(authority: &Path) -> TableClientOptions {
     let _ = ring::default_provider().install_default();
-    let authority = fs::read(cloud.folder.path().join("ca.pem")).unwrap();
-    let authority = reqwest::Certificate::from_pem(&authority).unwrap();
+    let authority = reqwest::Certificate::from_pem(&fs::read(authority).unwrap()).unwrap();
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([authority])
@@ -219,10 +234,9 @@ fn options(cloud: &Cloud) -> TableClientOptions {
     }
 }
 
-#[tokio::test]
-async fn the_tables_client_shows_its_token_with_every_operation() {
-    let Some(cloud) = Cloud::start() else { return };
-    let client = TableServiceClient::new(&cloud.endpoint, Arc::new(Given(STORAGE)), Some(options(&cloud))).unwrap();
+/// Every kind of operation, each of which Azurite refuses without a token.
+async fn check_operations(endpoint: &str, credential: Arc<dyn TokenCredential>, options: TableClientOptions) {
+    let client = TableServiceClient::new(endpoint, credential, Some(options)).unwrap();
     let table = client.table_client("users").unwrap();
     table.create_table().await.unwrap();
     table
@@ -236,8 +250,15 @@ async fn the_tables_client_shows_its_token_with_every_operation() {
     assert_eq!(table.get_entity("p", "r").await.unwrap().row_key, "r");
     let page = table.query_page(&QueryEntitiesOptions::default()).await.unwrap();
     assert_eq!(page.entities.len(), 2);
-    let other = Arc::new(Given("https://vault.azure.net"));
-    let client = TableServiceClient::new(&cloud.endpoint, other, Some(options(&cloud))).unwrap();
+}
+
+#[tokio::test]
+async fn the_tables_client_works_by_a_developers_sign_in() {
+    let Some(cloud) = Cloud::start() else { return };
+    let options = options(&cloud.authority());
+    check_operations(&cloud.endpoint, developer(STORAGE), options.clone()).await;
+    let other = developer("https://vault.azure.net");
+    let client = TableServiceClient::new(&cloud.endpoint, other, Some(options)).unwrap();
     let error = client
         .table_client("users")
         .unwrap()
@@ -249,6 +270,34 @@ async fn the_tables_client_shows_its_token_with_every_operation() {
         (Some(403), Some("AuthenticationFailed")),
         "{error:?}"
     );
+}
+
+/// The SDK reads in its process's environment where the issuer is: this runs itself again, in a process that was told.
+#[tokio::test]
+async fn the_tables_client_works_by_a_managed_identity() {
+    let told = functions_test_host::process_environment();
+    if let Some(authority) = told.get("TEST_AUTHORITY") {
+        let options = options(Path::new(authority));
+        let identity = ManagedIdentityCredentialOptions {
+            client_options: options.client_options.clone(),
+            ..ManagedIdentityCredentialOptions::default()
+        };
+        let identity = ManagedIdentityCredential::new(Some(identity)).unwrap();
+        return check_operations(&told["TEST_ENDPOINT"], identity, options).await;
+    }
+    let Some(cloud) = Cloud::start() else { return };
+    let (issuer, asked) = issuer(&cloud.tls);
+    let again = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_tables_client_works_by_a_managed_identity"])
+        .env_clear()
+        .env("TEST_AUTHORITY", cloud.authority())
+        .env("TEST_ENDPOINT", &cloud.endpoint)
+        .env("IDENTITY_ENDPOINT", format!("https://{issuer}/msi/token"))
+        .env("IDENTITY_HEADER", "the-header")
+        .output()
+        .unwrap();
+    assert!(again.status.success(), "{}", text(&again));
+    assert_eq!(asked.try_iter().count(), 1, "one token is enough");
 }
 
 /// A process that serves.
@@ -327,36 +376,72 @@ fn an_app_serves_by_its_managed_identity() {
     assert!(!said.contains(&token(STORAGE)), "{said}");
 }
 
-/// A folder with an `az` that says this, and notes what it was asked.
+/// What `az` says to who is signed in.
+fn signed_in(audience: &str) -> String {
+    json!({ "accessToken": token(audience), "expires_on": END, "tokenType": "Bearer" }).to_string()
+}
+
+/// A path with an `az` that does this, and notes what it was asked.
 fn az(cloud: &Cloud, script: &str) -> (String, PathBuf) {
     let asked = cloud.folder.path().join("asked");
-    let file = cloud.folder.path().join("az");
-    fs::write(
-        &file,
-        format!("#!/bin/sh\necho \"$@\" >> {}\n{script}\n", asked.display()),
-    )
-    .unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    tool(cloud, "az", &format!("echo \"az $*\" >> {}\n{script}", asked.display()));
     (format!("{}:/usr/bin:/bin", cloud.folder.path().display()), asked)
+}
+
+fn tool(cloud: &Cloud, name: &str, script: &str) {
+    let file = cloud.folder.path().join(name);
+    fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
+/// The first block of a section of `docs/deploy.md`.
+fn deploy_md(section: &str) -> String {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/deploy.md")).unwrap();
+    let section = page.split(&format!("\n## {section}\n")).nth(1).unwrap();
+    section.split("```\n").nth(1).unwrap().to_owned()
+}
+
+/// The commands as they stand in docs/deploy.md, in a shell of an operator who is signed in.
 #[test]
-fn an_operator_works_by_the_sign_in_of_az() {
+fn an_operator_makes_the_first_customer_as_deploy_md_says() {
     let Some(cloud) = Cloud::start() else { return };
-    let answer = json!({ "accessToken": token(STORAGE), "expires_on": END, "tokenType": "Bearer" });
-    let (path, asked) = az(&cloud, &format!("echo '{answer}'"));
-    let made = cloud.command(&["tenant", "create", "acme"], &path).output().unwrap();
-    assert!(made.status.success(), "{}", text(&made));
+    let (path, asked) = az(&cloud, &format!("echo '{}'", signed_in(STORAGE)));
+    let values = format!(
+        "case \"$*\" in\n'env get-value SCIMGATE_TABLES_ENDPOINT') echo {} ;;\n\
+         'env get-value SCIMGATE_PUBLIC_URL') echo https://scim.example.com ;;\n*) exit 1 ;;\nesac",
+        cloud.endpoint
+    );
+    tool(&cloud, "azd", &values);
+    let executable = Path::new(env!("CARGO_BIN_EXE_scimgate"));
+    let path = format!("{}:{path}", executable.parent().unwrap().display());
+    let commands = deploy_md("The first customer");
+    let made = Command::new("sh")
+        .args(["-eu", "-c", &commands])
+        .env_clear()
+        .env("PATH", &path)
+        .env("SSL_CERT_FILE", cloud.authority())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{commands}{}", text(&made));
+    let said = text(&made);
+    assert!(
+        said.contains("  Tenant URL    https://scim.example.com/scim/acme\n"),
+        "{said}"
+    );
+    assert!(said.contains("\n  sg_"), "{said}");
     let listed = cloud.command(&["tenant", "list", "--json"], &path).output().unwrap();
-    assert!(text(&listed).contains("\"acme\""), "{}", text(&listed));
+    let found: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(found[0]["name"], "acme", "{}", text(&listed));
     assert!(!text(&listed).contains(&token(STORAGE)));
     let asked = fs::read_to_string(asked).unwrap();
-    let expected = "account get-access-token -o json --scope https://storage.azure.com/.default";
-    assert!(asked.lines().all(|line| line == expected), "{asked}");
+    assert!(
+        asked.lines().count() > 1 && asked.lines().all(|line| line == AZ_IS_ASKED),
+        "{asked}"
+    );
 }
 
 #[test]
