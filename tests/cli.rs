@@ -1030,6 +1030,10 @@ fn an_error_is_explained_wherever_it_comes_from() {
             output.status.success() && said.contains("a proxy: Envoy (envoy-protocol-error, status 502)"),
             "{said}"
         );
+        // docs/502.md sends people to these.
+        for number in ["03", "05", "12"] {
+            assert!(said.contains(&format!("\n// {number} ")), "{number}: {said}");
+        }
     }
     assert_eq!(desk.folder.path().read_dir().unwrap().count(), 0);
 }
@@ -1051,7 +1055,15 @@ fn an_error_of_ours_is_explained_with_what_it_refers_to() {
     let reference = explained["reference"].as_str().unwrap();
     assert!(body.contains(reference));
     let query = explained["queries"][0]["query"].as_str().unwrap();
-    assert!(query.contains(&reference[..32]), "{query}");
+    assert!(query.starts_with("// 15 ") && query.contains(reference), "{query}");
+    let advice = explained["advice"].as_str().unwrap();
+    assert_eq!(explained["customer"][2], advice);
+    let sentence: Value = serde_json::from_str(body).unwrap();
+    let alone = desk.json(&["explain", sentence["detail"].as_str().unwrap()]);
+    assert_eq!(
+        (&alone["rule"], &alone["advice"]),
+        (&json!("unauthorized"), &json!(advice))
+    );
 }
 
 #[test]
@@ -1090,6 +1102,25 @@ fn a_provisioning_log_is_counted_and_names_nobody() {
         assert!(
             said.contains("\"GET\"") && said.contains("502 envoy-protocol-error, retried"),
             "{said}"
+        );
+        // Who wrote what when, what to send, and the whole query.
+        for part in [
+            "OTHERS  WRITTEN BY\n",
+            "  a proxy: Envoy 5; the Azure Functions host 1; scimgate 1; ",
+            "\nCustomer      (what",
+            "\n// 04 which rows",
+            "| order by at asc",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let ours = counted["causes"].as_array().unwrap();
+        let ours = ours
+            .iter()
+            .find(|cause| cause["cause"] == "scimgate required-missing")
+            .unwrap();
+        assert!(
+            ours["advice"].is_string() && ours["customer"][2] == ours["advice"],
+            "{ours}"
         );
         assert!(
             !said.contains("jensen") && !counted.to_string().contains("jensen"),

@@ -81,10 +81,12 @@ fn explain_text(command: &Explain) -> anyhow::Result<u8> {
         None => (text.as_str(), None, None),
     };
     let explained = explain(Message::read(text).during(action));
+    let reference = explained.message.reference;
     let filling = Filling {
-        at: command.at.or(at),
+        span: command.at.or(at).map(|at| (at, at)),
         tenant: command.tenant.clone(),
-        trace: explained.message.reference.map(|(trace, _)| trace.to_owned()),
+        reference: reference.map(|(trace, span)| format!("{trace}-{span}")),
+        ..Filling::default()
     };
     command
         .output
@@ -134,7 +136,9 @@ fn explain_logs(command: &Explain) -> anyhow::Result<u8> {
         logs.push(count(healthy)?);
     }
     let tenant = command.tenant.as_deref();
-    command.output.print(&log::json(&logs), &log::text(&logs, tenant))?;
+    command
+        .output
+        .print(&log::json(&logs, tenant), &log::text(&logs, tenant))?;
     Ok(0)
 }
 

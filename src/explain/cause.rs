@@ -1,11 +1,12 @@
 //! What a row of the table of causes holds, and which row a text belongs to.
 
 use super::{
-    causes::{azure, endpoint, envoy},
+    causes::{MAYBE_PROCESSED, azure, endpoint, envoy},
     log::record::Action,
     message::Message,
     query::Query,
 };
+use crate::scim::error::Entry;
 
 /// Name of the cause of our own answers; the rule's name stands behind it.
 pub const OWN: &str = "scimgate";
@@ -42,6 +43,23 @@ impl Cause {
     pub fn is_of_component(&self) -> bool {
         let is_said = self.signs.iter().any(|sign| matches!(sign, Sign::Says { .. }));
         is_said && self.author != Author::Entra
+    }
+
+    /// The last attempt did not get to the application; where there was more than one, an earlier one may have.
+    pub fn is_of_last_attempt(&self, retried: bool) -> bool {
+        retried && self.reached == Reached::No
+    }
+
+    /// What to send to the customer; of our own answers the rule's advice is a part.
+    pub fn sentences(&self, rule: Option<&Entry>, retried: bool) -> [&'static str; 3] {
+        let mut sentences = self.customer;
+        if self.is_of_last_attempt(retried) {
+            sentences[1] = MAYBE_PROCESSED;
+        }
+        if let Some(rule) = rule {
+            sentences[2] = rule.advice;
+        }
+        sentences
     }
 }
 

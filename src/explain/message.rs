@@ -76,11 +76,14 @@ pub struct Message<'t> {
 }
 
 impl Message<'_> {
-    /// The rule of scimgate that wrote it, if one did.
+    /// The rule of scimgate that wrote it, if one did. People copy the sentence alone, too.
     pub fn rule(&self) -> Option<&'static Entry> {
         self.reference?;
-        let scim = self.scim.as_ref()?;
-        recognise(scim.detail.as_deref()?, scim.status.or(self.status)?)
+        let scim = self.scim.as_ref();
+        let status = scim.and_then(|scim| scim.status).or(self.status);
+        let alone = || leading_status(self.body).map_or(self.body, |(_, sentence)| sentence);
+        let detail = scim.and_then(|scim| scim.detail.as_deref()).unwrap_or_else(alone);
+        recognise(detail, status)
     }
 }
 

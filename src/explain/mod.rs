@@ -13,7 +13,7 @@ pub mod query;
 mod causes;
 
 use cause::{Cause, Reached, cause_of};
-use causes::{MAYBE_DONE, MAYBE_PROCESSED};
+use causes::MAYBE_DONE;
 use message::Message;
 
 use crate::scim::error::Entry;
@@ -59,21 +59,13 @@ impl Explanation<'_> {
         }
     }
 
-    /// What to send to the customer; of our own answers the rule's advice is a part.
+    /// What to send to the customer.
     pub fn customer(&self) -> [&'static str; 3] {
-        let mut sentences = self.cause.customer;
-        if self.is_of_last_attempt() {
-            sentences[1] = MAYBE_PROCESSED;
-        }
-        if let Some(rule) = self.rule {
-            sentences[2] = rule.advice;
-        }
-        sentences
+        self.cause.sentences(self.rule, self.message.was_retried_by_proxy())
     }
 
-    /// The last attempt did not get to the application, an earlier one may have.
     fn is_of_last_attempt(&self) -> bool {
-        self.cause.reached == Reached::No && self.message.was_retried_by_proxy()
+        self.cause.is_of_last_attempt(self.message.was_retried_by_proxy())
     }
 }
 

@@ -256,6 +256,16 @@ fn our_own_answer_is_led_back_to_its_rule() {
         let (trace, _) = explained.message.reference.unwrap();
         assert_eq!(trace, "4bf92f3577b34da6a3ce929d0e0e4736");
     }
+    // Whoever copies the sentence alone is told what to do, too.
+    for alone in [detail.clone(), format!("400 Bad Request: {detail}")] {
+        let explained = check(&alone, OWN);
+        assert_eq!(
+            explained.rule.map(|rule| rule.name),
+            Some("required-missing"),
+            "{alone}"
+        );
+        assert_eq!(explained.customer()[2], explained.rule.unwrap().advice);
+    }
     assert!(check(&format!("cut off ... {REFERENCE}"), OWN).rule.is_none());
     check(&scim(409, "User must be Active."), "scim-without-reference");
     // A reference is 32 and 16 digits, not anything that looks alike.
@@ -336,14 +346,32 @@ fn a_query_takes_what_is_known_and_leaves_the_rest_open() {
         open.contains("datetime({from}) .. datetime({to})") && open.contains("\"{tenant}\""),
         "{open}"
     );
+    let at = super::log::moment::moment("2026-11-22T10:42:07Z").unwrap();
     let filled = Query::Around.text(&Filling {
-        at: super::log::moment::moment("2026-11-22T10:42:07Z"),
+        span: Some((at, at)),
         tenant: Some("a\"b\\c\n".to_owned()),
-        trace: None,
+        ..Filling::default()
     });
     assert!(
         filled.contains("datetime(2026-11-22T10:40:07Z) .. datetime(2026-11-22T10:44:07Z)"),
         "{filled}"
     );
     assert!(filled.contains(r#"== "a\"b\\c""#), "{filled}");
+}
+
+/// What is printed can be found in the workbook and in `infra/kql`.
+#[test]
+fn a_query_has_the_number_and_the_title_of_its_file() {
+    for (query, head) in [
+        (Query::HostOnly, "// 03 which requests did the Functions host have"),
+        (Query::Rows, "// 04 which rows of the customer's provisioning log"),
+        (Query::Gaps, "// 05 was an instance dead"),
+        (Query::Restarts, "// 12 did processes start or stop"),
+        (Query::Reference, "// 15 what happened to this one request?\n"),
+        (Query::Around, "// did a request reach the application"),
+    ] {
+        let text = query.text(&Filling::default());
+        assert!(text.starts_with(head), "{text}");
+        assert!(!text.contains("{TimeRange") && !text.contains("{Tenant}"), "{text}");
+    }
 }

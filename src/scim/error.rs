@@ -133,14 +133,14 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// The rule that wrote a detail, by its sentence; what stands behind the sentence (support, reference) is passed over. Of
-/// several that fit, the one whose own words are the most.
-pub fn recognise(detail: &str, status: u16) -> Option<&'static Entry> {
+/// The rule that wrote a detail, by its sentence and, if that is known, its status; what stands behind the sentence (support,
+/// reference) is passed over. Of several that fit, the one whose own words are the most.
+pub fn recognise(detail: &str, status: Option<u16>) -> Option<&'static Entry> {
     let fits = |entry: &&Entry| {
         let pieces = pieces(entry.sentence);
         let mut rest = detail;
         let mut is_first = true;
-        entry.status == status
+        status.is_none_or(|status| status == entry.status)
             && pieces.iter().all(|piece| {
                 let found = if is_first {
                     rest.starts_with(piece).then_some(0)
@@ -323,12 +323,12 @@ mod tests {
         for entry in RULES {
             let detail = fill(entry.sentence, |_| "userName");
             for behind in ["", " Support: help.example.com.", " Support: x. Reference 0af7-00f0"] {
-                let found = recognise(&format!("{detail}{behind}"), entry.status);
+                let found = recognise(&format!("{detail}{behind}"), Some(entry.status));
                 assert_eq!(found.map(|found| found.name), Some(entry.name));
             }
-            assert!(recognise(&detail, 299).is_none());
+            assert!(recognise(&detail, Some(299)).is_none());
         }
-        assert!(recognise("User must be Active.", 409).is_none());
+        assert!(recognise("User must be Active.", Some(409)).is_none());
     }
 
     #[test]

@@ -141,7 +141,7 @@ class Infra:
             yield f"workbook.json: the first tab has not {TILES} tiles and nothing else"
 
     def documents(self):
-        """operate.md speaks of each tile and each alert, and 502.md has the query that the workbook has."""
+        """operate.md speaks of each tile and each alert."""
         text = (self.root / "docs" / "operate.md").read_text()
         for path in sorted((self.root / "infra" / "kql").glob("*.kql")):
             if f"| {path.stem[:2]} |" not in text and not path.stem.startswith("00"):
@@ -150,10 +150,6 @@ class Infra:
         headings = set(re.findall(r"^### ([\w-]+)$", text, re.M))
         for name in sorted(alerts ^ headings):
             yield f"docs/operate.md: {name} is an alert without a playbook, or the reverse"
-        code = body((self.root / "infra" / "kql" / "04_entra_rows_without_request.kql").read_text())
-        blocks = re.findall(r"```kusto\n(.*?)```", (self.root / "docs" / "502.md").read_text(), re.S)
-        if code not in [body(re.sub(r"^ {3}", "", block, flags=re.M)) for block in blocks]:
-            yield "docs/502.md: query 04 is not that of infra/kql"
 
     def commands(self):
         yield from commands.problems(self.root, self.files, self.known_settings() | HOST_SETTINGS)
@@ -161,18 +157,12 @@ class Infra:
     def kusto(self, executable, library):
         found = []
         asked = [
-            *queries.of_files(self.root), *queries.of_workbook(self.root), *queries.of_alerts(self.root), *queries.of_documents(self.root),
+            *queries.of_files(self.root), *queries.of_workbook(self.root), *queries.of_alerts(self.root),
             *(queries.of_explain(executable, found) if executable else []),
         ]
         errors, columns = queries.read_by_kusto(asked, library, HERE / "kusto.js")
         contract = json.loads((HERE / "contract.json").read_text())
         return [*found, *errors, *queries.contract_problems(asked, contract), *queries.alert_problems(self.root, columns)], len(asked)
-
-
-def body(query):
-    """Query 04 without its head and the three `let` that a person fills; a document says from and to where the workbook has its range."""
-    code = query.replace("datetime({from})", "{TimeRange:start}").replace("datetime({to})", "{TimeRange:end}")
-    return code[max(code.find("let seen"), 0):].strip()
 
 
 OFFLINE = ["syntax", "names", "resources", "loaded", "settings", "parameters", "azd", "workbook", "documents", "commands"]
@@ -197,7 +187,6 @@ PLANTED = [
     ("infra/workbook.json", '"type": 3,', '"type": 10,', "has not 3 tiles"),
     ("infra/workbook.json", '"name": "Reference",', '"name": "Pasted",', "15_one_request uses Reference"),
     ("docs/operate.md", "### lost-requests", "### lost", "lost-requests"),
-    ("docs/502.md", "countif(hit and by_us)", "countif(hit)", "query 04"),
     ("docs/deploy.md", "--src target/package.zip", "--src <zip>", "syntax error near"),
     ("docs/deploy.md", 'registry="scimgate$suffix"\n', "", "registry: unbound variable"),
     ("docs/deploy.md", "module workbook insightsId=", "module workbook insights=", "workbook.bicep has no parameter insights"),
@@ -219,7 +208,6 @@ PLANTED_QUERIES = [
     ("infra/kql/13_throttles.kql", "{TimeRange:grain}", "{Grain}", "nothing fills {Grain}"),
     ("infra/modules/alerts.bicep", "where failed >= 10 and", "where fails >= 10 and", "alert storage-failures"),
     ("infra/modules/alerts.bicep", "dimension: 'failure'", "dimension: 'fault'", "no column fault"),
-    ("docs/502.md", "| order by at asc", "| order by ats asc", "docs/502.md"),
 ]
 
 

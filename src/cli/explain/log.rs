@@ -5,27 +5,26 @@ use std::{collections::BTreeMap, fmt::Write};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::{Log, show};
+use super::{
+    Log, show,
+    text::{advice, customer},
+};
 use crate::explain::{
-    cause::{Author, Reached, named},
+    cause::{Author, Reached},
     log::{
         compare::{Measure, bursts, compare},
         tally::{Counted, Line, Tally},
     },
-    query::literal,
 };
 
 /// Causes that have a column of their own in the time line.
 const COLUMNS: usize = 3;
-/// Seconds between a row's time and its request's.
-const LEAST_SLACK: u64 = 3;
-/// More, and any request would do.
-const MOST_SLACK: u64 = 60;
 /// How many times as often something is before it is called a difference.
 const DIFFERENCE: f64 = 2.0;
 
-pub(super) fn json(logs: &[Log]) -> Value {
-    let mut json = json!({ "logs": logs.iter().map(json_of).collect::<Vec<_>>() });
+pub(super) fn json(logs: &[Log], tenant: Option<&str>) -> Value {
+    let logs_json = logs.iter().map(|log| json_of(log, tenant));
+    let mut json = json!({ "logs": logs_json.collect::<Vec<_>>() });
     if let [failing, healthy] = logs {
         let measures = compare(&failing.tally, &healthy.tally);
         json["comparison"] = measures
@@ -39,18 +38,20 @@ pub(super) fn json(logs: &[Log]) -> Value {
     json
 }
 
-fn json_of(log: &Log) -> Value {
+fn json_of(log: &Log, tenant: Option<&str>) -> Value {
     let tally = &log.tally;
     let causes = tally.ranking().into_iter().map(|(_, cause)| {
         json!({
             "cause": cause.name,
-            "author": cause.author.says(),
+            "author": cause.cause.author.says(),
             "reachedTheApplication": cause.reached().name(),
             "rows": cause.rows,
             "retriedByProxy": cause.retried,
             "statuses": cause.statuses.iter().map(|(status, rows)| (status.to_string(), json!(rows))).collect::<Map<_, _>>(),
             "first": cause.span.map(|(first, _)| show::exact(first)),
             "last": cause.span.map(|(_, last)| show::exact(last)),
+            "advice": cause.rule.map(|rule| rule.advice),
+            "customer": cause.customer(),
         })
     });
     let (minutes, lines) = tally.time_line();
@@ -60,7 +61,7 @@ fn json_of(log: &Log) -> Value {
             .iter()
             .map(|(cause, rows)| (tally.causes[*cause].name.clone(), json!(rows)));
         let mut authors = Map::new();
-        for (author, rows) in by_author(tally, line) {
+        for (author, rows) in by_author(line.causes.iter().map(|(cause, rows)| (&tally.causes[*cause], *rows))) {
             authors.insert(author.says().to_owned(), rows.into());
         }
         json!({
@@ -89,7 +90,7 @@ fn json_of(log: &Log) -> Value {
             "perhaps": rows_that(tally, Reached::Perhaps),
             "withoutTimeOrMethod": tally.lost_unplaced,
             "inDatatable": tally.lost.len(),
-            "datatable": tally.datatable(),
+            "query": tally.query(tenant),
         },
         "notes": notes(log),
     })
@@ -100,8 +101,8 @@ pub(super) fn text(logs: &[Log], tenant: Option<&str>) -> String {
     if let [failing, healthy] = logs {
         parts.push(comparison(&compare(&failing.tally, &healthy.tally)));
     }
-    if let Some(datatable) = logs[0].tally.datatable() {
-        parts.push(lost(&logs[0].tally, &datatable, tenant));
+    if let Some(query) = logs[0].tally.query(tenant) {
+        parts.push(lost(&logs[0].tally, &query));
     }
     parts.join("\n\n")
 }
@@ -137,10 +138,7 @@ fn text_of(log: &Log) -> String {
         "LAST",
     ];
     let _ = write!(text, "\n\n{}", show::table(head, &causes));
-    let written = authors(tally)
-        .into_iter()
-        .map(|(author, rows)| format!("{} {rows}", author.says()));
-    let _ = write!(text, "\n\nBy author: {}.", written.collect::<Vec<_>>().join("; "));
+    let _ = write!(text, "\n\nBy author: {}.", said(&authors(tally)));
     if !tally.codes.is_empty() {
         let codes = tally.codes.iter().map(|(code, rows)| format!("{code} {rows}"));
         let _ = write!(
@@ -153,16 +151,23 @@ fn text_of(log: &Log) -> String {
         let _ = write!(text, "\n{bursts}");
     }
     let _ = write!(text, "\n\n{}", time_line(tally));
-    if let Some(cause) = ranking
-        .first()
-        .and_then(|(_, first)| named(first.name.split(' ').next()?))
-    {
-        let _ = write!(text, "\n\nThe most frequent is {}.", cause.name);
-        for (head, body) in [("Means", cause.means), ("Look next", cause.next)] {
-            let _ = write!(text, "\n{}", show::wrapped(head, body));
-        }
+    if let Some((_, first)) = ranking.first() {
+        let _ = write!(text, "\n\n{}", most_frequent(first));
     }
     text
+}
+
+fn most_frequent(first: &Counted) -> String {
+    let mut text = format!("The most frequent is {}.", first.name);
+    let mut part = |head: &str, body: &str| {
+        let _ = write!(text, "\n{}", show::wrapped(head, body));
+    };
+    part("Means", first.cause.means);
+    if let Some(rule) = first.rule {
+        part("Advice", &advice(rule.name, rule.advice));
+    }
+    part("Look next", first.cause.next);
+    format!("{text}\n{}", customer(first.customer()))
 }
 
 fn cause_row(cause: &Counted) -> [String; 8] {
@@ -170,7 +175,7 @@ fn cause_row(cause: &Counted) -> [String; 8] {
     let time = |time: Option<OffsetDateTime>| show::or_dash(time.map(show::second));
     [
         cause.name.clone(),
-        cause.author.says().to_owned(),
+        cause.cause.author.says().to_owned(),
         cause.rows.to_string(),
         cause.retried.to_string(),
         show::or_dash(Some(statuses.collect::<Vec<_>>().join(" "))),
@@ -180,7 +185,7 @@ fn cause_row(cause: &Counted) -> [String; 8] {
     ]
 }
 
-/// A line for each stretch of time: rows, failures, and the failures of the most frequent causes.
+/// A line for each stretch of time: rows, failures, the failures of the most frequent causes, and who wrote them all.
 fn time_line(tally: &Tally) -> String {
     let (minutes, lines) = tally.time_line();
     let ranking = tally.ranking();
@@ -192,6 +197,7 @@ fn time_line(tally: &Tally) -> String {
             show::or_dash(rows.map(u64::to_string))
         };
         let shown: u64 = columns.iter().filter_map(|(index, _)| line.causes.get(index)).sum();
+        let authors = by_author(line.causes.iter().map(|(cause, rows)| (&tally.causes[*cause], *rows)));
         [
             show::minute(line.from),
             line.rows.to_string(),
@@ -200,30 +206,41 @@ fn time_line(tally: &Tally) -> String {
             of(1),
             of(2),
             show::or_dash((line.failed > shown).then(|| (line.failed - shown).to_string())),
+            show::or_dash(Some(said(&authors))),
         ]
     });
-    let head = ["UTC", "ROWS", "FAILED", name(0), name(1), name(2), "OTHERS"];
+    let head = [
+        "UTC",
+        "ROWS",
+        "FAILED",
+        name(0),
+        name(1),
+        name(2),
+        "OTHERS",
+        "WRITTEN BY",
+    ];
     let lines = show::table(head, &rows.collect::<Vec<_>>());
     format!("Each line is {minutes} minute(s).\n{lines}")
 }
 
-fn by_author(tally: &Tally, line: &Line) -> BTreeMap<Author, u64> {
-    let mut authors = BTreeMap::new();
-    for (cause, rows) in &line.causes {
-        *authors.entry(tally.causes[*cause].author).or_default() += rows;
-    }
-    authors
+/// The authors of failed rows, the most frequent first.
+fn authors(tally: &Tally) -> Vec<(Author, u64)> {
+    by_author(tally.causes.iter().map(|cause| (cause, cause.rows)))
 }
 
-/// The authors, the most frequent first.
-fn authors(tally: &Tally) -> Vec<(Author, u64)> {
+fn by_author<'t>(failed: impl Iterator<Item = (&'t Counted, u64)>) -> Vec<(Author, u64)> {
     let mut authors = BTreeMap::new();
-    for cause in &tally.causes {
-        *authors.entry(cause.author).or_insert(0) += cause.rows;
+    for (cause, rows) in failed {
+        *authors.entry(cause.cause.author).or_insert(0) += rows;
     }
     let mut authors: Vec<_> = authors.into_iter().collect();
     authors.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
     authors
+}
+
+fn said(authors: &[(Author, u64)]) -> String {
+    let said = authors.iter().map(|(author, rows)| format!("{} {rows}", author.says()));
+    said.collect::<Vec<_>>().join("; ")
 }
 
 fn rows_that(tally: &Tally, reached: Reached) -> u64 {
@@ -290,11 +307,11 @@ fn comparison(measures: &[Measure]) -> String {
 }
 
 /// The rows to ask telemetry about.
-fn lost(tally: &Tally, datatable: &str, tenant: Option<&str>) -> String {
+fn lost(tally: &Tally, query: &str) -> String {
     let (never, perhaps) = (rows_that(tally, Reached::No), rows_that(tally, Reached::Perhaps));
     let mut text = format!(
         "{never} failed rows never reached the application, as their texts say; of {perhaps} more the text leaves it open. \
-         Query 04 of docs/502.md finds out with the lines below"
+         Query 04 below finds out"
     );
     if tally.lost_in_all > tally.lost.len() as u64 {
         let _ = write!(text, " (the newest {} rows)", tally.lost.len());
@@ -310,9 +327,5 @@ fn lost(tally: &Tally, datatable: &str, tenant: Option<&str>) -> String {
         ". The method is inferred from what Entra did. A row's time is not exactly its request's: slack is as long as the rows \
          took, at most a minute.",
     );
-    let text = show::wrapped("Not reached", &text);
-    let slowest = tally.lost.values().filter_map(|lost| lost.duration).max();
-    let slack = slowest.unwrap_or(0).div_ceil(1000).clamp(LEAST_SLACK, MOST_SLACK);
-    let tenant = literal(tenant.unwrap_or("{tenant}"));
-    format!("{text}\n\nlet tenantId = \"{tenant}\";\nlet slack = {slack}s;\n{datatable}")
+    format!("{}\n\n{query}", show::wrapped("Not reached", &text))
 }

@@ -12,7 +12,7 @@ pub(super) fn json(explained: &Explanation<'_>, filling: &Filling) -> Value {
     let queries = cause
         .queries
         .iter()
-        .map(|query| json!({ "shows": query.title(), "query": query.text(filling) }));
+        .map(|query| json!({ "number": query.number(), "shows": query.title(), "query": query.text(filling) }));
     let mut json = json!({
         "cause": cause.name,
         "author": cause.author.says(),
@@ -65,7 +65,7 @@ pub(super) fn text(explained: &Explanation<'_>, filling: &Filling) -> String {
         part("", note);
     }
     if let Some(rule) = explained.rule {
-        part("Advice", &format!("{} (docs/errors.md, {})", rule.advice, rule.name));
+        part("Advice", &advice(rule.name, rule.advice));
     }
     part("Excludes", cause.excludes);
     part("Lost", explained.lost());
@@ -75,17 +75,22 @@ pub(super) fn text(explained: &Explanation<'_>, filling: &Filling) -> String {
     }
     part("Look next", cause.next);
     for query in cause.queries {
-        let _ = write!(text, "\n// {}\n{}\n", query.title(), query.text(filling));
+        let _ = write!(text, "\n{}\n", query.text(filling));
     }
-    let _ = write!(
-        text,
-        "\n{}",
-        show::wrapped(
-            "Customer",
-            "(what is said of data holds for scimgate; of another endpoint, check it first)"
-        )
-    );
-    for sentence in explained.customer() {
+    let _ = write!(text, "\n{}", customer(explained.customer()));
+    text
+}
+
+/// What to do about a rule, and where that stands.
+pub(super) fn advice(rule: &str, advice: &str) -> String {
+    format!("{advice} (docs/errors.md, {rule})")
+}
+
+/// Three sentences to send.
+pub(super) fn customer(sentences: [&str; 3]) -> String {
+    let said = "(what is said of data holds for scimgate; of another endpoint, check it first)";
+    let mut text = show::wrapped("Customer", said);
+    for sentence in sentences {
         let _ = write!(text, "\n{}", show::wrapped("", sentence));
     }
     text

@@ -48,7 +48,7 @@ pub(in crate::explain) const CAUSES: &[Cause] = &[
                just before it: the culprit is the neighbour more often than the victim. Check every 204 for bytes behind its \
                head, and whether all hops agree on HTTP/1.1 or HTTP/2. A 409 on a create right after an empty look-up, or a 404 \
                on a first DELETE, is the same fault in disguise.",
-        queries: &[Query::Around, Query::HostOnly, Query::Restarts],
+        queries: &[Query::Around, Query::HostOnly, Query::Gaps, Query::Restarts],
         customer: [
             "A proxy between Microsoft Entra and our application could not read an answer; the text in your log is the proxy's, \
              not our application's.",

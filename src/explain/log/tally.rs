@@ -6,11 +6,12 @@ use time::OffsetDateTime;
 
 use super::record::{Action, Record, Status};
 use crate::explain::{
-    cause::{Author, Reached},
+    cause::{Cause, OWN, Reached},
     explain,
     message::Message,
-    query::literal,
+    query::{Filling, Query, literal},
 };
+use crate::scim::error::Entry;
 
 /// Rows that are kept for query 04: the newest, as telemetry is kept for a while only, and a query may not be endless.
 pub const MAX_LOST: usize = 500;
@@ -55,10 +56,10 @@ pub struct Tally {
 pub struct Counted {
     /// Its name; of our own answers with the rule's.
     pub name: String,
-    /// Who wrote it.
-    pub author: Author,
-    /// Whether the attempt that the texts tell of reached the application.
-    reached: Reached,
+    /// Its row of the table.
+    pub cause: &'static Cause,
+    /// The rule, where its name is a part of this one's.
+    pub rule: Option<&'static Entry>,
     /// How many rows.
     pub rows: u64,
     /// How many of them the proxy had sent more than once.
@@ -73,11 +74,11 @@ impl Counted {
     /// How many rows reached the application, did not, or perhaps; where the proxy tried more than once, an earlier attempt may
     /// have.
     pub fn rows_that(&self, reached: Reached) -> u64 {
-        let certain = match self.reached {
+        let certain = match self.cause.reached {
             Reached::No => self.rows - self.retried,
             Reached::Perhaps | Reached::Yes => self.rows,
         };
-        let of_known = if reached == self.reached { certain } else { 0 };
+        let of_known = if reached == self.cause.reached { certain } else { 0 };
         let of_retried = if reached == Reached::Perhaps {
             self.rows - certain
         } else {
@@ -91,8 +92,13 @@ impl Counted {
         if self.rows_that(Reached::Perhaps) > 0 {
             Reached::Perhaps
         } else {
-            self.reached
+            self.cause.reached
         }
+    }
+
+    /// What to send to the customer.
+    pub fn customer(&self) -> [&'static str; 3] {
+        self.cause.sentences(self.rule, self.retried > 0)
     }
 }
 
@@ -206,8 +212,8 @@ impl Tally {
             let cause = known.unwrap_or(explained.cause);
             self.causes.push(Counted {
                 name: name.clone(),
-                author: cause.author,
-                reached: cause.reached,
+                cause,
+                rule: explained.rule.filter(|_| cause.name == OWN),
                 rows: 0,
                 retried: 0,
                 statuses: BTreeMap::new(),
@@ -227,7 +233,7 @@ impl Tally {
             let (first, last) = counted.span.unwrap_or((at, at));
             counted.span = Some((first.min(at), last.max(at)));
         }
-        if counted.reached != Reached::Yes {
+        if counted.cause.reached != Reached::Yes {
             let status = explained
                 .message
                 .status
@@ -311,11 +317,10 @@ impl Tally {
             .map(|(at, minute)| (*at, minute.rows, minute.failed))
     }
 
-    /// The rows that perhaps never reached the application, as query 04 takes them.
-    pub fn datatable(&self) -> Option<String> {
-        if self.lost.is_empty() {
-            return None;
-        }
+    /// Query 04 for the rows that perhaps never reached the application.
+    pub fn query(&self, tenant: Option<&str>) -> Option<String> {
+        let ((first, _), _) = self.lost.first_key_value()?;
+        let ((last, _), _) = self.lost.last_key_value()?;
         let rows = self.lost.iter().map(|((at, _), lost)| {
             let at = at.to_offset(time::UtcOffset::UTC);
             let (date, clock) = (at.date(), at.time());
@@ -328,9 +333,15 @@ impl Tally {
             )
         });
         let rows = rows.collect::<Vec<_>>().join(",\n");
-        Some(format!(
-            "let entra = datatable(at: datetime, verb: string, changeId: string, error: string) [\n{rows}\n];"
-        ))
+        let slowest = self.lost.values().filter_map(|lost| lost.duration).max();
+        let filling = Filling {
+            span: Some((*first, *last)),
+            tenant: tenant.map(str::to_owned),
+            rows: Some(rows),
+            slowest: slowest.unwrap_or(0).div_ceil(1000),
+            ..Filling::default()
+        };
+        Some(Query::Rows.text(&filling))
     }
 }
 

@@ -131,13 +131,11 @@ fn the_portal_s_files_are_told_apart() {
 }
 
 #[test]
-fn the_datatable_holds_times_methods_and_causes_and_nobody_s_name() {
+fn query_04_holds_times_methods_and_causes_and_nobody_s_name() {
     let (tally, _) = check_failing(&[fixture!("failing.json")]);
-    let datatable = tally.datatable().unwrap();
-    let rows: Vec<_> = datatable
-        .lines()
-        .filter(|line| line.starts_with("    datetime("))
-        .collect();
+    let query = tally.query(Some("acme")).unwrap();
+    assert!(query.starts_with("// 04 which rows of the customer's provisioning log never reached us?\n"));
+    let rows: Vec<_> = query.lines().filter(|line| line.starts_with("    datetime(")).collect();
     assert_eq!(
         rows[0],
         "    datetime(2026-11-22 10:42:07), \"PATCH\", \"c0000000-0000-4000-8000-000000000005\", \"502 envoy-protocol-error, retried\","
@@ -145,8 +143,17 @@ fn the_datatable_holds_times_methods_and_causes_and_nobody_s_name() {
     let verbs: Vec<_> = rows.iter().filter_map(|row| row.split('"').nth(1)).collect();
     // The fifth failed while Entra looked the user up.
     assert_eq!(verbs, ["PATCH", "POST", "PATCH", "PATCH", "GET", "DELETE"]);
-    assert!(!rows[5].ends_with(',') && datatable.ends_with("\n];"));
-    assert!(!datatable.contains("jensen"), "{datatable}");
+    assert!(
+        query.contains(&format!("[\n{}\n];\nlet seen", rows.join("\n"))),
+        "{query}"
+    );
+    for filled in [
+        "let tenantId = \"acme\";\nlet slack = 5s;\n",
+        "between (datetime(2026-11-22T10:32:07Z) .. datetime(2026-11-22T",
+    ] {
+        assert!(query.contains(filled), "{query}");
+    }
+    assert!(!query.contains("jensen"), "{query}");
 }
 
 #[test]
@@ -267,7 +274,7 @@ fn no_file_breaks_it() {
             for file in [&whole[..at], &whole[at..], &broken] {
                 let mut tally = Tally::default();
                 let _ = read(file, &mut |_, record| tally.add(record));
-                let _ = (tally.time_line(), tally.datatable(), compare(&tally, &tally));
+                let _ = (tally.time_line(), tally.query(None), compare(&tally, &tally));
             }
         }
     }
