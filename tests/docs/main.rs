@@ -35,6 +35,13 @@ fn the_page_of_dialects_is_the_table_in_code() {
     check("dialects.md", &scimgate::scim::normalize::markdown());
 }
 
+/// A page that a person under pressure can follow.
+#[test]
+fn the_runbook_is_one_page() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/502.md")).unwrap();
+    assert!(page.lines().count() <= 90, "{} lines", page.lines().count());
+}
+
 /// What the runbook says of Envoy's texts is what `explain` says.
 #[test]
 fn the_runbook_s_table_of_texts_is_known_to_the_code() {
