@@ -14,7 +14,12 @@ use std::{
 
 use reqwest::{Client, Method, header};
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::sleep,
+};
 
 /// Clients at once; stray bytes only ever hit another one's request.
 pub(crate) const CLIENTS: usize = 24;
@@ -121,6 +126,21 @@ pub(crate) async fn run(
         ended.map_err(|error| error.to_string())??;
     }
     Ok(sent.load(Ordering::Relaxed))
+}
+
+/// Searches with a filter that is sent as it stands: all of the answer.
+pub(crate) async fn ask_bare(proxy: SocketAddr, filter: &str) -> Result<String, String> {
+    let request = format!(
+        "GET /scim/acme/Users?filter={filter} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    let said = async {
+        let mut stream = TcpStream::connect(proxy).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.map(|_| said)
+    };
+    said.await.map_err(|error: std::io::Error| format!("{filter}: {error}"))
 }
 
 struct Life<'a> {

@@ -64,6 +64,11 @@ fn main() -> ExitCode {
             restarted(version)
         }));
     }
+    // None, one that hardly any header fits into, and the usual one.
+    for table in [0, 100, 4096] {
+        let name = format!("malformed::h2_with_a_table_of_{table}");
+        trials.push(trial(&runtime, name, move || malformed(table)));
+    }
     for fault in FAULTS {
         for retries in [false, true] {
             let name = format!("noticed::{fault}{}", if retries { "_and_retried" } else { "" });
@@ -136,6 +141,33 @@ async fn examined(version: Version) -> Result<(), String> {
         "doctor::{version}: nothing is wrong in {} requests: {findings}",
         report.requests
     );
+    Ok(())
+}
+
+/// Requests that Envoy passes on and HTTP/2 calls malformed are answered in the compression that Envoy has asked for, the first
+/// of a connection, too, which nobody else notices.
+async fn malformed(table: u32) -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let service = Service::start(folder.path(), 0)?;
+    let envoy = Envoy::start_with_table(&[service.address], Version::Http2, false, table).await?;
+    let (bare, sound) = ("userName%20eq%20\"bjensen\"", "userName%20eq%20%22bjensen%22");
+    let asked = [bare, sound, bare, bare, sound];
+    for filter in asked {
+        let said = load::ask_bare(envoy.address, filter).await?;
+        let expected = if filter == bare {
+            "HTTP/1.1 400 "
+        } else {
+            "HTTP/1.1 200 "
+        };
+        if !said.starts_with(expected) {
+            return Err(format!("{filter}: {said}\n{}", envoy.stop().await.faults().join("\n")));
+        }
+    }
+    let findings = unfaulted(envoy, Ok(asked.len()), &[]).await?;
+    if findings.stat("upstream_cx_total") != 1 {
+        return Err(format!("they were not on one connection: {findings}"));
+    }
+    println!("malformed::h2_with_a_table_of_{table}: {findings}");
     Ok(())
 }
 

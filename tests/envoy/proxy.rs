@@ -22,6 +22,9 @@ const START_TIME: Duration = Duration::from_secs(30);
 /// How often it asks whether an upstream is ready.
 const CHECK: Duration = Duration::from_millis(250);
 
+/// The compression table that Envoy asks for by itself.
+const MAX_TABLE: u32 = 4096;
+
 /// What must be zero of what Envoy counts about its upstream: each is an answer that was none.
 const FAULTS: [&str; 7] = [
     "upstream_cx_protocol_error",
@@ -73,10 +76,20 @@ impl Envoy {
     /// Starts one with a single thread, so that all clients share one pool of connections to the upstream; if that is
     /// several, requests go to those that say they are ready.
     pub(crate) async fn start(upstreams: &[SocketAddr], version: Version, retries: bool) -> Result<Envoy, String> {
+        Envoy::start_with_table(upstreams, version, retries, MAX_TABLE).await
+    }
+
+    /// The same; with HTTP/2 it asks for a compression table of so many bytes (RFC 7541 §4.2).
+    pub(crate) async fn start_with_table(
+        upstreams: &[SocketAddr],
+        version: Version,
+        retries: bool,
+        table: u32,
+    ) -> Result<Envoy, String> {
         let program = program().ok_or("SCIMGATE_ENVOY is not set")?;
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = |name: &str| folder.path().join(name);
-        let configuration = configuration(upstreams, version, retries, &file("access.log"));
+        let configuration = configuration(upstreams, version, retries, table, &file("access.log"));
         fs::write(file("envoy.json"), configuration.to_string()).map_err(|error| error.to_string())?;
         let child = Command::new(program)
             .arg("--config-path")
@@ -240,11 +253,14 @@ impl fmt::Display for Findings {
     }
 }
 
-fn configuration(upstreams: &[SocketAddr], version: Version, retries: bool, log: &Path) -> Value {
+fn configuration(upstreams: &[SocketAddr], version: Version, retries: bool, table: u32, log: &Path) -> Value {
     let address = |port: u16| json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
     let (spoken, codec) = match version {
         Version::Http1 => (json!({ "http_protocol_options": {} }), "HTTP1"),
-        Version::Http2 => (json!({ "http2_protocol_options": {} }), "HTTP2"),
+        Version::Http2 => (
+            json!({ "http2_protocol_options": { "hpack_table_size": table } }),
+            "HTTP2",
+        ),
     };
     let every = format!("{}s", CHECK.as_secs_f64());
     let check = json!({
