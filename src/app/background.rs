@@ -35,6 +35,9 @@ type Places = HashMap<String, String>;
 /// Looks after every tenant, again and again. What fails is tried again in the next round.
 pub async fn finish_left_behind(app: &App, service: &Service) -> Infallible {
     let mut places = Places::new();
+    if let Err(error) = tenants(app, service).await {
+        tracing::warn!(%error, "could not learn which tenants there are");
+    }
     loop {
         sleep(PAUSE).await;
         let waits = service.store.take_waits();
@@ -76,7 +79,7 @@ async fn round(app: &App, service: &Service, mut places: Option<&mut Places>) ->
             tracing::warn!(%error, "old events could not be removed yet");
         }
     }
-    for tenant in service.tenants.all(deadline).await? {
+    for tenant in tenants(app, service).await? {
         // Nothing of it is used again, and the next round begins with what is stored.
         let directory = directory(app, service, tenant);
         let looked_after = look_after(&directory, kept, places.as_deref_mut());
@@ -87,6 +90,16 @@ async fn round(app: &App, service: &Service, mut places: Option<&mut Places>) ->
         }
     }
     Ok(())
+}
+
+/// All tenants. Their credentials are learned beside, so that strangers never keep out whom this process has not met yet.
+async fn tenants(app: &App, service: &Service) -> Result<Vec<Tenant>, tenants::Error> {
+    let deadline = Instant::now() + app.settings.deadline();
+    let tenants = service.tenants.all(deadline).await?;
+    if let Err(error) = service.tenants.learn(&tenants, deadline).await {
+        tracing::warn!(%error, "could not learn which credentials there are");
+    }
+    Ok(tenants)
 }
 
 async fn look_after(directory: &Directory, kept: Kept, places: Option<&mut Places>) -> Result<(), directory::Error> {

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    AliasBody, SeenBody, Tenant, TenantBody, Tenants, alias_key,
+    AliasBody, Error, SeenBody, Tenant, TenantBody, Tenants, alias_key,
     credentials::{Credential, hash, token_key},
     parse_name,
     schemas::{Catalogs, schemas_key},
@@ -29,7 +29,8 @@ use crate::{
 
 /// How long a known credential is believed without asking the store: a revocation is in force everywhere after it.
 pub const CACHED: Duration = Duration::seconds(60);
-/// Most answers remembered; unknown secrets cost an attacker nothing, so their number must not cost us memory.
+/// Most answers remembered, and most credentials that are listed; unknown secrets cost an attacker nothing, so their number must
+/// not cost us memory.
 const MAX_CACHED: usize = 10_000;
 
 /// Requests at a time whose secrets are looked up and were not known here before; and as many of those that were. As many as are
@@ -98,9 +99,12 @@ struct Known {
 pub(super) struct Cache {
     /// Until when it is believed. What is older tells who is no stranger.
     known: Mutex<HashMap<(String, String), (Known, OffsetDateTime)>>,
+    /// The hashes of the credentials that there were a while ago, each with its tenant's name. Nobody is believed for it: it tells
+    /// who is no stranger, also to a process that has never met him.
+    listed: Mutex<HashMap<String, String>>,
     /// For secrets that anybody may have made up.
     strangers: Lane,
-    /// For those that were a tenant's when they were looked up last, so that strangers don't keep tenants out.
+    /// For those that were a tenant's when they were looked up or listed last, so that strangers don't keep tenants out.
     familiar: Lane,
     /// What is looked up just now. Who shows the same secret waits for the answer.
     under_way: Mutex<HashMap<(String, String), Weak<LookUp>>>,
@@ -178,6 +182,7 @@ impl Cache {
     pub(super) fn new(store: &Arc<dyn Store>) -> Self {
         Self {
             known: Mutex::default(),
+            listed: Mutex::default(),
             strangers: Lane::new(store),
             familiar: Lane::new(store),
             under_way: Mutex::default(),
@@ -206,11 +211,19 @@ impl Cache {
     fn unlearn(&self, key: &(String, String)) {
         let mut entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         entries.remove(key);
+        drop(entries);
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_listed(&listed, key) {
+            listed.remove(&key.0);
+        }
     }
 
     fn lane(&self, key: &(String, String)) -> &Lane {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_familiar = is_listed(&listed, key);
+        drop(listed);
         let entries = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.contains_key(key) {
+        if is_familiar || entries.contains_key(key) {
             &self.familiar
         } else {
             &self.strangers
@@ -265,6 +278,27 @@ impl Tenants {
         }
     }
 
+    /// Learns which credentials these tenants have, the first 10,000 of all: who shows one is no stranger here. Those that are
+    /// made later are, until the next time.
+    ///
+    /// # Errors
+    /// They could not be read; what was learned before stays.
+    pub async fn learn(&self, tenants: &[Tenant], deadline: Instant) -> Result<(), Error> {
+        let names: HashMap<&str, &str> = tenants.iter().map(|tenant| (&*tenant.id, &*tenant.name)).collect();
+        let prefix = token_key("");
+        let (from, until) = rows::range(&prefix);
+        let page = settle::patient_scan(&*self.store, CONTROL, (&from, &until), MAX_CACHED, deadline).await?;
+        let listed = page.rows.iter().filter_map(|row| {
+            // What cannot be read is refused when somebody shows it.
+            let credential: Credential = rows::body(row).ok()?;
+            let name = names.get(&*credential.tenant)?;
+            Some((row.key[prefix.len()..].to_owned(), (*name).to_owned()))
+        });
+        let listed = listed.collect();
+        *self.cache.listed.lock().unwrap_or_else(PoisonError::into_inner) = listed;
+        Ok(())
+    }
+
     /// However many requests show a secret at the same time, as after a start, one of them asks the store. That nobody knows
     /// it is believed only if it was asked after the request came.
     async fn look_up_once(&self, key: (String, String), deadline: Instant) -> Result<Known, Refusal> {
@@ -309,6 +343,11 @@ impl Tenants {
             }
         });
     }
+}
+
+/// Whether the credential is listed, and its tenant's name is the one in the URL, if there is one.
+fn is_listed(listed: &HashMap<String, String>, (hash, name): &(String, String)) -> bool {
+    listed.get(hash).is_some_and(|of| name.is_empty() || name == of)
 }
 
 /// Whose request it is and by which credential, also of one that is refused because the credential has had its time.

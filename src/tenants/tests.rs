@@ -217,6 +217,54 @@ async fn who_makes_secrets_up_keeps_nobody_out_who_is_known() {
     assert_eq!(strangers.await, vec!["unknown"; MAX_LOOK_UPS]);
 }
 
+/// Nor whom this process has never met: it has learned which credentials there are.
+#[tokio::test(start_paused = true)]
+async fn who_makes_secrets_up_keeps_nobody_out_who_is_listed() {
+    let (world, faults, _) = slow();
+    let (_, acme) = world.tenant("acme", None).await;
+    let (_, globex) = world.tenant("globex", None).await;
+    let elsewhere = world.elsewhere();
+    let learn = async || {
+        let tenants = elsewhere.all(soon()).await.unwrap();
+        elsewhere.learn(&tenants, soon()).await.unwrap();
+    };
+    learn().await;
+    let (_, later) = world.tenant("later", None).await;
+    let made_up: Vec<_> = (0..MAX_LOOK_UPS).map(|number| format!("made up {number}")).collect();
+    for (later_is, learned) in [("full", false), ("let in", true)] {
+        if learned {
+            learn().await;
+        }
+        faults.inject(Call::Get, .., Fault::Delay(std::time::Duration::from_secs(3)));
+        // At whosever URL.
+        let asked = made_up.iter().map(|secret| outcome(&elsewhere, Some("acme"), secret));
+        let mut strangers = std::pin::pin!(futures::future::join_all(asked));
+        assert!(futures::poll!(&mut strangers).is_pending());
+        for (name, secret, expected) in [
+            (Some("acme"), &acme, "let in"),
+            (None, &globex, "let in"),
+            (Some("acme"), &globex, "full"),
+            (Some("later"), &later, later_is),
+        ] {
+            assert_eq!(outcome(&elsewhere, name, secret).await, expected, "{name:?}");
+        }
+        world.clock.pass(Duration::seconds(60));
+        faults.heal();
+    }
+    // Who is listed and unknown all the same is a stranger.
+    world.tenants.rename("later", "initech", "test", soon()).await.unwrap();
+    let elsewhere = world.elsewhere();
+    let tenants = world.tenants.all(soon()).await.unwrap();
+    elsewhere.learn(&tenants, soon()).await.unwrap();
+    world.tenants.rename("initech", "hooli", "test", soon()).await.unwrap();
+    assert_eq!(outcome(&elsewhere, Some("initech"), &later).await, "unknown");
+    faults.inject(Call::Get, .., Fault::Delay(std::time::Duration::from_secs(3)));
+    let asked = made_up.iter().map(|secret| outcome(&elsewhere, Some("acme"), secret));
+    let mut strangers = std::pin::pin!(futures::future::join_all(asked));
+    assert!(futures::poll!(&mut strangers).is_pending());
+    assert_eq!(outcome(&elsewhere, Some("initech"), &later).await, "full");
+}
+
 /// Who was known and is no longer is a stranger.
 #[tokio::test(start_paused = true)]
 async fn who_is_known_no_longer_takes_the_room_of_strangers() {

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{future::join_all, join};
@@ -23,11 +23,13 @@ mod world;
 
 use proxy::Fate;
 use workload::Workload;
-use world::World;
+use world::{Tenant, World};
 
 /// Seconds for a request: a fifth of the standard 15. Tries take a fifth of what they take then too, and all times of storage
 /// are a fifth of those that they stand for.
 const DEADLINE: u64 = 3;
+/// Seconds for a request when nobody says otherwise.
+const STANDARD: u64 = 15;
 /// Seconds for a request where it is not about time.
 const PATIENT: u64 = 30;
 /// Most sockets to storage that a process may have.
@@ -90,6 +92,71 @@ async fn secrets_that_are_made_up_take_a_quarter_of_the_turns() {
     assert!(answers.iter().all(|answer| answer.status == 401));
     let (_, most) = world.proxy.connections();
     assert_eq!(most, MAX_SOCKETS / 4);
+}
+
+/// More strangers than there is room for, at everybody's URL: nobody is kept out whom the process has met, or who was there when it
+/// started. Prints how many it takes, and what the others notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_are_made_up_keep_nobody_out() {
+    const STRANGERS: usize = 700;
+    let Some(world) = World::start(2, STANDARD).await else {
+        return;
+    };
+    let (met, there) = (&world.tenants[0], &world.tenants[1]);
+    assert_eq!(world.send(met, Method::GET, "/Users", None).await.status, 200);
+    world.proxy.set(|| Fate::Late(Duration::from_millis(10)));
+    let (is_over, began) = (AtomicBool::new(false), Instant::now());
+    let strangers = join_all((0..STRANGERS).map(async |number| {
+        let mut told = [0, 0];
+        for round in (0..).take_while(|_| !is_over.load(SeqCst)) {
+            let stranger = world.tenants[number % 2].stranger(round * STRANGERS + number);
+            let status = world.send(&stranger, Method::GET, "/Users", None).await.status;
+            assert!(status == 401 || status == 503, "{status}");
+            told[usize::from(status == 503)] += 1;
+            if status == 503 {
+                // As it is told to.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        told
+    }));
+    let others = async {
+        // Until there are more than there is room for.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let new = world.create("new").await;
+        let noticed = join!(tests(&world, met, 20), tests(&world, there, 20), tests(&world, &new, 3));
+        is_over.store(true, SeqCst);
+        (noticed, began.elapsed().as_secs_f64())
+    };
+    let (told, ((met, there, new), took)) = tokio::select! {
+        noticed = async { join!(strangers, others) } => noticed,
+        () = world.background() => unreachable!("it never ends"),
+    };
+    let [unknown, full] = [0, 1].map(|of: usize| told.iter().map(|told| f64::from(told[of])).sum::<f64>() / took);
+    println!("strangers: {unknown:.0} a second are told 401, {full:.0} a second 503");
+    for (name, tests) in [("met before", &met), ("there before", &there), ("made since", &new)] {
+        let passed = tests.iter().filter(|(status, _)| *status == 200).count();
+        let mut times: Vec<_> = tests.iter().map(|(_, took)| took).collect();
+        times.sort_unstable();
+        let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+        println!(
+            "{name}: {passed} of {} tests pass, half within {median:?}, all within {slowest:?}",
+            tests.len()
+        );
+    }
+    assert!(full > 0.0, "there was room for all");
+    assert!(met.iter().chain(&there).all(|(status, _)| *status == 200));
+}
+
+/// Test Connections of a tenant, one after the other: status and time of each.
+async fn tests(world: &World, tenant: &Tenant, count: usize) -> Vec<(u16, Duration)> {
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        let find = "/Users?filter=userName%20eq%20%22nobody%22";
+        let answer = world.send(tenant, Method::GET, find, None).await;
+        answers.push((answer.status, answer.took));
+    }
+    answers
 }
 
 /// Requests of five tenants at the same time, reads and writes; how many were done. Others are told 503.

@@ -12,7 +12,7 @@ use clap::Parser;
 use reqwest::{Client, Method, header};
 use scimgate::{
     ambient::System,
-    app::{self, App},
+    app::{self, App, Service},
     config::Settings,
     store::{Store, Waits},
     tenants::{NewTenant, Terms},
@@ -88,18 +88,7 @@ impl World {
         let service = app.start(app.over(app::open_store(&app.settings).await.unwrap()));
         let mut all = Vec::new();
         for number in 0..tenants {
-            let new = NewTenant {
-                name: format!("tenant{number}"),
-                ..NewTenant::default()
-            };
-            let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
-            let terms = Terms::default();
-            let made = service.tenants.create(&new, None, &terms, "test", deadline);
-            let (tenant, issued) = made.await.unwrap();
-            all.push(Tenant {
-                tenant,
-                secret: issued.secret,
-            });
+            all.push(create(service, &format!("tenant{number}")).await);
         }
         Some(Self {
             others,
@@ -155,6 +144,16 @@ impl World {
         Answer { status, body, took }
     }
 
+    /// One more tenant.
+    pub(crate) async fn create(&self, name: &str) -> Tenant {
+        create(self.app.service().unwrap(), name).await
+    }
+
+    /// What the service does beside its requests; never ends.
+    pub(crate) async fn background(&self) {
+        app::finish_left_behind(&self.app, self.app.service().unwrap()).await;
+    }
+
     /// How the service's requests to storage waited since this was asked last.
     pub(crate) fn waits(&self) -> Waits {
         self.app.service().unwrap().store.take_waits()
@@ -163,6 +162,21 @@ impl World {
     /// Sockets of this process to the store by their own addresses, whatever their state; nothing where there is no /proc.
     pub(crate) fn sockets(&self) -> Option<BTreeSet<String>> {
         Some(&sockets(self.proxy.address)? - &self.others)
+    }
+}
+
+async fn create(service: &Service, name: &str) -> Tenant {
+    let new = NewTenant {
+        name: name.to_owned(),
+        ..NewTenant::default()
+    };
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    let terms = Terms::default();
+    let made = service.tenants.create(&new, None, &terms, "test", deadline);
+    let (tenant, issued) = made.await.unwrap();
+    Tenant {
+        tenant,
+        secret: issued.secret,
     }
 }
 
