@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::scim::error::{Error as Refused, Rule};
+use crate::scim::{
+    error::{Error as Refused, Rule},
+    resource::is_nobodys_name,
+};
 
 /// Where tenants' endpoints stand: `/scim/{tenant}`, or an earlier endpoint's place. An optional `/v2` may follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,18 +159,12 @@ pub(super) fn shown(path: &str, bases: &[BasePath]) -> String {
             || if number < base {
                 is_name(segment)
             } else {
-                is_id(segment) || is_urn(segment)
+                is_nobodys_name(segment) || is_urn(segment)
             };
         shown.push('/');
         shown.push_str(if is_own { segment } else { "{id}" });
     }
     if shown.is_empty() { "/".to_owned() } else { shown }
-}
-
-/// A UUID, a number, hexadecimal digits: nobody's name.
-pub(super) fn is_id(text: &str) -> bool {
-    let fits = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    fits && text.bytes().any(|b| b.is_ascii_digit())
 }
 
 /// What may stand in a base path.

@@ -3,14 +3,13 @@
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, http::StatusCode};
 
 use super::{
-    address::is_id,
     call::{Visit, may_write},
     console::RefusedBy,
     reference::Reference,
 };
 use crate::{
     app::App,
-    scim::{bulk::Task, error::Error, write::Write},
+    scim::{bulk::Task, error::Error, resource::is_nobodys_name, write::Write},
     telemetry::noted,
     tenants::{ALL_WRITES, Counted, Holder, Refused, Tenants},
 };
@@ -75,7 +74,7 @@ pub(super) fn part(visit: &Visit, task: &Task, reference: Option<Reference>) -> 
         attribute: None,
         request: format!("{method} {} in POST /Bulk", task.of.endpoint),
         resource_type: task.of.name.clone(),
-        id: id.filter(|id| is_id(id)).cloned().unwrap_or_default(),
+        id: id.filter(|id| is_nobodys_name(id)).cloned().unwrap_or_default(),
         subject: visit.directory.subject_sent(&task.of, &task.write),
         holder: visit.directory.access.holder(),
         reference: reference.map(|reference| reference.id().to_string()),

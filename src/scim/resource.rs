@@ -145,6 +145,12 @@ pub fn is_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"._~@:+-".contains(&byte))
 }
 
+/// A UUID, a number, hexadecimal digits: an id that is nobody's name, so that it may be shown.
+pub fn is_nobodys_name(text: &str) -> bool {
+    let fits = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    fits && text.bytes().any(|b| b.is_ascii_digit())
+}
+
 /// The endpoint of a resource type by its name: the plural, as RFC 7644 §3.2 has it for its own.
 pub(super) fn endpoint(name: &str) -> String {
     format!("/{name}s")

@@ -13,7 +13,10 @@ use super::{
     account::Account,
     log::{Event, Events, Scope},
 };
-use crate::directory::{Directory, Error, subject};
+use crate::{
+    directory::{Directory, Error, subject},
+    scim::resource::is_nobodys_name,
+};
 
 /// Most events of a story; the oldest are left out.
 const MAX_EVENTS: usize = 10_000;
@@ -181,7 +184,9 @@ impl Directory {
         ids.insert(name.to_owned());
         let mut found = Vec::new();
         let mut subjects = asked.clone();
-        for id in &ids {
+        // What is asked by may be somebody's name, which is not to stand in the address of a call to storage. If it is an id, the log
+        // has it.
+        for id in ids.iter().filter(|id| *id != name || is_nobodys_name(id)) {
             if let Some((account, names)) = self.at(step).account(id).await? {
                 subjects.extend(names);
                 found.push(account);
@@ -227,7 +232,7 @@ impl Directory {
             .told
             .iter()
             .filter_map(|told| told.account.as_ref())
-            .chain(&search.ids)
+            .chain(search.ids.iter().filter(|id| found.contains_key(*id)))
         {
             if !order.contains(&id) {
                 order.push(id);
