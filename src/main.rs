@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         eprintln!("scimgate: {error:#}");
         1
     });
-    telemetry::stop();
+    run(telemetry::stop());
     ExitCode::from(code)
 }
 

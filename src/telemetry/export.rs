@@ -1,10 +1,6 @@
 //! The way to Application Insights: bounded queues, each emptied by a thread of its own.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, thread, time::Duration};
 
 use opentelemetry::{
     KeyValue, global,
@@ -18,6 +14,7 @@ use opentelemetry_sdk::{
     metrics::{PeriodicReader, SdkMeterProvider},
     trace::{self, BatchSpanProcessor, SpanData, SpanProcessor},
 };
+use tokio::{sync::oneshot, time::timeout};
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
@@ -136,27 +133,34 @@ impl Pipeline {
         OpenTelemetryTracingBridge::new(&self.logs).with_filter(lines::exported())
     }
 
-    /// Sends what waits. Each queue may wait for an endpoint that does not answer, so all at once.
-    pub(super) fn stop(&'static self) {
-        let (done, all) = mpsc::channel();
+    /// Sends what waits.
+    pub(super) async fn stop(&'static self) {
         let ends: [fn(&Self); 4] = [
             |all| drop(all.full.shutdown_with_timeout(FLUSH)),
             |all| drop(all.rest.shutdown_with_timeout(FLUSH)),
             |all| drop(all.logs.shutdown_with_timeout(FLUSH)),
             |all| drop(all.meters.shutdown_with_timeout(FLUSH)),
         ];
-        for end in ends {
-            let done = done.clone();
-            thread::spawn(move || {
-                end(self);
-                let _ = done.send(());
-            });
-        }
-        let until = Instant::now() + FLUSH;
-        for _ in ends {
-            let _ = all.recv_timeout(until.saturating_duration_since(Instant::now()));
-        }
+        flush(ends.map(|end| move || end(self))).await;
     }
+}
+
+/// Ends all queues at once, as each may wait for an endpoint that does not answer, and waits for them as long as is promised.
+async fn flush(ends: [impl FnOnce() + Send + 'static; 4]) {
+    let ended = ends.map(|end| {
+        let (done, is_done) = oneshot::channel();
+        thread::spawn(move || {
+            end();
+            let _ = done.send(());
+        });
+        is_done
+    });
+    let all = async {
+        for one in ended {
+            let _ = one.await;
+        }
+    };
+    let _ = timeout(FLUSH, all).await;
 }
 
 /// One client for all queues.
@@ -197,4 +201,25 @@ fn resource(instance: String) -> Resource {
             KeyValue::new("process.pid", i64::from(std::process::id())),
         ])
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use tokio::time::Instant;
+
+    use super::flush;
+
+    /// What is promised (ARCHITECTURE.md), whatever becomes of the endpoint.
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_three_seconds_for_an_endpoint_that_does_not_answer() {
+        let began = Instant::now();
+        let queues = [(); 4].map(|()| mpsc::channel::<()>());
+        let (answers, ends): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
+        let ends: [_; 4] = ends.try_into().unwrap();
+        flush(ends.map(|answered| move || answered.recv().unwrap_or_default())).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
+        drop(answers);
+    }
 }

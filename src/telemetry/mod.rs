@@ -68,8 +68,8 @@ pub fn bearer() -> Option<&'static Bearer> {
 }
 
 /// Sends what waits, for at most 3 s; for the end of the process.
-pub fn stop() {
+pub async fn stop() {
     if let Some(pipeline) = PIPELINE.get() {
-        pipeline.stop();
+        pipeline.stop().await;
     }
 }

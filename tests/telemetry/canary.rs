@@ -1,8 +1,15 @@
 //! No personal data leaves by a side door: a user and a group whose every value is a marker, every refusal provoked with
 //! markers in it, storage that breaks off; then no marker is in any envelope, line of output, command's output,
-//! `scimgate-normalized`, storage key or URL.
+//! `scimgate-normalized`, storage key or URL. A panic's message has doors of its own (`inside`).
+//!
+//! What an operator typed is no news to the operator, so a command may repeat it, and nothing else: not the e-mail address of
+//! whom was asked for by userName. With `--names`, which says so, commands show names; it is not used here.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -44,7 +51,7 @@ impl Doors {
     /// Where the first marker stands in what left by a door.
     fn leak(&self, door: &str) -> Option<usize> {
         let text = &self.0[door];
-        let id = text.find(ID_MARK).filter(|_| door != "keys");
+        let id = text.find(ID_MARK).filter(|_| !["keys", "urls"].contains(&door));
         text.find(MARK).or(id)
     }
 
@@ -119,34 +126,28 @@ impl Stage {
         answer
     }
 
-    /// An operator's command, on the same store.
-    fn command(&mut self, words: &[&str]) {
+    /// An operator's command, on the same store; how it ended. What was typed is left out of what is printed.
+    fn command(&mut self, words: &[&str]) -> Option<i32> {
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (&**name, &**value)).collect();
         let output = command(words, &settings);
-        for bytes in [output.stdout, output.stderr] {
-            self.doors.add("command", &String::from_utf8_lossy(&bytes));
-        }
+        let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).to_lowercase();
+        let typed = words.iter().map(|word| word.to_lowercase());
+        let typed = typed.filter(|word| word.contains(MARK) || word.contains(ID_MARK));
+        let printed = typed.fold(printed, |printed, word| printed.replace(&word, ""));
+        assert!(!printed.is_empty(), "{words:?} prints nothing");
+        self.doors.add("command", &printed);
+        output.status.code()
     }
 
     /// Stops, looks at everything, and names the doors by which a marker left.
     fn end(mut self) -> (Vec<&'static str>, Doors) {
-        for words in [
-            &["tenant", "list"][..],
-            &["tenant", "show", TENANT],
-            &["token", "list", TENANT],
-            &["schema", "show", TENANT],
-            &["history", TENANT, "--all"],
-            &["history", TENANT, "--all", "--json"],
-            &["check", TENANT],
-            &["repair", TENANT],
-            &["subject", TENANT, &mark("userName")],
-        ] {
-            self.command(words);
-        }
         let database = self.folder.path().join("store.db");
         if let Some(tap) = &self.tap {
             // Keys stand in URLs and, in plain text, in bodies; values in neither.
-            self.doors.add("keys", &tap.said());
+            let said = tap.said();
+            let (urls, rest): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| is_url(line));
+            self.doors.add("urls", &urls.join("\n"));
+            self.doors.add("keys", &rest.join("\n"));
         } else {
             let store = rusqlite::Connection::open(database).unwrap();
             let mut rows = store.prepare("SELECT partition, key FROM rows").unwrap();
@@ -157,7 +158,7 @@ impl Stage {
                 self.doors.add("keys", &key.unwrap());
             }
         }
-        let (_, _, output) = self.service.stop();
+        let (_, output) = self.service.stop();
         self.doors.add("output", &output);
         self.doors
             .add("envelopes", &json!(self.endpoint.envelopes()).to_string());
@@ -166,6 +167,11 @@ impl Stage {
         }
         (self.doors.leaks(), self.doors)
     }
+}
+
+/// A request to storage, also one in the body of a transaction.
+fn is_url(line: &str) -> bool {
+    line.ends_with(" HTTP/1.1")
 }
 
 /// A user with a marker in every attribute that it can have.
@@ -388,13 +394,128 @@ fn bad_heads(stage: &mut Stage, id: &str) {
     }
 }
 
+/// Requests of which there is too much: in one, and of them.
+fn too_much(stage: &mut Stage) {
+    let mut large = user("Large");
+    large["title"] = json!(mark("title").repeat(200_000));
+    for (method, path) in [("POST", "/Users"), ("POST", "/Bulk"), ("PATCH", "/Users/Canid7")] {
+        assert_eq!(stage.ask(method, path, &large).status, 413, "{method} {path}");
+    }
+    let operation = json!({ "op": "replace", "path": "emails[value eq \"Canary7\"].value", "value": mark("email") });
+    stage.ask("PATCH", "/Users/Canid7", &patch(&json!(vec![operation; 5_000])));
+    let mut settings: Vec<(&str, &str)> = stage.settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let connection = stage.endpoint.connection_string();
+    settings.push(("APPLICATIONINSIGHTS_CONNECTION_STRING", &connection));
+    settings.push(("SCIMGATE_TENANT_RATE", "25"));
+    let hurried = Service::start(&settings);
+    let head = format!("host: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 0\r\n");
+    let often =
+        format!("GET /scim/{TENANT}/Users?filter=userName%20eq%20%22Canary7 HTTP/1.1\r\n{head}\r\n").repeat(400);
+    let last = format!("GET /health HTTP/1.1\r\n{head}connection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(hurried.address).unwrap();
+    stream.write_all((often + &last).as_bytes()).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    assert!(answers.contains("HTTP/1.1 429 "));
+    let (_, output) = hurried.stop();
+    stage.doors.add("output", &output);
+}
+
+/// An operator's whole day: every command that reads what a customer sent, and a schema with mistakes in it.
+fn operate(stage: &mut Stage, id: &str) {
+    let (user_name, external) = (format!("{}@example.com", mark("userName")), mark("externalId"));
+    for (words, code) in [
+        (&["tenant", "list"][..], 0),
+        (&["tenant", "show", TENANT], 0),
+        (&["token", "create", TENANT, "--json"], 0),
+        (&["token", "list", TENANT], 0),
+        (&["schema", "list", TENANT], 0),
+        (&["history", TENANT, "--all"], 0),
+        (&["history", TENANT, "--all", "--json"], 0),
+        (&["history", TENANT, &user_name], 0),
+        (&["history", TENANT, &external, "--json"], 0),
+        (&["history", TENANT, id], 0),
+        (&["history", TENANT, &mark("nobody")], 0),
+        (&["check", TENANT], 0),
+        (&["repair", TENANT], 0),
+        (&["subject", TENANT, &user_name], 0),
+        (&["restore", TENANT, "--list"], 0),
+        (&["restore", TENANT, "Canid7-nobody"], 1),
+        (&["restore", TENANT, id, "--dry-run"], 0),
+        (&["restore", TENANT, id], 0),
+        (&["erase", TENANT, "Canid7-nobody", "--yes"], 1),
+        (&["erase", TENANT, id, "--yes"], 0),
+        (&["purge", TENANT, "--yes"], 0),
+        (&["purge", "--all", "--yes", "--json"], 0),
+    ] {
+        assert_eq!(stage.command(words), Some(code), "{words:?}");
+    }
+    wrong_schemas(stage);
+    explain(stage);
+    let url = format!("http://{}/scim/{TENANT}", stage.service.address);
+    stage.command(&["doctor", &url, "--token", TOKEN, "--read-only", "--quick"]);
+}
+
+/// Schema documents with mistakes, and one that is looked at beside all that is stored. What is in them the operator wrote, so
+/// any marker would come from the store.
+fn wrong_schemas(stage: &mut Stage) {
+    let urn = "urn:ietf:params:scim:schemas:extension:example:2.0:User";
+    let schema =
+        |urn: &str, attributes: Value| json!({ "id": urn, "name": "Example", "attributes": attributes }).to_string();
+    let attribute = |kind: &str| json!([{ "name": "a", "type": kind, "description": "One" }]);
+    for (text, flag, code) in [
+        ("nothing".to_owned(), "--no-wait", 1),
+        ("{\"id\":\"urn".to_owned(), "--no-wait", 1),
+        (schema("wrong", attribute("string")), "--no-wait", 1),
+        (schema(urn, json!("wrong")), "--no-wait", 1),
+        (schema(urn, attribute("wrong")), "--no-wait", 1),
+        (
+            schema("urn:ietf:params:scim:schemas:core:2.0:User", attribute("string")),
+            "--no-wait",
+            1,
+        ),
+        (schema(urn, attribute("string")), "--dry-run", 0),
+    ] {
+        let file = stage.folder.path().join("schema.json");
+        std::fs::write(&file, &text).unwrap();
+        let ended = stage.command(&["schema", "set", TENANT, file.to_str().unwrap(), flag]);
+        assert_eq!(ended, Some(code), "{text}");
+    }
+}
+
+/// What a customer's log says, with names in every column that can have one.
+fn explain(stage: &mut Stage) {
+    let person = json!({ "displayName": mark("person"), "id": mark("id"), "identityType": "User",
+        "details": { "UserPrincipalName": format!("{}@example.com", mark("upn")) } });
+    let log = json!([{ "activityDateTime": "2026-11-22T10:42:07Z", "changeId": "1", "durationInMilliseconds": 9,
+        "provisioningAction": "create", "sourceIdentity": person, "targetIdentity": person,
+        "statusInfo": { "status": "failure", "errorInformation": { "errorCode": "UnexpectedStatusCode",
+            "reason": "StatusCode: BadGateway Message: Canary7@example.com Web Response: upstream connect error" } } }]);
+    let file = stage.folder.path().join("log.json");
+    std::fs::write(&file, log.to_string()).unwrap();
+    for words in [
+        &["explain", "--log", file.to_str().unwrap()][..],
+        &["explain", "--log", file.to_str().unwrap(), "--json"],
+        &[
+            "explain",
+            "StatusCode: Conflict. Web Response: {\"detail\":\"Canary7@example.com is taken\"} for",
+            "Canary7",
+            "502",
+        ],
+    ] {
+        stage.command(words);
+    }
+}
+
 fn all(mut stage: Stage) -> (Vec<&'static str>, Doors) {
     let (id, group) = good(&mut stage);
     bad_resources(&mut stage, &id);
     bad_messages(&mut stage, &id, &group);
     bad_heads(&mut stage, &id);
+    too_much(&mut stage);
     stage.ask("DELETE", &format!("/Users/{id}"), &Value::Null);
     stage.ask("DELETE", &format!("/Groups/{group}"), &Value::Null);
+    operate(&mut stage, &id);
     if let Some(tap) = &stage.tap {
         tap.cut();
         for (method, path) in [
@@ -404,6 +525,7 @@ fn all(mut stage: Stage) -> (Vec<&'static str>, Doors) {
             let answer = stage.ask(method, path, &user("Cut"));
             assert_eq!(answer.status, 503, "{answer:?}");
         }
+        stage.command(&["history", TENANT, &mark("userName")]);
     }
     stage.end()
 }
@@ -438,9 +560,13 @@ fn a_leak_by_any_door_is_found() {
         assert_eq!(stage.ask("POST", "/Users", &unknown).status, 201);
         // What a client calls itself, which is told too.
         stage.ask_with("GET", "/Users", &[("user-agent", "Canary7")], "");
-        // A tenant's name stands in a key, and its title is shown.
+        // A tenant's name stands in a key, and in the URL of who asks for it; and it is shown.
         stage.command(&["tenant", "create", "canary7"]);
+        stage.command(&["tenant", "list"]);
+        stage.command(&["tenant", "show", "canary7"]);
+        let urls = stage.tap.is_some().then_some("urls");
+        let doors = ["command", "envelopes", "keys", "normalized", "output"];
         let (leaks, _) = stage.end();
-        assert_eq!(leaks, ["command", "envelopes", "keys", "normalized", "output"]);
+        assert!(leaks.iter().eq(doors.iter().chain(&urls)), "{leaks:?}");
     }
 }

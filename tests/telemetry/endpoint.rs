@@ -1,8 +1,11 @@
-//! A fake of Application Insights' ingestion endpoint.
+//! A fake of Application Insights' ingestion endpoint. Where `SCIMGATE_ROWS` names a folder it leaves there what came, in a
+//! file for each test: `./test infra` runs the queries on it (tests/infra/recorded.py).
 
 use std::{
+    fs::OpenOptions,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -23,6 +26,8 @@ pub(crate) enum Mode {
     Ok,
     /// Takes what comes and never answers.
     Hangs,
+    /// Takes what comes and answers once it is told to go on.
+    Waits,
     /// With this status, always.
     Fails(u16),
     /// The first time it takes nothing, by a 206 that asks for all of it again.
@@ -33,10 +38,13 @@ pub(crate) enum Mode {
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
+    test: String,
 }
 
 #[derive(Default)]
 struct Seen {
+    goes_on: Mutex<bool>,
+    going: Condvar,
     envelopes: Mutex<Vec<Value>>,
     heads: Mutex<Vec<String>>,
     changed: Condvar,
@@ -55,7 +63,14 @@ impl Endpoint {
                 thread::spawn(move || serve(&stream, mode, &shared));
             }
         });
-        Self { address, seen }
+        let test = thread::current().name().unwrap_or_default().to_owned();
+        Self { address, seen, test }
+    }
+
+    /// Lets one that waits answer from now on.
+    pub(crate) fn go_on(&self) {
+        *self.seen.goes_on.lock().unwrap() = true;
+        self.seen.going.notify_all();
     }
 
     pub(crate) fn connection_string(&self) -> String {
@@ -99,6 +114,19 @@ impl Endpoint {
     }
 }
 
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        let Some(folder) = functions_test_host::process_environment().remove("SCIMGATE_ROWS") else {
+            return;
+        };
+        let path = Path::new(&folder).join(format!("{}.jsonl", self.test));
+        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        for envelope in self.envelopes() {
+            writeln!(file, "{envelope}").unwrap();
+        }
+    }
+}
+
 fn serve(stream: &TcpStream, mode: Mode, seen: &Seen) {
     let mut reader = BufReader::new(stream);
     while let Some((head, body)) = request(&mut reader) {
@@ -124,7 +152,11 @@ fn serve(stream: &TcpStream, mode: Mode, seen: &Seen) {
                 (206, answer.to_string())
             }
             Mode::Fails(status) => (status, "{}".to_owned()),
-            Mode::Ok | Mode::TakesPart => {
+            Mode::Ok | Mode::TakesPart | Mode::Waits => {
+                if mode == Mode::Waits {
+                    let goes_on = seen.goes_on.lock().unwrap();
+                    drop(seen.going.wait_while(goes_on, |goes_on| !*goes_on).unwrap());
+                }
                 seen.envelopes.lock().unwrap().extend(envelopes);
                 seen.changed.notify_all();
                 (200, "{}".to_owned())

@@ -347,7 +347,7 @@ fn the_command_subject_prints_what_rows_have() {
 fn the_process_tells_of_its_start_its_state_and_its_end() {
     let endpoint = Endpoint::start(Mode::Ok);
     let service = Service::start(&[("APPLICATIONINSIGHTS_CONNECTION_STRING", &endpoint.connection_string())]);
-    let (status, _, output) = service.stop();
+    let (status, output) = service.stop();
     assert_eq!(status.code(), Some(143), "{output}");
     let all = endpoint.envelopes();
     let event = |name: &str| {

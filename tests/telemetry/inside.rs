@@ -1,9 +1,11 @@
 //! What the executable's own stores never do: one that panics, and one that never answers, behind its own server.
 
 use std::{
+    env,
     io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
     panic,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -29,8 +31,10 @@ use crate::{
     service::{Answer, TENANT, TOKEN, send},
 };
 
-/// What no row and no line may have.
+/// What no row, no line and no answer may have.
 const SECRET: &str = "a-payload-that-quotes-the-client";
+/// Set in a process in which every panic's message is told, as Rust does.
+const LEAKS: &str = "SCIMGATE_TEST_LEAKS";
 
 #[derive(Parser)]
 struct Line {
@@ -140,16 +144,40 @@ fn what_goes_wrong_inside_has_rows() {
     *how.lock().unwrap() = How::Hangs;
     storage_that_hangs_is_a_failure(&endpoint, &ask(address, "GET", "/scim/acme/Users/2", ""));
     who_goes_away_is_told_of(&endpoint, address);
-    telemetry::stop();
+    Actix::new().block_on(telemetry::stop());
     assert!(!json!(endpoint.envelopes()).to_string().contains(SECRET));
+}
+
+/// The same in a process of its own, of which all lines are looked at; and where the message leaves, it is found.
+#[test]
+fn a_panics_message_is_in_no_line() {
+    let test = "inside::what_goes_wrong_inside_has_rows";
+    let lines = |environment: &[(&str, &str)]| {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args([test, "--exact", "--nocapture"])
+            .env_remove("SCIMGATE_ROWS");
+        let output = command.envs(environment.iter().copied()).output().unwrap();
+        let lines = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{lines}");
+        assert!(
+            lines.contains("tests/telemetry/inside.rs:"),
+            "the panic is not told: {lines}"
+        );
+        lines
+    };
+    let told = lines(&[]);
+    assert!(!told.contains(SECRET), "{told}");
+    assert!(lines(&[(LEAKS, "1")]).contains(SECRET));
 }
 
 /// The process is one with other tests, which fail by panics that are to be read.
 fn show_panics_of_tests() {
+    let leaks = functions_test_host::process_environment().contains_key(LEAKS);
     let ours = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         ours(info);
-        if thread::current().name().is_some_and(|name| name.contains("::")) {
+        if leaks || thread::current().name().is_some_and(|name| name.contains("::")) {
             eprintln!("{info}");
         }
     }));
@@ -172,6 +200,7 @@ fn is_of(kind: &'static str, answer: &Answer) -> impl Fn(&Value) -> bool + use<>
 
 fn a_panic_is_a_row_and_an_exception_of_one_operation(endpoint: &Endpoint, answer: &Answer) {
     assert_eq!(answer.status, 500, "{answer:?}");
+    assert!(!format!("{answer:?}").contains(SECRET), "{answer:?}");
     assert!(
         answer.json()["detail"].as_str().unwrap().contains("Reference "),
         "{answer:?}"

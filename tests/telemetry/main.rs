@@ -10,5 +10,6 @@ mod envelopes;
 mod host;
 mod inside;
 mod outages;
+mod questions;
 mod service;
 mod tables;
