@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The stage `infra` of ./test: what can be said without Azure of infra/ and of all that deploys it. Arguments: the executable, and where
-the Kusto library is.
+"""The stage `infra` of ./test: what can be said without Azure of infra/ and of all that deploys it. Arguments: the executable, where
+the Kusto library is, and a folder with the rows of tests/telemetry (recorded.py). `--tests` names those tests instead.
 
 Then it plants one mistake after the other into a copy, and each must be found.
 """
@@ -17,6 +17,7 @@ import bicep
 import commands
 import data
 import queries
+import recorded
 import shipping
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -197,6 +198,14 @@ PLANTED = [
 PLANTED_MEANINGS = [
     ("infra/kql/14_quarantine_risk.kql", "failure = status >= 400", "failure = status >= 500", "every POST refused"),
     ("infra/kql/03_lost_between_host_and_handler.kql", "isempty(invocation1)", "isempty(invocation)", "is lost"),
+    ("infra/modules/alerts.bicep", "failed >= 5 or", "failed >= 4 or", "four among many"),
+    ("infra/modules/alerts.bicep", "failed >= 10 and", "failed >= 9 and", "nine do not"),
+]
+PLANTED_MEANINGS_OF_WRITTEN_ROWS = [
+    ("infra/kql/05_heartbeat_gaps.kql", "timestamp - before > 75s", "timestamp - before > 150s", "two signs of life"),
+    ("infra/kql/12_restarts_cold_starts.kql", "invocation !in (answered)", "invocation in (answered)", "two starts"),
+    ("infra/kql/16_telemetry_health.kql", "otel.sdk.processor.span.processed", "otel.sdk.log.created", "found no room"),
+    ("infra/kql/18_where_requests_die.kql", "invocation !in (answered)", "invocation in (answered)", "each part"),
 ]
 # The same for what the Kusto parser and binder, or the list of attributes, must say.
 PLANTED_QUERIES = [
@@ -224,7 +233,10 @@ def planted_copy(folder, file, there, planted):
 
 
 def main():
-    executable, library = sys.argv[1:]
+    if sys.argv[1:] == ["--tests"]:
+        print("\n".join(recorded.tests()))
+        return 0
+    executable, library, rows = sys.argv[1:]
     passed, failed = 0, 0
 
     def tell(name, problems):
@@ -241,6 +253,8 @@ def main():
     tell(f"kusto: {count} queries", problems)
     for name, problems in data.problems(ROOT):
         tell(name, problems)
+    for name, problems in recorded.problems(ROOT, pathlib.Path(rows)):
+        tell(name, problems)
     for look in shipping.LOOKS:
         tell(look.__name__, list(look(ROOT)))
     if shipping.PACKS_HERE:
@@ -249,14 +263,17 @@ def main():
     else:
         print("skipped: ./package, as it runs on Linux on x86-64 only")
     for mistakes, look in (
-        (PLANTED, lambda copy: [problem for name in OFFLINE for problem in getattr(copy, name)()]),
-        (PLANTED_MEANINGS, lambda copy: [name for name, problems in data.problems(copy.root) if problems]),
-        (shipping.PLANTED, lambda copy: shipping.problems(copy.root)),
-        (PLANTED_QUERIES, lambda copy: copy.kusto(None, library)[0]),
+        (PLANTED, lambda copy, _: [problem for name in OFFLINE for problem in getattr(copy, name)()]),
+        (PLANTED_MEANINGS, lambda copy, _: [name for name, problems in data.problems(copy.root) if problems]),
+        (PLANTED_MEANINGS_OF_WRITTEN_ROWS, lambda copy, file: [
+            name for name, problems in recorded.problems(copy.root, pathlib.Path(rows), pathlib.Path(file).name[:2]) if problems
+        ]),
+        (shipping.PLANTED, lambda copy, _: shipping.problems(copy.root)),
+        (PLANTED_QUERIES, lambda copy, _: copy.kusto(None, library)[0]),
     ):
         for file, there, planted, expected in mistakes:
             with tempfile.TemporaryDirectory() as folder:
-                found = look(planted_copy(pathlib.Path(folder), file, there, planted))
+                found = look(planted_copy(pathlib.Path(folder), file, there, planted), file)
             unseen = [] if any(expected in problem for problem in found) else [f"expected {expected!r}, found {found[:3]}"]
             tell(f"planted in {file}: {expected}", unseen)
     print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed; {int(not shipping.PACKS_HERE)} ignored")

@@ -81,6 +81,16 @@ def of_alerts(root):
             yield f"alert {rule['name']}", f"{fill(path.read_text(), values)}\n{only}"
 
 
+def asked(root, values):
+    """Every query by its name and every alert by its own, filled with values where Azure would; a case fills the rest."""
+    found = {path.stem: fill(path.read_text(), values) for path in sorted((root / "infra" / "kql").glob("*.kql"))}
+    for place, text in of_alerts(root):
+        name = place.removeprefix("alert ")
+        # Its second form is that of a deployment without an instance that is always there.
+        found[f"{name} without a heartbeat" if name in found else name] = text
+    return found
+
+
 def of_explain(executable, problems):
     """What the executable prints; every query it knows must come up."""
     seen = {}
