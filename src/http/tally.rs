@@ -1,21 +1,28 @@
 //! What is counted and kept of a request once it is answered: that it wrote, or why it was refused.
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, http::StatusCode};
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    http::{StatusCode, header::USER_AGENT},
+};
 
 use super::{
     call::{Visit, may_write},
-    console::RefusedBy,
+    console::{RefusedBy, is_ours},
     reference::Reference,
 };
 use crate::{
     app::App,
     scim::{bulk::Task, error::Error, resource::is_nobodys_name, write::Write},
-    telemetry::noted,
+    telemetry::{note, noted},
     tenants::{ALL_WRITES, Counted, Holder, Refused, Tenants},
 };
 
+/// How `scimgate doctor` begins its name.
+const DOCTOR: &[u8] = b"scimgate-doctor/";
+
 /// Counts a tenant's write and the rule by which it failed, as Entra does before it puts a job in quarantine; and has what was
-/// refused for the request's own sake, or for its credential's, written into the tenant's log.
+/// refused for the request's own sake, or for its credential's, written into the tenant's log. Probes are left out of all that
+/// tells of a customer's job.
 pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
     let extensions = request.extensions();
     let (Some(service), Some(holder)) = (app.service(), extensions.get::<Holder>()) else {
@@ -23,7 +30,11 @@ pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
     };
     let rule = response.extensions().get::<RefusedBy>().map(|RefusedBy(rule)| *rule);
     let has_no_right = response.status() == StatusCode::UNAUTHORIZED;
-    if may_write(request) && !has_no_right {
+    let is_probe = is_probe(request, response.status());
+    if is_probe {
+        note("scim.probe", true);
+    }
+    if may_write(request) && !has_no_right && !is_probe {
         let names = std::iter::once(ALL_WRITES).chain(rule).map(str::to_owned);
         service.tenants.count(Counted::Writes, &holder.tenant, names);
     }
@@ -36,8 +47,20 @@ pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
             (refused.id, refused.subject) = (String::new(), None);
             refused.resource_type.clear();
         }
-        service.tenants.refused(refused);
+        let is_nobodys = refused.id.is_empty() && refused.subject.is_none();
+        if !(is_probe && is_nobodys) {
+            service.tenants.refused(refused);
+        }
     }
+}
+
+/// Whether `scimgate doctor` asks, who is refused on purpose. Anybody can say so: it is believed of the holder of a valid token,
+/// and neither of tokens that are none, nor of too many requests, nor where we failed.
+fn is_probe(request: &HttpRequest, status: StatusCode) -> bool {
+    let agent = request.headers().get(USER_AGENT);
+    let is_doctor = agent.is_some_and(|agent| agent.as_bytes().starts_with(DOCTOR));
+    let is_answered = !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS) && !is_ours(status);
+    is_doctor && is_answered
 }
 
 /// What is known of the current request.

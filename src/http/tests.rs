@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) client: reqwest::Client,
     pub(super) url: String,
     pub(super) token: String,
+    /// What clients call themselves.
+    agent: &'static str,
     partition: String,
 }
 
@@ -64,6 +66,7 @@ impl World {
             client: app::http_client().unwrap(),
             url,
             token: issued.secret,
+            agent: "tests/1",
             partition: tenant.id,
         };
         // The credential is known from here on, so that faults meet the request's own calls.
@@ -82,6 +85,7 @@ impl World {
             .request(method.parse().unwrap(), format!("{}{path}", self.url));
         request = request
             .bearer_auth(&self.token)
+            .header("user-agent", self.agent)
             .header("content-type", "application/scim+json");
         if let Some(body) = body {
             request = request.body(body.to_string());
@@ -108,6 +112,18 @@ impl World {
         let answer = self.send("POST", "/Users", Some(&user(name))).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         answer.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// What was counted of writes, the rarest first.
+    async fn counts(&self) -> Vec<(u64, String)> {
+        let tenants = &self.app.service().unwrap().tenants;
+        tenants.write_counts().await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let counts = tenants.lately(Counted::Writes, &self.partition, deadline).await;
+        let counts = counts.unwrap().into_iter();
+        let mut counts: Vec<_> = counts.map(|count| (count.requests, count.name)).collect();
+        counts.sort();
+        counts
     }
 
     /// How many events of a kind there are.
@@ -328,19 +344,7 @@ fn writes_and_failures_are_counted_by_tenant() {
             assert_eq!(world.send(method, path, Some(&body)).await.status, status);
         }
         assert_eq!(world.send("GET", "/Users/nobody", None).await.status, 404);
-        let service = world.app.service().unwrap();
-        service.tenants.write_counts().await;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let counts = service
-            .tenants
-            .lately(Counted::Writes, &world.partition, deadline)
-            .await;
-        let mut counts: Vec<_> = counts
-            .unwrap()
-            .into_iter()
-            .map(|count| (count.requests, count.name))
-            .collect();
-        counts.sort();
+        let counts = world.counts().await;
         let counts: Vec<_> = counts.iter().map(|(number, name)| (*number, name.as_str())).collect();
         assert_eq!(
             counts,
@@ -351,6 +355,28 @@ fn writes_and_failures_are_counted_by_tenant() {
                 (6, "all")
             ]
         );
+    });
+}
+
+/// It is refused on purpose. Who only says to be the doctor hides nothing that has an effect, that names somebody, or that we
+/// failed at.
+#[test]
+fn what_the_doctor_is_refused_is_not_counted() {
+    actix_web::rt::System::new().block_on(async {
+        let mut world = World::start(&["--deadline", "1"]).await;
+        world.agent = "scimgate-doctor/1";
+        world.create("a").await;
+        for (status, body) in [(409, user("a")), (400, json!({}))] {
+            assert_eq!(world.send("POST", "/Users", Some(&body)).await.status, status);
+        }
+        world.store.inject(Call::Commit, .., Fault::Unavailable);
+        assert_eq!(world.send("POST", "/Users", Some(&user("b"))).await.status, 503);
+        world.store.heal();
+        assert_eq!(
+            world.counts().await,
+            [(1, "all".to_owned()), (1, "storage-unavailable".to_owned())]
+        );
+        assert_eq!(world.events("refuse").await, 1, "it names whose account it was about");
     });
 }
 

@@ -49,6 +49,12 @@ CASES = [
     ("a DELETE of what is gone, a search and a stranger's token are no failed writes", "14_quarantine_risk",
      request("DELETE", 404, times=50) + request("POST", 400, times=50, route="/scim/{tenant}/.search") + request("POST", 401, times=50),
      ("tenant",), []),
+    ("what the doctor is refused is no failure of a customer's", "14_quarantine_risk",
+     request("POST", 409, times=50, scim__probe="true", **REFUSED), ("tenant",), []),
+    ("what the doctor is refused is no failure of a customer's", "17_failing_now",
+     request("POST", 409, times=50, scim__probe="true", **REFUSED), ("tenant", "writes", "verdict"), [("acme", 50, "well")]),
+    ("what the doctor is refused is no failure of a customer's", "19_refusals",
+     request("POST", 409, times=50, scim__probe="true", **REFUSED), ("tenant",), []),
     ("failing tenants stand before healthy ones", "17_failing_now",
      request("GET", 200, tenant="calm", times=9) + request("GET", 503, tenant="ours") + request("POST", 400, tenant="theirs")
      + request("GET", 401, tenant="locked", times=3) + request("GET", 429, tenant="fast") + request("GET", 501, tenant="curious"),

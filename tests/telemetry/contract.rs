@@ -133,6 +133,12 @@ fn provoke(telemetry: &str, tables: &str) {
     let patch = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
         "Operations": [{ "op": "replace", "path": "active", "value": "perhaps" }] });
     assert_eq!(service.ask("PATCH", &format!("/Users/{id}"), &patch).status, 400);
+    assert_eq!(
+        service
+            .ask_with("GET", "/Users", &[("user-agent", "scimgate-doctor/1")], "")
+            .status,
+        200
+    );
     let look_up = "/Users?filter=userName%20eq%20%22u%22";
     assert_eq!(service.ask("GET", look_up, &Value::Null).status, 200);
     // A token that ends some day; the first one never does.
