@@ -1240,6 +1240,27 @@ fn doctor_reads_its_token_from_standard_input_and_tells_by_its_exit_code() {
     }
 }
 
+/// Most of an endpoint is not seen without a token: that nothing is wrong with it would be untrue.
+#[test]
+fn doctor_without_a_token_says_how_little_it_saw() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let server = Server::start(&desk, &[]);
+    let url = format!("http://127.0.0.1:{}/scim/acme", server.port);
+    let output = desk.run(&["doctor", &url, "--read-only", "--quick"]);
+    let (said, told) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("Only what can be seen without a token was looked at."),
+        "{said}"
+    );
+    assert!(!said.contains("Nothing is wrong"), "{said}");
+    assert_eq!(
+        told,
+        "This takes some seconds; an interrupt (Ctrl-C) ends it with the report.\n"
+    );
+}
+
 /// The four answers, for who has a name and nothing else. What was refused is written when the server ends, at the latest.
 #[test]
 fn one_users_story_is_told_and_names_nobody() {

@@ -35,8 +35,8 @@ const ERRORS: u8 = 1;
 const NOT_RUN: u8 = 2;
 const WARNINGS: u8 = 3;
 /// The same for people.
-const EXIT_CODES: &str =
-    "Exit code: 0 nothing is wrong, 1 errors were found, 3 warnings only, 2 it can't be said, or not of everything";
+const EXIT_CODES: &str = "Exit code: 0 nothing is wrong, 1 errors were found, 3 warnings only, 2 it can't be said, or not of \
+                          everything (as without a token)";
 /// Longest that connections are left alone, or a restart is watched.
 const MAX_TIME: u64 = 3_600;
 
@@ -107,9 +107,10 @@ async fn visit(command: &Doctor) -> anyhow::Result<u8> {
         bail!("the token has characters that no token has");
     }
     let may_write = match (command.write, is_read_only) {
+        _ if token.is_none() => false,
         (true, _) => true,
         (_, true) => false,
-        _ => token.is_some() && may_write(&endpoint)?,
+        _ => may_write(&endpoint)?,
     };
     let plan = Plan {
         endpoint,
@@ -121,9 +122,9 @@ async fn visit(command: &Doctor) -> anyhow::Result<u8> {
     };
     let stop = Arc::new(Notify::new());
     let signals = Signals::new().context("signals can't be listened to")?;
-    let signals = tokio::spawn(pass_signals(signals, Arc::clone(&stop), command.watch.is_some()));
+    let signals = tokio::spawn(pass_signals(signals, Arc::clone(&stop), may_write));
     if command.watch.is_none() {
-        show::takes_long("This takes a minute or two; an interrupt (Ctrl-C) still removes what was made.");
+        show::takes_long(&takes(command, may_write));
     }
     let begins = |row: &Row| match (row.check, command.watch) {
         (Check::Watch, Some(seconds)) => show::say(format_args!(
@@ -137,6 +138,20 @@ async fn visit(command: &Doctor) -> anyhow::Result<u8> {
     let report = report.map_err(|why| anyhow!(why))?;
     command.output.print(&text::json(&report), &text::text(&report))?;
     Ok(code(&report))
+}
+
+/// How long it takes, and how it ends sooner.
+fn takes(command: &Doctor, may_write: bool) -> String {
+    let time = match (command.quick, command.idle) {
+        (true, None) => "some seconds".to_owned(),
+        (_, idle) => format!("about {} minutes", (idle.unwrap_or(30) + 45).div_ceil(60).max(2)),
+    };
+    let end = if may_write {
+        "still removes what was made"
+    } else {
+        "ends it with the report"
+    };
+    format!("This takes {time}; an interrupt (Ctrl-C) {end}.")
 }
 
 fn pace(command: &Doctor) -> Pace {
@@ -160,14 +175,14 @@ fn code(report: &Report) -> u8 {
     match (report, worst) {
         (Report { is_reached: false, .. }, _) => NOT_RUN,
         (_, Some(Severity::Error)) => ERRORS,
-        (Report { is_complete: false, .. }, _) => NOT_RUN,
+        (Report { is_complete: false, .. } | Report { has_token: false, .. }, _) => NOT_RUN,
         (_, Some(Severity::Warning)) => WARNINGS,
         (_, Some(Severity::Note) | None) => 0,
     }
 }
 
 /// The signals are told first, and people then: nobody may be there to read it.
-async fn pass_signals(mut signals: Signals, stop: Arc<Notify>, is_watch: bool) {
+async fn pass_signals(mut signals: Signals, stop: Arc<Notify>, may_write: bool) {
     let mut is_stopping = false;
     while let Some(is_interrupt) = signals.next().await {
         // A terminal that is closed sends more than one hang-up, and so does who shuts a machine down.
@@ -176,10 +191,10 @@ async fn pass_signals(mut signals: Signals, stop: Arc<Notify>, is_watch: bool) {
         }
         is_stopping = true;
         show::progress("");
-        show::say(if is_watch {
-            format_args!("Stopping.\n")
-        } else {
+        show::say(if may_write {
             format_args!("Stopping; what was made is removed first (Ctrl-C again: leave it).\n")
+        } else {
+            format_args!("Stopping.\n")
         });
     }
 }
@@ -313,6 +328,7 @@ mod tests {
             requests: 1,
             seconds: 1.0,
             is_reached: !faults.contains(&Fault::NoConnection),
+            has_token: true,
             is_complete,
         }
     }
@@ -331,5 +347,11 @@ mod tests {
         assert_eq!(code(&report(&[warning, error], true)), ERRORS);
         assert_eq!(code(&report(&[error], false)), ERRORS);
         assert_eq!(code(&report(&[Fault::NoConnection], true)), NOT_RUN);
+        let without_token = |faults: &[Fault]| Report {
+            has_token: false,
+            ..report(faults, true)
+        };
+        assert_eq!(code(&without_token(&[note])), NOT_RUN);
+        assert_eq!(code(&without_token(&[error])), ERRORS);
     }
 }

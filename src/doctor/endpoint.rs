@@ -2,6 +2,16 @@
 
 use url::{Url, form_urlencoded};
 
+/// What people copy along with a Tenant URL.
+const ENDPOINTS: [&str; 6] = [
+    "/Users",
+    "/Groups",
+    "/Schemas",
+    "/ResourceTypes",
+    "/ServiceProviderConfig",
+    "/Bulk",
+];
+
 /// A Tenant URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -74,6 +84,27 @@ impl Endpoint {
         format!("{scheme}://{}{}{query}", self.authority, self.base)
     }
 
+    /// The Tenant URL that is meant where this one ends with the name of an endpoint, which every client adds by itself.
+    pub fn without_endpoint(&self) -> Option<Self> {
+        let base = ENDPOINTS.iter().find_map(|name| self.base.strip_suffix(name))?;
+        Some(Self {
+            base: base.to_owned(),
+            ..self.clone()
+        })
+    }
+
+    /// The same port without TLS.
+    #[must_use]
+    pub fn without_tls(&self) -> Self {
+        let port = format!(":{}", self.port);
+        let name = self.authority.strip_suffix(&port).unwrap_or(&self.authority);
+        Self {
+            is_https: false,
+            authority: format!("{name}{port}"),
+            ..self.clone()
+        }
+    }
+
     /// What its query holds, as it is sent and as it is read: perhaps access keys.
     pub fn values(&self) -> Vec<String> {
         let sent = self.query.split('&').filter_map(|part| part.split_once('='));
@@ -140,6 +171,17 @@ mod tests {
         assert_eq!(endpoint.url(), "https://example.com/scim?code=…&aadOptscim062020");
         assert_eq!(endpoint.target("/Users"), "/scim/Users?code=secret&aadOptscim062020");
         assert_eq!(endpoint.values(), ["secret", "secret", ""]);
+    }
+
+    #[test]
+    fn what_is_meant_is_told() {
+        let meant = |url: &str| Endpoint::parse(url).unwrap().without_endpoint();
+        let url = meant("https://example.com/scim/acme/Users/?code=secret").map(|meant| meant.url());
+        assert_eq!(url.as_deref(), Some("https://example.com/scim/acme?code=…"));
+        assert_eq!(meant("https://example.com/scim/users"), None, "a tenant's name");
+        let plain = |url: &str| Endpoint::parse(url).unwrap().without_tls().url();
+        assert_eq!(plain("https://example.com/scim"), "http://example.com:443/scim");
+        assert_eq!(plain("https://[::1]:8443/scim"), "http://[::1]:8443/scim");
     }
 
     #[test]

@@ -162,7 +162,9 @@ pub enum Fault {
     EarlyAnswerStalls,
     // Of connections, TLS and HTTP/2
     NoConnection,
+    TenantUrl,
     PlainHttp,
+    PlainPort,
     ThroughProxy,
     Certificate,
     Handshake,

@@ -173,6 +173,7 @@ pub async fn run(
     let is_broken_off = |(_, outcome): &(Check, Outcome)| matches!(outcome, Outcome::BrokenOff(_));
     Ok(Report {
         url: visit.endpoint.url(),
+        has_token: visit.token.is_some(),
         is_reached: !met.contains(&Fault::NoConnection),
         is_complete: !checks.iter().any(is_broken_off),
         findings: visit.take_findings().sorted(),
@@ -197,6 +198,8 @@ fn reason_to_skip(visit: &Visit, check: Check, met: &[Fault]) -> Option<&'static
     match check {
         Check::Reach => None,
         _ if has_met(Fault::NoConnection) => Some("there is no connection"),
+        _ if has_met(Fault::TenantUrl) => Some("the Tenant URL is another one"),
+        _ if has_met(Fault::PlainPort) => Some("the port speaks no TLS"),
         Check::Versions => None,
         _ if has_met(Fault::Certificate) => Some("the certificate is not accepted"),
         _ if has_met(Fault::Handshake) => Some("the TLS handshake fails"),

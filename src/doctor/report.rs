@@ -62,6 +62,8 @@ pub struct Report {
     pub seconds: f64,
     /// Whether anything answered at all.
     pub is_reached: bool,
+    /// Whether there was a token; without one most of an endpoint is not seen.
+    pub has_token: bool,
     /// Whether all of it was done that was to be done.
     pub is_complete: bool,
 }

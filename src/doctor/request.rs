@@ -3,10 +3,13 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::endpoint::Endpoint;
+use super::{endpoint::Endpoint, wire::Response};
 
-/// How requests call themselves.
+/// How requests call themselves; scimgate leaves those that it refuses out of its tenants' counts (`http/tally.rs`).
 const USER_AGENT: &str = concat!("scimgate-doctor/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of an entity tag that is sent back.
+const MAX_TAG: usize = 256;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,8 @@ pub(super) struct Ask {
     pub(super) who: Who,
     pub(super) media_type: &'static str,
     pub(super) body: Option<Vec<u8>>,
-    pub(super) if_match: Option<&'static str>,
+    /// `if-match` or `if-none-match`, and its entity tag.
+    pub(super) condition: Option<(&'static str, String)>,
     /// Whether it changes something, so that sending it twice is not the same as once.
     pub(super) changes: bool,
 }
@@ -41,7 +45,7 @@ impl Ask {
             who: Who::Tenant,
             media_type: "application/scim+json",
             body: None,
-            if_match: None,
+            condition: None,
             changes: false,
         }
     }
@@ -79,6 +83,24 @@ impl Ask {
         self
     }
 
+    pub(super) fn on(mut self, condition: &'static str, tag: impl Into<String>) -> Self {
+        self.condition = Some((condition, tag.into()));
+        self
+    }
+
+    /// The same unless nothing has changed since this answer: 304. None where the answer has no tag that can be sent back.
+    pub(super) fn unless_changed(&self, since: &Response) -> Option<Self> {
+        let is_shown = self.method == "GET" && since.status == 200;
+        let tag = since.header("etag").filter(|_| is_shown)?;
+        let is_sound = (1..=MAX_TAG).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_graphic());
+        is_sound.then(|| self.clone().on("if-none-match", tag))
+    }
+
+    /// Whether its target can be one: proxies pass on what none is, and HTTP/2 calls it malformed.
+    pub(super) fn has_target(&self) -> bool {
+        self.path.parse::<http::Uri>().is_ok()
+    }
+
     pub(super) fn is_head(&self) -> bool {
         self.method == "HEAD"
     }
@@ -90,7 +112,11 @@ impl Ask {
             Who::Nobody => " without a token",
             Who::Stranger => " with a wrong token",
         };
-        format!("{} {}{who}", self.method, self.path)
+        let condition = self.condition.as_ref();
+        let condition = condition
+            .map(|(name, tag)| format!(" with {name}: {tag}"))
+            .unwrap_or_default();
+        format!("{} {}{condition}{who}", self.method, self.path)
     }
 
     /// Names in lower case, as HTTP/2 wants them; without host and length.
@@ -110,7 +136,7 @@ impl Ask {
                 .is_some()
                 .then(|| ("content-type", self.media_type.to_owned())),
         );
-        headers.extend(self.if_match.map(|version| ("if-match", version.to_owned())));
+        headers.extend(self.condition.clone());
         headers
     }
 

@@ -30,6 +30,14 @@ impl<'v> Session<'v> {
         }
     }
 
+    /// The same on a connection that is there already.
+    pub(super) fn on(visit: &'v Visit, connection: Connection) -> Self {
+        Self {
+            visit,
+            connection: Some(connection),
+        }
+    }
+
     /// Asks, and waits for bytes that nobody asked for; whatever is wrong is written down. None where no answer came.
     pub(super) async fn ask(&mut self, ask: &Ask) -> Result<Option<Response>, Spent> {
         for _ in 1..TRIES {

@@ -11,6 +11,7 @@ use std::{
 
 use functions_test_host::{Host, Mode, Options};
 use scimgate::doctor::report::Report;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -25,7 +26,7 @@ const LISTENS: &str = "scimgate listens on port ";
 pub(crate) struct Service {
     child: Child,
     pub(crate) address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What the executable is told: to keep one tenant in a file of its own.
@@ -68,13 +69,13 @@ impl Service {
         Self {
             child,
             address: ([127, 0, 0, 1], port).into(),
-            _folder: folder,
+            folder,
         }
     }
 
     /// Asks it to stop, and waits until it has.
     #[cfg(unix)]
-    pub(crate) async fn stopped(mut self) {
+    pub(crate) async fn stop(&mut self) {
         let sent = Command::new("kill")
             .args(["-TERM", &self.child.id().to_string()])
             .status();
@@ -95,6 +96,29 @@ impl Drop for Service {
 
 pub(crate) async fn directly(service: SocketAddr) -> Result<(), String> {
     nothing(&visit(plan(&format!("http://{service}"), true)).await)
+}
+
+/// It is refused on purpose, and nothing of that is taken for the customer's.
+#[cfg(unix)]
+pub(crate) async fn without_a_trace() -> Result<(), String> {
+    let mut service = Service::start_with(&["--drain", "0"]);
+    nothing(&visit(plan(&format!("http://{}", service.address), true)).await)?;
+    service.stop().await;
+    let told = |words: &[&str]| -> Result<Value, String> {
+        let store = settings(&service.folder)[0].1.clone();
+        let output = Command::new(env!("CARGO_BIN_EXE_scimgate"))
+            .args(words)
+            .args(["--json", "--store", &store])
+            .output();
+        let output = output.map_err(|error| error.to_string())?.stdout;
+        serde_json::from_slice(&output).map_err(|error| format!("{words:?}: {error}"))
+    };
+    let shown = told(&["tenant", "show", "acme"])?;
+    let story = told(&["history", "acme", "nobody@example.com"])?;
+    let is_without = shown["writes"] == json!({ "requests": 0, "failed": 0, "byRule": {} })
+        && story["nobodys"] == json!([])
+        && story["answer"] == "never-sent";
+    is_without.then_some(()).ok_or_else(|| format!("{shown:#}\n{story:#}"))
 }
 
 /// The product's own host.json and functions.

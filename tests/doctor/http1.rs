@@ -207,6 +207,47 @@ fn bodiless() -> Vec<Row> {
     ]
 }
 
+/// Of answers that only a condition leads to, on the test user.
+pub(crate) fn conditions() -> Vec<Row> {
+    let (unchanged, stale) = (When::Condition("if-none-match"), When::Condition("if-match"));
+    let not_modified = |lines: &str| format!("HTTP/1.1 304 Not Modified\r\netag: \"1\"\r\n{lines}\r\n").into_bytes();
+    let failed = |lines: &str| format!("HTTP/1.1 412 Precondition Failed\r\n{lines}\r\n").into_bytes();
+    vec![
+        row("304_sound", unchanged, say(not_modified("content-length: 5\r\n")), &[]),
+        row(
+            "304_body",
+            unchanged,
+            say([&not_modified("content-length: 5\r\n")[..], b"hello"].concat()),
+            &["body-of-204"],
+        ),
+        row(
+            "304_body_late",
+            unchanged,
+            Act::SayLate(not_modified(""), b"hello".to_vec()),
+            &["late-bytes"],
+        ),
+        row(
+            "304_cl_twice",
+            unchanged,
+            say(not_modified("content-length: 5\r\ncontent-length: 5\r\n")),
+            &["content-length-twice"],
+        ),
+        row(
+            "412_cl_twice",
+            stale,
+            close(failed("content-length: 0\r\ncontent-length: 0\r\n")),
+            &["content-length-twice"],
+        ),
+        row("412_half_fin", stale, close(*b"HTTP/1.1 412 Prec"), &["head-cut-off"]),
+        row(
+            "412_is_409",
+            stale,
+            say(*b"HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n"),
+            &["wrong-status"],
+        ),
+    ]
+}
+
 fn heads() -> Vec<Row> {
     let many = vec!["x-a: 1"; 101].join("\r\n");
     vec![
@@ -329,6 +370,18 @@ fn framings() -> Vec<Row> {
             &["late-bytes"],
         ),
         row("body_nocl_keep", GET, say(ok("", "{}")), &["body-without-end"]),
+        row(
+            "403_cl_twice",
+            When::Asked("GET /scim/acme/ResourceTypes?filter="),
+            close(*b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\ncontent-length: 0\r\n\r\n"),
+            &["content-length-twice"],
+        ),
+        row(
+            "413_body_long",
+            When::Asked("POST /scim/acme/Bulk"),
+            close(*b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\n{}EXTRA"),
+            &["bytes-after-answer"],
+        ),
     ]
 }
 

@@ -24,6 +24,8 @@ mod restart;
 mod sloppy;
 #[cfg(unix)]
 mod stopped;
+#[cfg(unix)]
+mod terminal;
 mod tls;
 mod upstream;
 
@@ -44,24 +46,26 @@ fn main() -> ExitCode {
         trial(&runtime, "clean::functions_forward".to_owned(), || {
             clean::behind_host(Mode::Forward)
         }),
+        #[cfg(unix)]
+        trial(&runtime, "clean::without_a_trace".to_owned(), clean::without_a_trace),
     ];
     trials.extend(removals(&runtime));
     trials.extend(connections(&runtime, address));
     trials.extend(restarts(&runtime, address));
     for foreign in FOREIGN {
-        let runtime = Arc::clone(&runtime);
-        trials.push(Trial::ignorable_test(
-            format!("foreign::{}", foreign.server),
-            move || {
-                let Some(python) = clean::python() else {
-                    return Ok(Completion::ignored_with("SCIMGATE_DOCTOR_PYTHON is not set"));
-                };
-                runtime.block_on(foreign.examine(python))?;
-                Ok(Completion::Completed)
-            },
-        ));
+        let name = format!("foreign::{}", foreign.server);
+        trials.push(with_python(&runtime, name, move |python| foreign.examine(python)));
     }
-    for (group, may_write, rows) in [("http1", false, http1::rows()), ("life", true, life::rows())] {
+    #[cfg(unix)]
+    for row in terminal::ROWS {
+        let name = format!("terminal::{}", row.name);
+        trials.push(with_python(&runtime, name, |python| terminal::answered(row, python)));
+    }
+    for (group, may_write, rows) in [
+        ("http1", false, http1::rows()),
+        ("life", true, life::rows()),
+        ("condition", true, http1::conditions()),
+    ] {
         for row in rows {
             let name = format!("{group}::{}", row.name);
             trials.push(trial(&runtime, name, move || async move {
@@ -134,8 +138,13 @@ fn restarts(runtime: &Arc<Runtime>, address: SocketAddr) -> Vec<Trial> {
 }
 
 /// A service that is not there, or not asked as it wants to be.
-fn connections(runtime: &Arc<Runtime>, address: SocketAddr) -> [Trial; 5] {
+fn connections(runtime: &Arc<Runtime>, address: SocketAddr) -> [Trial; 6] {
     [
+        trial(runtime, "tenant_url::has_an_endpoint".to_owned(), move || async move {
+            let report = visit(plan_of(&format!("http://{address}/scim/acme/Users"), true)).await;
+            named(&report, &["tenant-url"])?;
+            is_said(&report, "tenant-url", &format!("meant is http://{address}/scim/acme"))
+        }),
         trial(runtime, "proxy::makes_a_tunnel".to_owned(), move || async move {
             let report = tls::through_a_proxy("HTTP/1.1 200 OK\r\n\r\n", address).await;
             named(&report, &[])?;
@@ -157,7 +166,7 @@ fn connections(runtime: &Arc<Runtime>, address: SocketAddr) -> [Trial; 5] {
         trial(runtime, "tls::plain_h1_vs_tls".to_owned(), move || async move {
             named(
                 &visit(plan(&format!("https://{address}"), false)).await,
-                &["handshake", "tls12-missing"],
+                &["plain-port"],
             )
         }),
     ]
@@ -170,6 +179,21 @@ fn trial<F: Future<Output = Result<(), String>>>(
 ) -> Trial {
     let runtime = Arc::clone(runtime);
     Trial::test(name, move || runtime.block_on(run()).map_err(Failed::from))
+}
+
+fn with_python<F: Future<Output = Result<(), String>>>(
+    runtime: &Arc<Runtime>,
+    name: String,
+    run: impl FnOnce(String) -> F + Send + 'static,
+) -> Trial {
+    let runtime = Arc::clone(runtime);
+    Trial::ignorable_test(name, move || {
+        let Some(python) = clean::python() else {
+            return Ok(Completion::ignored_with("SCIMGATE_DOCTOR_PYTHON is not set"));
+        };
+        runtime.block_on(run(python))?;
+        Ok(Completion::Completed)
+    })
 }
 
 /// Everything is looked at, in little time.

@@ -238,9 +238,9 @@ pub(crate) async fn service_is_killed() -> Result<(), String> {
 /// The other instance is there when the one is asked to stop.
 #[cfg(unix)]
 pub(crate) async fn service_is_replaced() -> Result<(), String> {
-    let report = of_the_service(async |first, front, second| {
+    let report = of_the_service(async |mut first, front, second| {
         front.leads_to(second);
-        first.stopped().await;
+        first.stop().await;
     });
     let report = report.await;
     is_told(&report, &[], "")?;

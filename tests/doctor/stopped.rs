@@ -95,7 +95,7 @@ pub(crate) async fn nothing_is_left(row: &Row) -> Result<(), String> {
 }
 
 /// How many the service has.
-async fn users(service: SocketAddr) -> u64 {
+pub(crate) async fn users(service: SocketAddr) -> u64 {
     let client = scimgate::app::http_client().expect("a client can be made");
     let request = client.get(format!("http://{service}/scim/acme/Users?count=0"));
     let answer = request.bearer_auth(SECRET).send().await.expect("the service answers");

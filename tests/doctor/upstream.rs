@@ -38,7 +38,9 @@ pub(crate) enum Act {
 pub(crate) enum When {
     /// Those with the token whose request line begins so.
     Asked(&'static str),
-    /// Those without a token that announce a large body, before it is read.
+    /// Those with this header.
+    Condition(&'static str),
+    /// Those that announce a large body, before it is read.
     Large,
     /// All but the first of a connection.
     Again,
@@ -93,6 +95,10 @@ async fn relay(mut stream: TcpStream, wrong: &Wrong, service: SocketAddr) -> io:
             When::Asked(line) => {
                 asked.head.starts_with(line.as_bytes())
                     && asked.head.windows(SECRET.len()).any(|word| word == SECRET.as_bytes())
+            }
+            When::Condition(name) => {
+                let head = String::from_utf8_lossy(&asked.head).to_ascii_lowercase();
+                head.contains(&format!("\r\n{name}: "))
             }
             When::Large => asked.length > 1_000_000,
             When::Again => count > 1,

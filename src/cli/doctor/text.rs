@@ -25,6 +25,7 @@ pub(super) fn json(report: &Report) -> Value {
         "clean": report.is_clean(),
         "reached": report.is_reached,
         "complete": report.is_complete,
+        "token": report.has_token,
         "requests": report.requests,
         "seconds": report.seconds,
         "checks": checks.collect::<Vec<_>>(),
@@ -124,16 +125,22 @@ fn verdict(report: &Report) -> String {
     let mut verdict = if !report.is_reached {
         format!("Nothing could be said of {}: there is no connection.", report.url)
     } else if report.is_clean() {
-        let whole = if report.is_complete {
-            ""
+        let is_wrong = if report.has_token && report.is_complete {
+            "Nothing is wrong with"
         } else {
-            ", but not all was looked at"
+            "Nothing wrong was seen of"
         };
-        format!("Nothing is wrong with {}{whole} ({sent}).", report.url)
+        format!("{is_wrong} {} ({sent}).", report.url)
     } else {
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         format!("{}: {errors} errors, {warnings} warnings ({sent}).", report.url)
     };
+    if report.is_reached && !report.has_token {
+        verdict += "\nOnly what can be seen without a token was looked at.";
+    }
+    if report.is_reached && !report.is_complete {
+        verdict += "\nNot all was looked at.";
+    }
     if !report.left.is_empty() {
         let _ = write!(
             verdict,

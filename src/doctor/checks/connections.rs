@@ -1,12 +1,13 @@
 //! Connections: used again at once, left alone, and with a body that nobody reads.
 
-use std::time::Duration;
+use std::{iter::repeat_n, time::Duration};
 
 use futures::future::join_all;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    probes::{broken_create, probes},
+    probes::{broken_create, check, probes},
     reach::test_connection,
 };
 use crate::doctor::{
@@ -14,12 +15,13 @@ use crate::doctor::{
     fault::{Fault, Flaw},
     report::Outcome,
     request::{Ask, Who},
+    session::Session,
     visit::{Spent, Visit},
     wire::End,
 };
 
 /// Connections at once.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 20;
 /// Requests on each.
 const REQUESTS: usize = 6;
 /// A large body that takes longer is not read at once.
@@ -77,7 +79,7 @@ pub(super) async fn unread(visit: &Visit) -> Result<Outcome, Spent> {
         .raw("application/scim+json", &vec![b' '; visit.pace.body])
         .by(Who::Nobody);
     let mut told = Vec::new();
-    for _ in 0..visit.pace.unread {
+    for ask in repeat_n(ask, visit.pace.unread).chain(too_large(visit).await?) {
         visit.turn().await?;
         let Some(mut connection) = opened(visit, None, &ask).await else {
             continue;
@@ -89,11 +91,25 @@ pub(super) async fn unread(visit: &Visit) -> Result<Outcome, Spent> {
     Ok(Outcome::Done(told))
 }
 
+/// A bulk request one byte larger than the endpoint says that it takes (RFC 7644 §3.7.4), of spaces, which nobody can act on.
+/// Of other requests no endpoint tells its limit.
+async fn too_large(visit: &Visit) -> Result<Option<Ask>, Spent> {
+    if visit.token.is_none() || visit.has_found(Fault::BrokenAccepted) {
+        return Ok(None);
+    }
+    let response = Session::new(visit).ask(&Ask::get("/ServiceProviderConfig")).await?;
+    let config: Value = serde_json::from_slice(&response.unwrap_or_default().body).unwrap_or_default();
+    let limit = config["bulk"]["maxPayloadSize"].as_u64();
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    let limit = limit.filter(|limit| config["bulk"]["supported"] == true && (1..visit.pace.body).contains(limit));
+    Ok(limit.map(|limit| Ask::new("POST", "/Bulk").raw("application/scim+json", &vec![b' '; limit + 1])))
+}
+
 async fn one_unread(visit: &Visit, connection: &mut Connection, ask: &Ask) -> String {
     visit.count();
-    let mut bytes = ask.head(&visit.endpoint, None);
+    let mut bytes = ask.head(&visit.endpoint, visit.token.as_deref());
     bytes.extend(ask.body.iter().flatten());
-    let at = format!("{} with {} bytes", ask.title(), visit.pace.body);
+    let at = format!("{} with {} bytes", ask.title(), ask.body.as_ref().map_or(0, Vec::len));
     let began = Instant::now();
     let sent = connection.send_large(&bytes, visit.pace.patience).await;
     // What was sent slowly is on its way still, and it is not the server that is slow.
@@ -131,10 +147,12 @@ async fn one_unread(visit: &Visit, connection: &mut Connection, ask: &Ask) -> St
         ),
         (Sent::All | Sent::Stuck | Sent::Slow, Quiet::Silent | Quiet::Ended(_)) => {}
     }
-    if (200..300).contains(&response.status) {
+    if ask.who == Who::Tenant {
+        check(visit, ask, &[413, 400], &response);
+    } else if (200..300).contains(&response.status) {
         found(Fault::CredentialIgnored, "5 MB of spaces were answered with success");
     }
-    format!("answered {}", response.status)
+    format!("{}: {}", ask.title(), response.status)
 }
 
 /// Connections that are left alone, all at the same time.

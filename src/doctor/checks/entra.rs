@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::probes::{UNCHANGED, check, form};
 use crate::doctor::{
     fault::{Fault, Flaw},
     report::Outcome,
@@ -44,11 +45,13 @@ pub(super) async fn life(visit: &Visit) -> Result<Outcome, Spent> {
     life.create_again().await?;
     life.look_up(&path).await?;
     let changes = life.change(&path).await?;
+    let compared = life.compare(&path).await?;
     life.delete(&path).await?;
     life.create_nameless().await?;
     Ok(Outcome::Done(vec![format!(
-        "{changes} kinds of changes tried on {}",
-        life.user_name
+        "{changes} kinds of changes tried on {}; conditions answered {}",
+        life.user_name,
+        compared.join(", ")
     )]))
 }
 
@@ -162,7 +165,7 @@ impl Life<'_> {
         };
         match response.status {
             409 => {
-                super::probes::form(self.visit, &ask, &response);
+                form(self.visit, &ask, &response);
                 made.note(self.visit, |made| made.create = Create::Known);
             }
             200 | 201 if named(&response).is_some_and(|path| made.is_known_at(self.visit, &path)) => {
@@ -192,7 +195,7 @@ impl Life<'_> {
         let Some(response) = self.send_create(&ask, &made).await? else {
             return Ok(());
         };
-        super::probes::check(self.visit, &ask, &[400], &response);
+        check(self.visit, &ask, &[400], &response);
         if (200..300).contains(&response.status) {
             self.claim(&made, &response).await?;
         }
@@ -272,10 +275,28 @@ impl Life<'_> {
                 self.visit.found(&at, flaw, Some(&response));
             }
         }
-        let mut stale = Ask::new("PATCH", path).json(&patches[0].body());
-        stale.if_match = Some("W/\"scimgate-doctor\"");
-        self.session.ask(&stale).await?;
         Ok(patches.len())
+    }
+
+    /// Asks for it unless it has changed, and changes it only in a version that it never had (RFC 7644 §3.14); the statuses.
+    async fn compare(&mut self, path: &str) -> Result<Vec<String>, Spent> {
+        let mut compared = Vec::new();
+        let ask = Ask::get(path);
+        let shown = self.session.ask(&ask).await?;
+        if let Some(again) = shown.and_then(|shown| ask.unless_changed(&shown))
+            && let Some(response) = self.session.ask(&again).await?
+        {
+            check(self.visit, &again, UNCHANGED, &response);
+            compared.push(response.status.to_string());
+        }
+        let change = patches(&self.user_name)[0].body();
+        let stale = Ask::new("PATCH", path).json(&change);
+        let stale = stale.on("if-match", "\"scimgate-doctor\"");
+        if let Some(response) = self.session.ask(&stale).await? {
+            check(self.visit, &stale, &[412, 200, 204, 501], &response);
+            compared.push(response.status.to_string());
+        }
+        Ok(compared)
     }
 
     /// Deletes, and looks whether it is gone.

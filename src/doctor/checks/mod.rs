@@ -85,7 +85,7 @@ pub const CHECKS: &[Row] = &[
         Check::Unread,
         "unread",
         "A large body that is refused",
-        "5 MB without a token: the refusal must arrive although nobody reads the body.",
+        "5 MB without a token, and more than bulk requests may have with it: the refusal must arrive although nobody reads the body.",
     ),
     row(
         Check::Streams,

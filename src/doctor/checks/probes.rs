@@ -26,6 +26,8 @@ pub(super) struct Probe {
 /// Whatever an optional endpoint may say.
 const OPTIONAL: &[u16] = &[200, 204, 403, 404, 405, 501];
 const UNAUTHORIZED: &[u16] = &[401, 403];
+/// To who asks only for what has changed; versions are optional (RFC 7644 §3.14).
+pub(super) const UNCHANGED: &[u16] = &[304, 200];
 
 pub(super) fn probes(visit: &Visit) -> Vec<Probe> {
     let nobody = visit.ambient.new_id();
@@ -51,6 +53,8 @@ pub(super) fn probes(visit: &Visit) -> Vec<Probe> {
         probe(Ask::new("HEAD", unknown.clone()), &[404, 405, 501]),
         probe(get("/scimgate-doctor-asks-for-nothing"), &[404]),
         probe(Ask::filter("Users", "userName eq"), &[400]),
+        // The one 403 that every server has for a question without consequences (RFC 7644 §4).
+        probe(Ask::filter("ResourceTypes", "name eq \"User\""), &[403, 400, 200]),
         // Quotation marks that somebody forgot to encode: proxies pass them on, and HTTP/2 calls the request malformed.
         probe(get(&format!("/Users?filter=userName+eq+\"{nobody}\"")), &[200, 400]),
         probe(get("/Users?count=1").by(Who::Nobody), UNAUTHORIZED),
@@ -89,10 +93,17 @@ pub(super) async fn wire(visit: &Visit) -> Result<Outcome, Spent> {
     let sessions = shares.iter().map(|share| async move {
         let mut session = Session::new(visit);
         let mut statuses = Vec::new();
-        for probe in share {
-            if let Some(response) = session.ask(&probe.ask).await? {
-                check(visit, &probe.ask, probe.right, &response);
-                statuses.push(response.status);
+        for Probe { ask, right } in share {
+            let response = session.ask(ask).await?;
+            statuses.push(response.as_ref().map(|response| response.status));
+            let Some(response) = response else { continue };
+            check(visit, ask, right, &response);
+            if let Some(again) = ask.unless_changed(&response) {
+                let response = session.ask(&again).await?;
+                statuses.push(response.as_ref().map(|response| response.status));
+                if let Some(response) = response {
+                    check(visit, &again, UNCHANGED, &response);
+                }
             }
         }
         Ok::<_, Spent>(statuses)
@@ -101,15 +112,13 @@ pub(super) async fn wire(visit: &Visit) -> Result<Outcome, Spent> {
     for share in join_all(sessions).await {
         statuses.extend(share?);
     }
+    let asked = statuses.len();
+    let mut statuses: Vec<_> = statuses.into_iter().flatten().collect();
     let count = statuses.len();
     statuses.sort_unstable();
     statuses.dedup();
     let met: Vec<_> = statuses.iter().map(u16::to_string).collect();
-    let told = format!(
-        "{count} of {} requests answered, statuses {}",
-        probes.len(),
-        met.join(", ")
-    );
+    let told = format!("{count} of {asked} requests answered, statuses {}", met.join(", "));
     Ok(Outcome::Done(vec![told]))
 }
 
@@ -149,8 +158,10 @@ pub(super) fn check(visit: &Visit, ask: &Ask, right: &[u16], response: &Response
 /// Whether body and media type are those of SCIM.
 pub(super) fn form(visit: &Visit, ask: &Ask, response: &Response) {
     let found = |fault, seen: String| visit.found(&ask.title(), Flaw::new(fault, seen, &response.body), Some(response));
+    // What is no request never reaches the application.
     if response.status >= 400
         && !ask.is_head()
+        && ask.has_target()
         && !response.text().contains("urn:ietf:params:scim:api:messages:2.0:Error")
     {
         found(

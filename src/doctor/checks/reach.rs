@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::doctor::{
+    connection::Connection,
     fault::{Fault, Flaw},
     report::Outcome,
     request::Ask,
@@ -20,11 +21,22 @@ pub(super) async fn reach(visit: &Visit) -> Result<Outcome, Spent> {
         visit.found("the Tenant URL", flaw, None);
     }
     let ask = test_connection(visit);
-    let Some(response) = Session::new(visit).ask(&ask).await? else {
+    let Some(response) = first_answer(visit, &ask).await? else {
         return Ok(Outcome::Done(vec!["no answer that can be read".to_owned()]));
     };
+    let told = Ok(Outcome::Done(vec![format!("answered {}", response.status)]));
+    let is_found = response.status == 200 && is_list(&response);
+    if let Some(meant) = visit.endpoint.without_endpoint().filter(|_| !is_found) {
+        let seen = format!("status {} and no list; meant is {}", response.status, meant.url());
+        visit.found(
+            "the Tenant URL",
+            Flaw::new(Fault::TenantUrl, seen, b""),
+            Some(&response),
+        );
+        return told;
+    }
     let flaw = match response.status {
-        200 if is_list(&response) => None,
+        _ if is_found => None,
         500..=599 if of_server(&response).is_some() => None,
         // A page of a firewall, for example, says nothing about the token.
         401 | 403 if of_server(&response).is_none() => visit.token.is_some().then_some(Fault::CredentialRefused),
@@ -34,7 +46,39 @@ pub(super) async fn reach(visit: &Visit) -> Result<Outcome, Spent> {
         let seen = format!("status {} and no empty list", response.status);
         visit.found(&ask.title(), Flaw::new(fault, seen, &response.body), Some(&response));
     }
-    Ok(Outcome::Done(vec![format!("answered {}", response.status)]))
+    told
+}
+
+async fn first_answer(visit: &Visit, ask: &Ask) -> Result<Option<Response>, Spent> {
+    visit.turn().await?;
+    match visit.connect().await {
+        Ok(connection) => Session::on(visit, connection).ask(ask).await,
+        Err(flaw) => {
+            let cause = match flaw.fault {
+                Fault::Handshake => without_tls(visit).await,
+                _ => None,
+            };
+            visit.found(&ask.title(), cause.unwrap_or(flaw), None);
+            Ok(None)
+        }
+    }
+}
+
+/// Whether the port answers without TLS. Nothing is told there that was to be secret: no token, and no query of the Tenant URL.
+async fn without_tls(visit: &Visit) -> Option<Flaw> {
+    let mut connection = Connection::new(Box::new(visit.plain().await.ok()?));
+    visit.count();
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+        visit.endpoint.authority
+    );
+    connection.send(request.as_bytes()).await.ok()?;
+    let response = connection.answer(false, visit.pace.patience).await.response?;
+    // So says who speaks TLS on this port and on no other.
+    let is_turned_away = response.header("location").is_some_and(|url| url.starts_with("https:"));
+    let meant = visit.endpoint.without_tls().url();
+    let seen = format!("without TLS it answers {}; meant is {meant}", response.status);
+    (response.status != 400 && !is_turned_away).then(|| Flaw::new(Fault::PlainPort, seen, b""))
 }
 
 /// A search for somebody who does not exist.

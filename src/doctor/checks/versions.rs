@@ -76,6 +76,8 @@ async fn secured(visit: &Visit, version: Version, alpn: Alpn) -> (String, Option
 fn refused(visit: &Visit, version: Version, alpn: Alpn, flaw: Flaw) -> String {
     let words = flaw.seen.clone();
     let fault = match (flaw.fault, version, alpn) {
+        // Told already, and not of one version only.
+        (Fault::Handshake, _, _) if visit.has_found(Fault::Handshake) => return words,
         (Fault::Handshake, Version::Tls12, Alpn::Nothing) => Fault::Tls12Missing,
         (Fault::Handshake, Version::Tls13, Alpn::Nothing) => Fault::Tls13Missing,
         // A server that knows none of the protocols may say so (RFC 7301 §3.2).
@@ -158,7 +160,7 @@ pub(super) async fn streams(visit: &Visit) -> Result<Outcome, Spent> {
     };
     let probes = probes(visit).into_iter().map(|probe| probe.ask);
     // What is no target can't be sent.
-    let probes = probes.filter(|ask| ask.path.parse::<http::Uri>().is_ok());
+    let probes = probes.filter(Ask::has_target);
     let asks: Vec<_> = probes
         .collect::<Vec<_>>()
         .into_iter()

@@ -16,12 +16,31 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         "Check the name, the port, the firewall, and whether the process runs.",
     ),
     row(
+        Fault::TenantUrl,
+        "tenant-url",
+        Error,
+        "The Tenant URL ends with the name of an endpoint",
+        Effect::Says(
+            "Clients add /Users and the like by themselves, so every request goes to a path that is none: Test Connection fails.",
+        ),
+        "Paste the URL that was seen to be meant. Nothing else was looked at.",
+    ),
+    row(
         Fault::PlainHttp,
         "plain-http",
         Note,
         "The URL is not https",
         Effect::Says("Entra accepts https only. As a check of one hop behind the TLS front end this is fine."),
         "Use the public https URL to check what Entra sees.",
+    ),
+    row(
+        Fault::PlainPort,
+        "plain-port",
+        Error,
+        "The URL says https, and the port speaks HTTP without TLS",
+        Effect::NoConnection,
+        "To look at this hop, paste the http: URL that was seen to be meant. Entra gets the https: URL of whatever ends TLS in front; if \
+         nothing does, something must.",
     ),
     row(
         Fault::ThroughProxy,
@@ -49,7 +68,7 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         Error,
         "The TLS handshake fails",
         Effect::NoConnection,
-        "See what was said; if plain HTTP answers on this port, the scheme is wrong.",
+        "See what was said, and which versions and ciphers the server offers.",
     ),
     row(
         Fault::Tls12Missing,
