@@ -354,6 +354,7 @@ async fn whatever_storage_does_every_answer_comes_in_time_and_nothing_is_done_tw
         &[late(1)],
         &[late(2)],
         &[late(5)],
+        &[late(10)],
         &[late(14)],
         &[late(30)],
         &[late(3), Fault::LoseAnswer],
