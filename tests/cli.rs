@@ -291,6 +291,51 @@ fn a_tenant_is_shown_renamed_and_found_without_case() {
     assert_eq!(server.status("acme", secret), 401);
 }
 
+/// The wait for other instances is left out, as each tenant is asked for the first time after it.
+#[test]
+fn a_paused_tenant_is_shown_and_refused_until_it_goes_on() {
+    let desk = Desk::new();
+    let acme = desk.json(&["tenant", "create", "acme"]);
+    let globex = desk.json(&["tenant", "create", "globex"]);
+    let paused = desk.json(&["tenant", "pause", "acme", "--no-wait"]);
+    assert_eq!(
+        desk.json(&["tenant", "pause", "acme", "--no-wait"])[0]["paused"],
+        paused[0]["paused"]
+    );
+    let listed = desk.json(&["tenant", "list"]);
+    assert_eq!(listed[0]["paused"], paused[0]["paused"]);
+    assert_eq!(listed[1]["paused"], Value::Null);
+    for words in [&["tenant", "list"][..], &["tenant", "show", "acme"]] {
+        assert!(text(&desk.run(words).stdout).contains("paused since 20"), "{words:?}");
+    }
+    let server = Server::start(&desk, &[]);
+    assert_eq!(server.status("acme", acme["secretToken"].as_str().unwrap()), 503);
+    assert_eq!(server.status("globex", globex["secretToken"].as_str().unwrap()), 200);
+    desk.json(&["tenant", "pause", "--all", "--no-wait"]);
+    for was_paused in [true, false] {
+        let both = ["acme", "globex"].map(|name| json!({ "name": name, "wasPaused": was_paused }));
+        assert_eq!(desk.json(&["tenant", "resume", "--all"]), json!(both));
+    }
+    let token = desk.json(&["token", "create", "acme"]);
+    assert_eq!(server.status("acme", token["secretToken"].as_str().unwrap()), 200);
+    let log = desk.run(&["history", "acme", "--all", "--json"]);
+    let events = text(&log.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect::<Vec<Value>>();
+    let deeds = events
+        .iter()
+        .filter(|event| event["actor"].as_str().unwrap().starts_with("operator"));
+    let kinds = deeds.map(|event| event["kind"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(
+        kinds,
+        ["tenant-create", "tenant-pause", "tenant-resume", "token-create"]
+    );
+    desk.fails(&["tenant", "pause", "nobody"], 1, "there is no tenant 'nobody'");
+    desk.fails(&["tenant", "pause"], 2, "<NAME>");
+    desk.fails(&["tenant", "resume", "acme", "--all"], 2, "cannot be used with");
+}
+
 /// A deleted user comes back, is erased, and asked for again.
 #[test]
 fn what_is_deleted_comes_back_until_it_is_erased() {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
@@ -44,7 +45,7 @@ pub struct Cli {
 enum Command {
     /// Serve SCIM requests; the default
     Serve(serve::Serve),
-    /// Make, show, rename and remove tenants
+    /// Make, show, rename, pause and remove tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
     /// Make, show, revoke and import secret tokens
@@ -214,6 +215,20 @@ impl Operator {
     /// Until when one step may take.
     fn deadline(&self) -> Instant {
         Instant::now() + self.settings.deadline()
+    }
+
+    /// Waits until the clock shows this time, when something happens.
+    async fn wait(&self, until: OffsetDateTime, event: &str) {
+        show::takes_long(&format!("waiting until {} UTC, when {event}", show::second(until)));
+        loop {
+            let left = until - self.ambient.now();
+            if !left.is_positive() {
+                return show::progress("");
+            }
+            show::progress(&format!("waiting {} s until {event}", left.whole_seconds() + 1));
+            let step = left.min(time::Duration::SECOND);
+            tokio::time::sleep(step.unsigned_abs()).await;
+        }
     }
 
     /// A tenant's resources, for one step: what is changed there, this operator has done.

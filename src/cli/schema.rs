@@ -5,7 +5,6 @@ use std::{io::Read, path::PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 use super::{Operator, show};
 use crate::{
@@ -137,7 +136,7 @@ async fn change(
         let schemas = operator.tenants.schemas(tenant, operator.deadline()).await?;
         let change = match of(&schemas) {
             Err(Error::SchemasChanging(from)) if !manner.no_wait && !manner.dry_run => {
-                wait(operator, from, "another change is in force").await;
+                operator.wait(from, "another change is in force").await;
                 continue;
             }
             change => change?,
@@ -166,7 +165,7 @@ async fn change(
         };
         outcome.end = End::Announced(from);
         if !manner.no_wait {
-            wait(operator, from + CLOCKS, "every instance follows").await;
+            operator.wait(from + CLOCKS, "every instance follows").await;
             outcome.end = End::InForce(from);
             outcome.late = late(operator, &change, &outcome.survey).await?;
         }
@@ -193,20 +192,6 @@ async fn survey(operator: &Operator, change: &SchemaChange<'_>) -> anyhow::Resul
     let survey = Survey::of(&*operator.store, partition, types, || operator.deadline(), progress).await?;
     show::progress("");
     Ok(survey)
-}
-
-/// Waits until the clock shows this time.
-async fn wait(operator: &Operator, until: OffsetDateTime, event: &str) {
-    show::takes_long(&format!("waiting until {} UTC, when {event}", show::second(until)));
-    loop {
-        let left = until - operator.ambient.now();
-        if !left.is_positive() {
-            return show::progress("");
-        }
-        show::progress(&format!("waiting {} s until {event}", left.whole_seconds() + 1));
-        let step = left.min(time::Duration::SECOND);
-        tokio::time::sleep(step.unsigned_abs()).await;
-    }
 }
 
 fn read_document(file: &PathBuf) -> anyhow::Result<Value> {

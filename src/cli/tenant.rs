@@ -10,6 +10,8 @@ use super::{
 };
 use crate::tenants::{ALL_WRITES, Count, Counted, Error, Issued, Listed, NewTenant, Progress, Tenant};
 
+mod pause;
+
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make a tenant and its first secret token
@@ -45,6 +47,13 @@ pub(super) enum Command {
         #[command(flatten)]
         output: show::Output,
     },
+    /// Stop tenants for a while: each of their requests is answered 503, which identity providers repeat by themselves
+    ///
+    /// Nothing is read or written for them but by operators' commands, which go on working. Returns after some two minutes, when
+    /// every instance has noticed and no request is under way any more.
+    Pause(pause::Pause),
+    /// Let paused tenants go on; in force within 60 s
+    Resume(pause::Resume),
     /// Remove a tenant with everything in it; refuses its requests at once, and returns after some two minutes, when every
     /// instance has noticed
     Delete(Delete),
@@ -90,6 +99,8 @@ pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result
         Command::Show { name, output } => show(operator, &name, &output).await,
         Command::Rename { name, to, output } => rename(operator, &name, &to, &output).await,
         Command::Limit { name, rate, output } => limit(operator, &name, rate, &output).await,
+        Command::Pause(pause) => pause::pause(operator, &pause).await,
+        Command::Resume(resume) => pause::resume(operator, &resume).await,
         Command::Delete(delete) => self::delete(operator, &delete).await,
     }
 }
@@ -167,17 +178,17 @@ async fn list(operator: &Operator, output: &show::Output) -> anyhow::Result<()> 
         array.push(describe(operator, &listed, users));
         rows.push([
             listed.tenant.name.clone(),
-            if listed.deleting {
-                "being removed".to_owned()
-            } else {
-                listed.tenant.title.clone()
-            },
+            or_dash(Some(listed.tenant.title.clone())),
+            state(&listed),
             or_dash(users.map(|users| users.to_string())),
             or_dash(listed.last_request.map(show::minute)),
             or_dash(listed.next_expiry.map(date)),
         ]);
     }
-    let table = show::table(["TENANT", "TITLE", "USERS", "LAST REQUEST", "NEXT EXPIRY"], &rows);
+    let table = show::table(
+        ["TENANT", "TITLE", "STATE", "USERS", "LAST REQUEST", "NEXT EXPIRY"],
+        &rows,
+    );
     let text = if rows.is_empty() {
         "No tenants yet; 'scimgate tenant create <name>' makes one.".to_owned()
     } else {
@@ -200,12 +211,13 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
         .lately(Counted::Writes, &tenant.id, operator.deadline());
     let writes = Writes::of(lately.await?);
     let text = format!(
-        "Tenant        {}\nTenant URL    {}\nTitle         {}\nContact       {}\nMade          {}\nUsers         {}\n\
-         Last request  {}\nWrites        {}\nNext expiry   {}\nPartition     {}",
+        "Tenant        {}\nTenant URL    {}\nTitle         {}\nContact       {}\nState         {}\nMade          {}\n\
+         Users         {}\nLast request  {}\nWrites        {}\nNext expiry   {}\nPartition     {}",
         tenant.name,
         operator.tenant_url(&tenant.name),
         or_dash(Some(tenant.title.clone())),
         or_dash(Some(tenant.contact.clone())),
+        state(&listed),
         show::minute(tenant.created),
         or_dash(users.map(|users| users.to_string())),
         or_dash(listed.last_request.map(show::minute)),
@@ -216,6 +228,15 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
     let mut json = describe(operator, &listed, users);
     json["writes"] = writes.json();
     output.print(&json, &text)
+}
+
+/// What becomes of its requests.
+fn state(listed: &Listed) -> String {
+    match listed.tenant.paused {
+        _ if listed.deleting => "being removed".to_owned(),
+        Some(since) => format!("paused since {}", show::minute(since)),
+        None => "in use".to_owned(),
+    }
 }
 
 /// What a tenant wrote in the last 24 hours.
@@ -278,6 +299,7 @@ fn describe(operator: &Operator, listed: &Listed, users: Option<u64>) -> Value {
         "partition": listed.tenant.id,
         "created": show::exact(listed.tenant.created),
         "rate": listed.tenant.rate,
+        "paused": listed.tenant.paused.map(show::exact),
         "users": users,
         "lastRequest": listed.last_request.map(show::exact),
         "nextExpiry": listed.next_expiry.map(show::exact),

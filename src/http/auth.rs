@@ -10,7 +10,7 @@ use crate::{
     app::admission::{SOON, Turned},
     directory,
     scim::error::{Error as Refused, Rule},
-    tenants::{Access, Refusal},
+    tenants::{Access, CACHED, Refusal},
 };
 
 /// Who sends this request.
@@ -30,6 +30,11 @@ pub(super) async fn authenticate(call: &Call<'_>) -> Result<Arc<Access>, Failure
         Refusal::Revoked(time, holder) => {
             call.sent_by(holder);
             Rule::TokenRevoked.error().with("date", date(time)).into()
+        }
+        Refusal::Paused(holder) => {
+            call.sent_by(holder);
+            // Sooner nobody here would know that the pause is over.
+            Failure::Later(Rule::TenantPaused.error(), CACHED.unsigned_abs())
         }
         Refusal::TooMany => Turned::TooMany(SOON).into(),
         Refusal::Full => Turned::Full.into(),

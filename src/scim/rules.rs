@@ -2,7 +2,7 @@
 
 mod advice;
 
-use advice::{MAPPING, MATCHING, PROTOCOL, REPORT, RETRY, TOKEN, URL};
+use advice::{LARGE, MAPPING, MATCHING, PAUSE, PROTOCOL, REPORT, RETRY, TOKEN, TOKEN_OVER, URL};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -217,8 +217,7 @@ rules! {
         PROTOCOL;
     ResourceTooLarge "resource-too-large" 413 -
         "The resource would be larger than {limit} bytes: send fewer or shorter values."
-        "Open Provisioning > Mappings and look for a row that copies very long texts, or very many values; delete it, or \
-         shorten what it copies.";
+        LARGE;
     SchemasMissing "schemas-missing" 400 invalidSyntax
         "schemas is missing or empty: send an array with {expected}."
         PROTOCOL;
@@ -320,12 +319,10 @@ rules! {
          it fails, ask the vendor for a new token.";
     TokenExpired "token-expired" 401 -
         "The secret token expired on {date}: ask for a new one."
-        "Ask the vendor for a new secret token, paste it under Provisioning > Admin Credentials, choose Test \
-         Connection, Save, and then Restart provisioning if the job is in quarantine.";
+        TOKEN_OVER;
     TokenRevoked "token-revoked" 401 -
         "The secret token was revoked on {date}: ask for a new one."
-        "Ask the vendor for a new secret token, paste it under Provisioning > Admin Credentials, choose Test \
-         Connection, Save, and then Restart provisioning if the job is in quarantine.";
+        TOKEN_OVER;
     BearerTwice "bearer-twice" 401 -
         "The credential begins with the word Bearer twice: paste the secret token alone."
         TOKEN;
@@ -348,8 +345,7 @@ rules! {
         PROTOCOL;
     BodyTooLarge "body-too-large" 413 -
         "The body is larger than {limit} bytes: send less at a time."
-        "Open Provisioning > Mappings and look for a row that copies very long texts, or very many values; delete it, or \
-         shorten what it copies.";
+        LARGE;
     BodyTooManyValues "body-too-many-values" 413 -
         "The body has too many values: in memory it would take more than {limit} MiB. Send less at a time."
         PROTOCOL;
@@ -372,6 +368,10 @@ rules! {
         "More requests come for this tenant than it may send at a time: repeat the request after the seconds that Retry-After \
          names."
         "Nothing to do: Entra waits and goes on by itself. If it happens in every cycle, ask the vendor to raise the limit.";
+    TenantPaused "tenant-paused" 503 -
+        "The operator of this service has paused the provisioning of this tenant, and nothing was changed. Nothing need be done: \
+         the identity provider waits, and goes on by itself when the pause is over."
+        PAUSE;
     Overloaded "overloaded" 503 -
         "The service has as much to do as it can hold: repeat the request."
         RETRY;

@@ -68,6 +68,8 @@ pub enum Refusal {
     Expired(OffsetDateTime, Holder),
     /// This tenant's secret, but it was revoked.
     Revoked(OffsetDateTime, Holder),
+    /// This tenant's secret, but an operator has paused the tenant.
+    Paused(Holder),
     /// As many requests wait for this secret to be looked up as there may be.
     TooMany,
     /// As many requests wait for theirs to be looked up as there may be.
@@ -274,6 +276,7 @@ impl Tenants {
             Credential {
                 expires: Some(time), ..
             } if time <= now => Err(Refusal::Expired(time, known.access.holder())),
+            _ if known.access.tenant.paused.is_some() => Err(Refusal::Paused(known.access.holder())),
             _ => Ok(known.access),
         }
     }

@@ -21,6 +21,7 @@ mod credentials;
 mod error;
 mod lately;
 mod listed;
+mod pause;
 mod removal;
 mod schemas;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms
 pub use error::Error;
 pub use lately::{ALL_WRITES, Count, Counted, MORE, Refused};
 pub use listed::Listed;
+pub use pause::Pause;
 pub use removal::{Progress, Removal};
 pub use schemas::{CLOCKS, Catalogs, Coming, NewExtension, SchemaChange, Schemas, TenantExtension};
 
@@ -61,6 +63,8 @@ pub struct Tenant {
     pub created: OffsetDateTime,
     /// Requests a second that it may send to each process, if it is not what all others may; 0 is no limit.
     pub rate: Option<u32>,
+    /// Since when its requests are answered 503, until an operator lets it go on.
+    pub paused: Option<OffsetDateTime>,
     /// Keys the hashes in index rows, so that no personal data stands in keys.
     pub index_key: [u8; 32],
     /// Seals cursors, so that any instance knows them again and nobody makes one up.
@@ -90,6 +94,12 @@ struct TenantBody {
     created: OffsetDateTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rate: Option<u32>,
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    paused: Option<OffsetDateTime>,
     /// 32 bytes, hexadecimal; HKDF makes the tenant's keys of it.
     secret: String,
     /// Since when it is being removed.
@@ -128,6 +138,7 @@ impl TenantBody {
             contact: self.contact.clone(),
             created: self.created,
             rate: self.rate,
+            paused: self.paused,
             index_key: key(b"index")?,
             cursor_key: key(b"cursor")?,
         })
@@ -179,6 +190,7 @@ impl Tenants {
             contact: new.contact.clone(),
             created: now,
             rate: None,
+            paused: None,
             secret: HEXLOWER.encode(&self.ambient.secret()),
             deleting: None,
         };
@@ -256,19 +268,37 @@ impl Tenants {
     /// Lets a tenant send so many requests a second to each process; nothing is what all others may send. In force within
     /// 60 s.
     pub async fn limit(&self, name: &str, rate: Option<u32>, by: &str, deadline: Instant) -> Result<Tenant, Error> {
+        let limit = |body: &mut TenantBody| {
+            body.rate = rate;
+            true
+        };
+        let (tenant, _) = self.amend(name, limit, ("tenant-limit", by), deadline).await?;
+        Ok(tenant)
+    }
+
+    /// Changes a tenant's row, unless `change` says that there is nothing to change; whether there was.
+    async fn amend(
+        &self,
+        name: &str,
+        change: impl Fn(&mut TenantBody) -> bool,
+        (kind, by): (&str, &str),
+        deadline: Instant,
+    ) -> Result<(Tenant, bool), Error> {
         let name = parse_name(name)?;
         loop {
             let (row, mut body) = self.row(&name, deadline).await?;
             if body.deleting.is_some() {
                 return Err(Error::BeingDeleted(body.name));
             }
-            body.rate = rate;
+            if !change(&mut body) {
+                return Ok((body.tenant(&row.key)?, false));
+            }
             let changes = [
-                self.event("tenant-limit", ("Tenant", &body.id), &body.id, by),
-                Change::Replace(rows::write(row.key.clone(), &body), row.etag),
+                self.event(kind, ("Tenant", &body.id), &body.id, by),
+                replace(row.key.clone(), row.etag, &body),
             ];
             match self.settle(&changes, deadline).await {
-                Ok(()) => return Ok(body.tenant(&row.key)?),
+                Ok(()) => return Ok((body.tenant(&row.key)?, true)),
                 Err(error) => try_again(error, deadline)?,
             }
         }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Requests that were let in just before the credential was refused have ended by then.
-const LAST_REQUEST: Duration = Duration::seconds(60);
+pub(super) const LAST_REQUEST: Duration = Duration::seconds(60);
 
 /// How long a busy store is left alone.
 const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);

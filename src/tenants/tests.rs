@@ -92,12 +92,13 @@ pub(super) fn soon() -> Instant {
     Instant::now() + std::time::Duration::from_secs(10)
 }
 
-async fn outcome(tenants: &Tenants, name: Option<&str>, secret: &str) -> &'static str {
+pub(super) async fn outcome(tenants: &Tenants, name: Option<&str>, secret: &str) -> &'static str {
     match tenants.authenticate(name, secret, soon()).await {
         Ok(_) => "let in",
         Err(Refusal::Unknown) => "unknown",
         Err(Refusal::Expired(..)) => "expired",
         Err(Refusal::Revoked(..)) => "revoked",
+        Err(Refusal::Paused(..)) => "paused",
         Err(Refusal::TooMany) => "too many",
         Err(Refusal::Full) => "full",
         Err(Refusal::Store(error)) => panic!("{error}"),

@@ -132,6 +132,7 @@ impl World {
         let of = |name| Arc::clone(catalog.resource_type(name).unwrap());
         let tenant = Tenant {
             rate: None,
+            paused: None,
             id: "t".to_owned(),
             name: "acme".to_owned(),
             title: String::new(),

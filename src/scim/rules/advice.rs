@@ -14,6 +14,15 @@ pub(super) const URL: &str = "\
 pub(super) const TOKEN: &str = "\
     Open Provisioning > Admin Credentials, paste the secret token again, without \"Bearer\", spaces or line breaks, \
     choose Test Connection, then Save. If it fails, ask the vendor for a new token.";
+pub(super) const TOKEN_OVER: &str = "\
+    Ask the vendor for a new secret token, paste it under Provisioning > Admin Credentials, choose Test Connection, \
+    Save, and then Restart provisioning if the job is in quarantine.";
+pub(super) const LARGE: &str = "\
+    Open Provisioning > Mappings and look for a row that copies very long texts, or very many values; delete it, or \
+    shorten what it copies.";
+pub(super) const PAUSE: &str = "\
+    Nothing to do: Entra tries again by itself. Change nothing under Admin Credentials, and do not choose Restart \
+    provisioning. The vendor can tell when the pause ends; Test Connection succeeds again then.";
 pub(super) const RETRY: &str = "\
     Nothing to do: Entra tries again by itself in the next cycle. If it goes on for more than a few hours, send the \
     vendor the Reference at the end of the message.";

@@ -26,6 +26,7 @@ mod memberships;
 mod names;
 mod paging;
 mod patch;
+mod pause;
 mod projection;
 mod query;
 mod read;
@@ -62,6 +63,7 @@ pub(crate) fn all() -> Vec<Case> {
         names::cases(),
         paging::cases(),
         patch::cases(),
+        pause::cases(),
         projection::cases(),
         query::cases(),
         read::cases(),
