@@ -108,7 +108,7 @@ pub struct Settings {
     )]
     pub address: IpAddr,
 
-    /// Base paths of an earlier endpoint that keep working, separated by commas: /api/scim,/api/{tenant}/scim
+    /// Base paths of an earlier endpoint that keep working, separated by commas: /api/scim,/api/{tenant}/scim,/api/{any}/scim
     #[arg(
         long,
         env = "SCIMGATE_BASE_PATHS",

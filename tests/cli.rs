@@ -9,12 +9,14 @@ use std::{
     sync::Arc,
 };
 
+use data_encoding::HEXUPPER;
 use scimgate::{
     ambient::{Ambient, Skewed, System},
     store::sqlite::SqliteStore,
     tenants::{CLOCKS, NewExtension, Tenants},
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// A folder with an embedded store.
@@ -264,6 +266,34 @@ fn an_imported_secret_works_whatever_its_length() {
         let server = Server::start(&desk, &[]);
         assert_eq!(server.status("acme", secret), 200, "{} characters", secret.len());
     }
+}
+
+/// An earlier endpoint need not know its customers' secrets.
+#[test]
+fn a_secret_is_imported_by_its_hash() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let hash = HEXUPPER.encode(&Sha256::digest("from-an-earlier-endpoint"));
+    let import = |input: &str| {
+        piped(
+            &desk,
+            &["token", "import", "acme", "--sha256", "--json"],
+            input.as_bytes(),
+        )
+    };
+    let imported = import(&hash);
+    let said: Value = serde_json::from_slice(&imported.stdout).unwrap();
+    assert_eq!(
+        (&said["token"]["imported"], &said["secretToken"]),
+        (&json!(true), &Value::Null)
+    );
+    let server = Server::start(&desk, &[]);
+    assert_eq!(server.status("acme", "from-an-earlier-endpoint"), 200);
+    assert_eq!(server.status("acme", &hash), 401);
+    assert_eq!(server.status("acme", &hash.to_lowercase()), 401);
+    check_failure(&import(&hash), 1, "in use already");
+    check_failure(&import(&hash[1..]), 1, "64 hexadecimal digits");
+    check_failure(&import("from-an-earlier-endpoint"), 1, "64 hexadecimal digits");
 }
 
 #[test]
@@ -1046,7 +1076,11 @@ fn provisioning(name: &str) -> String {
 #[track_caller]
 fn piped(desk: &Desk, words: &[&str], input: &[u8]) -> Output {
     let mut child = desk.command(words);
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait_with_output().unwrap()
 }

@@ -49,6 +49,9 @@ pub(super) enum Command {
     Import {
         /// The tenant's name
         tenant: String,
+        /// What is read is not the secret but its SHA-256, without salt, in hexadecimal digits
+        #[arg(long)]
+        sha256: bool,
         #[command(flatten)]
         validity: Validity,
         #[command(flatten)]
@@ -117,13 +120,18 @@ pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result
         Command::Revoke { tenant, id, output } => revoke(operator, &tenant, &id, &output).await,
         Command::Import {
             tenant,
+            sha256,
             mut validity,
             output,
         } => {
             let secret = read_secret()?;
             // Nobody at the customer's knows that anything changed, so nothing may stop working by itself.
             validity.expires.get_or_insert(Until::Never);
-            create(operator, &tenant, &validity, Some(secret), &output).await
+            if sha256 {
+                import_hashed(operator, &tenant, &secret, &validity, &output).await
+            } else {
+                create(operator, &tenant, &validity, Some(secret), &output).await
+            }
         }
     }
 }
@@ -142,12 +150,7 @@ async fn create(
         .add_credential(tenant, secret, &terms, &operator.name, operator.deadline())
         .await?;
     let Issued { credential, secret } = &issued;
-    let mut json = json!({ "tenant": tenant, "token": describe(credential) });
-    let expires = credential.expires.map_or_else(|| "never".to_owned(), date);
-    let mut text = format!(
-        "Token {} of tenant '{tenant}' works from the next request on; expires: {expires}.",
-        credential.id
-    );
+    let (mut json, mut text) = added(tenant, credential);
     if credential.origin == Origin::Issued {
         json["secretToken"] = secret.as_str().into();
         text = format!("{text}\n\nSecret token, shown this once:\n\n  {secret}");
@@ -156,6 +159,32 @@ async fn create(
         text.push_str("\n\nThis secret is short enough to be guessed: give the customer a new one soon.");
     }
     output.print_secret(&json, &text, &credential.id, tenant)
+}
+
+async fn import_hashed(
+    operator: &Operator,
+    tenant: &str,
+    hash: &str,
+    validity: &Validity,
+    output: &show::Output,
+) -> anyhow::Result<()> {
+    let terms = validity.terms(operator.ambient.now())?;
+    let credential = operator
+        .tenants
+        .add_hashed(tenant, hash, &terms, &operator.name, operator.deadline())
+        .await?;
+    let (json, text) = added(tenant, &credential);
+    output.print(&json, &text)
+}
+
+/// What is said of a token that was not there before.
+fn added(tenant: &str, credential: &Credential) -> (Value, String) {
+    let expires = credential.expires.map_or_else(|| "never".to_owned(), date);
+    let text = format!(
+        "Token {} of tenant '{tenant}' works from the next request on; expires: {expires}.",
+        credential.id
+    );
+    (json!({ "tenant": tenant, "token": describe(credential) }), text)
 }
 
 async fn list(operator: &Operator, tenant: &str, output: &show::Output) -> anyhow::Result<()> {

@@ -7,7 +7,8 @@ use crate::scim::{
     resource::is_nobodys_name,
 };
 
-/// Where tenants' endpoints stand: `/scim/{tenant}`, or an earlier endpoint's place. An optional `/v2` may follow.
+/// Where tenants' endpoints stand: `/scim/{tenant}`, or an earlier endpoint's place. An optional `/v2` may follow. `{any}` is
+/// what an earlier endpoint calls a tenant when that is no name here; `/` is the root of its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasePath(Vec<Part>);
 
@@ -15,6 +16,7 @@ pub struct BasePath(Vec<Part>);
 enum Part {
     Literal(String),
     Tenant,
+    Any,
 }
 
 impl BasePath {
@@ -26,12 +28,16 @@ impl BasePath {
     /// How many of the path's segments this stands for, and the tenant among them.
     fn strip<'a>(&self, segments: &'a [String]) -> Option<(usize, Option<&'a str>)> {
         let mut tenant = None;
+        if self.0.is_empty() && !segments.first().is_some_and(|first| is_endpoint(first)) {
+            return None;
+        }
         for (part, segment) in self.0.iter().zip(segments) {
             match part {
-                Part::Tenant if is_endpoint(segment) => return None,
+                Part::Tenant | Part::Any if is_endpoint(segment) => return None,
+                Part::Any if is_name(segment) => {}
                 Part::Tenant => tenant = Some(segment.as_str()),
                 Part::Literal(literal) if literal == segment => {}
-                Part::Literal(_) => return None,
+                Part::Literal(_) | Part::Any => return None,
             }
         }
         (segments.len() >= self.0.len()).then_some((self.0.len(), tenant))
@@ -44,6 +50,7 @@ impl fmt::Display for BasePath {
             match part {
                 Part::Literal(literal) => write!(f, "/{literal}")?,
                 Part::Tenant => f.write_str("/{tenant}")?,
+                Part::Any => f.write_str("/{any}")?,
             }
         }
         Ok(())
@@ -56,26 +63,27 @@ impl FromStr for BasePath {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let part = |segment: &str| match segment {
             "{tenant}" => Ok(Part::Tenant),
+            "{any}" => Ok(Part::Any),
             _ if segment
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) =>
             {
                 Ok(Part::Literal(segment.to_owned()))
             }
-            _ => Err(format!("'{segment}' is neither plain text nor {{tenant}}")),
+            _ => Err(format!("'{segment}' is neither plain text nor {{tenant}} nor {{any}}")),
         };
         let parts: Vec<Part> = text
             .split('/')
             .filter(|segment| !segment.is_empty())
             .map(part)
             .collect::<Result<_, _>>()?;
-        if !text.starts_with('/') || parts.is_empty() {
+        if !text.starts_with('/') {
             return Err("a base path looks like /api/scim or /api/{tenant}/scim".to_owned());
         }
         if parts.iter().filter(|part| **part == Part::Tenant).count() > 1 {
             return Err("{tenant} may stand in a base path once".to_owned());
         }
-        if parts[0] == Part::Literal("manage".to_owned()) || parts[0] == Part::Literal("admin".to_owned()) {
+        if matches!(parts.first(), Some(Part::Literal(first)) if first == "manage" || first == "admin") {
             return Err("/manage and /admin are taken".to_owned());
         }
         Ok(Self(parts))
@@ -95,6 +103,8 @@ pub(super) enum Address {
     Scim {
         /// The path up to the endpoint, as the client spelled it; locations are built on it.
         base: String,
+        /// The same with what varies left out.
+        pattern: String,
         /// The tenant's name, unless the base path has none.
         tenant: Option<String>,
         /// What follows.
@@ -198,9 +208,9 @@ impl Address {
         }
         let longest = bases
             .iter()
-            .filter_map(|base| base.strip(&segments))
-            .max_by_key(|(length, _)| *length);
-        let Some((mut length, tenant)) = longest else {
+            .filter_map(|base| base.strip(&segments).map(|found| (found, base)))
+            .max_by_key(|((length, _), _)| *length);
+        let Some(((mut length, tenant), base)) = longest else {
             let in_scim = segments
                 .first()
                 .is_some_and(|first| first == "scim" || is_endpoint(first));
@@ -216,12 +226,17 @@ impl Address {
                 rule.error()
             });
         };
+        let mut pattern = base.to_string();
         if segments.get(length).is_some_and(|segment| segment == "v2") {
             length += 1;
+            pattern.push_str("/v2");
         }
         let endpoint = Endpoint::parse(&segments[length..])?;
         Ok(Self::Scim {
-            base: format!("/{}", segments[..length].join("/")),
+            base: segments[..length]
+                .iter()
+                .fold(String::new(), |base, segment| base + "/" + segment),
+            pattern,
             tenant: tenant.map(str::to_owned),
             endpoint,
         })
@@ -235,13 +250,7 @@ impl Address {
             Self::Root => "/".to_owned(),
             Self::Live => "/health/live".to_owned(),
             Self::Ready => "/health/ready".to_owned(),
-            Self::Scim { base, tenant, endpoint } => {
-                let base = match tenant {
-                    Some(tenant) => base.replacen(&format!("/{tenant}"), "/{tenant}", 1),
-                    None => base.clone(),
-                };
-                format!("{base}{}", endpoint.route())
-            }
+            Self::Scim { pattern, endpoint, .. } => format!("{pattern}{}", endpoint.route()),
         }
     }
 }
@@ -326,7 +335,8 @@ mod tests {
     use crate::scim::error::Rule;
 
     fn bases() -> Vec<BasePath> {
-        let earlier = ["/api/scim", "/api/{tenant}/scim/v2"].map(|text| text.parse().unwrap());
+        let earlier =
+            ["/api/scim", "/api/{tenant}/scim/v2", "/tenants/{any}/scim", "/"].map(|text| text.parse().unwrap());
         std::iter::once(BasePath::standard()).chain(earlier).collect()
     }
 
@@ -375,18 +385,32 @@ mod tests {
             &format!("/scim/a/Schemas/{urn}"),
             Some("/scim/{tenant}/Schemas/{urn}"),
         );
+        check_shown(
+            "/tenants/4711/scim/Users",
+            "/tenants/4711/scim/Users",
+            Some("/tenants/{any}/scim/Users"),
+        );
+        check_shown("/Users/bjensen", "/Users/{id}", Some("/Users/{id}"));
         check_shown("/v1/Users/bjensen", "/v1/Users/{id}", None);
         check_shown("/wp-login.php", "/wp-login.php", None);
     }
 
     #[track_caller]
     fn check(path: &str, base: &str, tenant: Option<&str>, endpoint: Endpoint) {
-        let expected = Address::Scim {
-            base: base.to_owned(),
-            tenant: tenant.map(str::to_owned),
-            endpoint,
+        let Address::Scim {
+            base: found,
+            tenant: named,
+            endpoint: of,
+            ..
+        } = Address::parse(path, &bases()).unwrap()
+        else {
+            panic!("{path} is nobody's")
         };
-        assert_eq!(Address::parse(path, &bases()).unwrap(), expected, "{path}");
+        assert_eq!(
+            (found.as_str(), named.as_deref(), of),
+            (base, tenant, endpoint),
+            "{path}"
+        );
     }
 
     #[track_caller]
@@ -433,6 +457,18 @@ mod tests {
         check("/api/scim/Users", "/api/scim", None, users());
         check("/api/scim/v2/Users", "/api/scim/v2", None, users());
         check("/api/acme/scim/v2/Users", "/api/acme/scim/v2", Some("acme"), users());
+        check(
+            "/tenants/Acme_Inc./scim/Users",
+            "/tenants/Acme_Inc./scim",
+            None,
+            users(),
+        );
+        check_refused("/tenants/a%20b/scim/Users", Rule::UnknownEndpoint);
+        check("/tenants/7/scim/v2/Users", "/tenants/7/scim/v2", None, users());
+        check("/Users", "", None, users());
+        check("/v2/Users", "/v2", None, users());
+        check("/v2", "/v2", None, Endpoint::TenantUrl);
+        check_refused("/tenants/Users/scim/Users", Rule::UnknownEndpoint);
         check_refused("/api/acme/Users", Rule::UnknownEndpoint);
     }
 
@@ -440,7 +476,9 @@ mod tests {
     fn what_was_pasted_wrongly_is_told_what_to_paste() {
         check_refused("/scim/Users", Rule::NoTenantInPath);
         check_refused("/scim", Rule::NoTenantInPath);
-        check_refused("/Users", Rule::NoTenantInPath);
+        let standard = [BasePath::standard()];
+        let refused = Address::parse("/Users", &standard).unwrap_err();
+        assert_eq!(refused.rule(), Rule::NoTenantInPath);
         check_refused("/scim/v2/Users", Rule::NoTenantInPath);
         check_refused("/scim/acme/Users/Users", Rule::TenantUrlHasResource);
         check_refused("/scim/acme/Users/Schemas", Rule::TenantUrlHasResource);
@@ -453,7 +491,8 @@ mod tests {
             ("/api/scim", true),
             ("/api/{tenant}/scim/v2", true),
             ("api/scim", false),
-            ("/", false),
+            ("/", true),
+            ("/api/{any}/scim", true),
             ("", false),
             ("/{tenant}/{tenant}", false),
             ("/a b", false),

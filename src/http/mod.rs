@@ -80,7 +80,9 @@ async fn answer(app: &App, request: &HttpRequest, payload: Payload) -> Result<Ht
     match address {
         Address::Root | Address::Live => Ok(health::alive()),
         Address::Ready => health::ready(app).await,
-        Address::Scim { base, tenant, endpoint } => {
+        Address::Scim {
+            base, tenant, endpoint, ..
+        } => {
             let deadline = Instant::now() + app.settings.deadline();
             let service = app.service_soon().await.ok_or_else(|| Rule::Starting.error())?;
             let call = Call {

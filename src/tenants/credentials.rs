@@ -102,21 +102,55 @@ impl Tenants {
         by: &str,
         deadline: Instant,
     ) -> Result<Issued, Error> {
+        let issue = |tenant: &str| {
+            let (Issued { credential, secret }, rows) = self.issue(tenant, secret.clone(), terms)?;
+            Ok((credential, secret, rows))
+        };
+        let (credential, secret) = self.add(name, issue, by, deadline).await?;
+        Ok(Issued { credential, secret })
+    }
+
+    /// The same for a secret of which another endpoint has stored the SHA-256 only, in 64 hexadecimal digits, without salt.
+    pub async fn add_hashed(
+        &self,
+        name: &str,
+        hash: &str,
+        terms: &Terms,
+        by: &str,
+        deadline: Instant,
+    ) -> Result<Credential, Error> {
+        let hash = parse_hash(hash)?;
+        let import = |tenant: &str| {
+            let (credential, rows) = self.credential(tenant, &hash, Origin::Imported, terms)?;
+            Ok((credential, (), rows))
+        };
+        let (credential, ()) = self.add(name, import, by, deadline).await?;
+        Ok(credential)
+    }
+
+    /// Writes the rows that `make` gives for a tenant's id.
+    async fn add<T>(
+        &self,
+        name: &str,
+        make: impl Fn(&str) -> Result<(Credential, T, Vec<Change>), Error>,
+        by: &str,
+        deadline: Instant,
+    ) -> Result<(Credential, T), Error> {
         loop {
             let tenant = self.find(name, deadline).await?;
-            let (issued, credential_rows) = self.issue(&tenant.id, secret.clone(), terms)?;
-            let kind = match issued.credential.origin {
+            let (credential, secret, credential_rows) = make(&tenant.id)?;
+            let kind = match credential.origin {
                 Origin::Issued => "token-create",
                 Origin::Imported => "token-import",
             };
             let mut changes = vec![
-                self.event(kind, ("Token", &issued.credential.id), &tenant.id, by),
+                self.event(kind, ("Token", &credential.id), &tenant.id, by),
                 // The tenant must still be there when the credential comes into being.
                 Change::Touch(super::tenant_key(&tenant.name)),
             ];
             changes.extend(credential_rows);
             match self.settle(&changes, deadline).await {
-                Ok(()) => return Ok(issued),
+                Ok(()) => return Ok((credential, secret)),
                 Err(store::Error::Exists(_)) => return Err(Error::SecretTaken),
                 Err(error) => super::try_again(error, deadline)?,
             }
@@ -189,9 +223,6 @@ impl Tenants {
         secret: Option<String>,
         terms: &Terms,
     ) -> Result<(Issued, Vec<Change>), Error> {
-        if !super::is_label(&terms.label) {
-            return Err(Error::BadLabel);
-        }
         let origin = if secret.is_some() {
             Origin::Imported
         } else {
@@ -204,7 +235,20 @@ impl Tenants {
                 BASE32_NOPAD.encode(&self.ambient.secret()).to_ascii_lowercase()
             ),
         };
-        let hash = hash(&secret);
+        let (credential, changes) = self.credential(tenant, &hash(&secret), origin, terms)?;
+        Ok((Issued { credential, secret }, changes))
+    }
+
+    fn credential(
+        &self,
+        tenant: &str,
+        hash: &str,
+        origin: Origin,
+        terms: &Terms,
+    ) -> Result<(Credential, Vec<Change>), Error> {
+        if !super::is_label(&terms.label) {
+            return Err(Error::BadLabel);
+        }
         let now = self.ambient.now();
         let credential = Credential {
             format: FORMAT,
@@ -222,13 +266,13 @@ impl Tenants {
         };
         let held = HeldBody {
             format: FORMAT,
-            hash: hash.clone(),
+            hash: hash.to_owned(),
         };
         let changes = vec![
-            Change::Insert(rows::write(token_key(&hash), &credential)),
+            Change::Insert(rows::write(token_key(hash), &credential)),
             Change::Insert(rows::write(held_key(tenant, &credential.id), &held)),
         ];
-        Ok((Issued { credential, secret }, changes))
+        Ok((credential, changes))
     }
 
     /// A tenant's credentials as (id, hash).
@@ -264,6 +308,13 @@ pub(super) fn token_key(hash: &str) -> String {
 
 pub(super) fn held_key(tenant: &str, credential: &str) -> String {
     format!("of~{tenant}~{credential}")
+}
+
+fn parse_hash(text: &str) -> Result<String, Error> {
+    let hash = text.to_ascii_lowercase();
+    let fits = HEXLOWER.decode(hash.as_bytes()).is_ok_and(|bytes| bytes.len() == 32);
+    fits.then_some(hash)
+        .ok_or(Error::BadSecret("a SHA-256 hash has 64 hexadecimal digits"))
 }
 
 /// A secret from elsewhere: anything that fits into `Authorization: Bearer …` (RFC 6750 §2.1 is narrower; some
