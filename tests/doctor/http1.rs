@@ -60,6 +60,7 @@ fn framing(name: &'static str, lines: &str, body: &str, finds: &'static [&'stati
 pub(crate) fn rows() -> Vec<Row> {
     [
         connections(),
+        uploads(),
         refused(),
         bodiless(),
         heads(),
@@ -75,8 +76,6 @@ pub(crate) fn rows() -> Vec<Row> {
 fn connections() -> Vec<Row> {
     let status = b"HTTP/1.1 204 No Content\r\n";
     let request_timeout = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let too_large = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
-    let lost: &[&str] = &["early-answer-lost", "wrong-status"];
     vec![
         row(
             "close_on_accept",
@@ -137,10 +136,17 @@ fn connections() -> Vec<Row> {
             Act::SayLaterAndClose(Vec::new()),
             &["close-unannounced", "reuse-fails"],
         ),
+    ]
+}
+
+fn uploads() -> Vec<Row> {
+    let too_large = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n".to_vec();
+    let lost: &[&str] = &["early-answer-lost", "wrong-status"];
+    vec![
         row(
             "early413_noclosehdr_fin",
             When::Large,
-            Act::SayAndReset(too_large.to_vec()),
+            Act::SayAndReset(too_large),
             lost,
         ),
         row("early_noresp_fin", When::Large, Act::SayAndReset(Vec::new()), lost),
