@@ -231,11 +231,11 @@ mod tests {
         }
         counting.take();
         round(&app, &service, None).await.unwrap();
-        // One for the list of tenants, and as many for each of them.
-        let of_one = (counting.take().scans - 1) / 2;
+        // One for the list of tenants, one for that of credentials, and as many for each tenant.
+        let of_one = (counting.take().scans - 2) / 2;
         assert!(of_one > 0);
-        faults.inject(Call::Scan, 2..=2, Fault::Panic);
+        faults.inject(Call::Scan, 3..=3, Fault::Panic);
         round(&app, &service, None).await.unwrap();
-        assert!(counting.take().scans > of_one, "only the list was read");
+        assert!(counting.take().scans > of_one + 1, "only the lists were read");
     }
 }

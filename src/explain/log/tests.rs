@@ -149,7 +149,7 @@ fn query_04_holds_times_methods_and_causes_and_nobody_s_name() {
     );
     for filled in [
         "let tenantId = \"acme\";\nlet slack = 5s;\n",
-        "between (datetime(2026-11-22T10:32:07Z) .. datetime(2026-11-22T",
+        "between (datetime(2026-11-22T10:32:07.1234567Z) .. datetime(2026-11-22T",
     ] {
         assert!(query.contains(filled), "{query}");
     }
