@@ -358,19 +358,9 @@ impl Settings {
         [&[BasePath::standard()], &self.base_paths[..]].concat()
     }
 
-    /// How long what happened is remembered.
-    pub fn history(&self) -> Duration {
-        Duration::from_hours(24 * u64::from(self.history_days))
-    }
-
     /// How long a request may take.
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(self.deadline)
-    }
-
-    /// How long a deleted resource is kept.
-    pub fn retention(&self) -> time::Duration {
-        time::Duration::days(self.retention_days.into())
     }
 
     /// How long whoever looks at our readiness has to send requests elsewhere before we stop. The Functions host has nowhere

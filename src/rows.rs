@@ -20,7 +20,9 @@
 //! | `pend~done~<operation>` | such a change was spread a moment ago |
 //! | `pend~gone~<id>~<operation>` | a resource whose edges still stand, and which operation deleted it |
 //! | `gone~<id>` | a deleted resource, kept for its retention time; of one that was erased only when |
-//! | `gone~<id>~<part>`, `gone~<id>~members~<part>` | the groups it was in (of one that was restored: and is not in yet), and the members it had |
+//! | `gone~<id>~<part>`, `gone~<id>~members~<part>` | the groups it was in, and the members it had |
+//! | `gone~<id>~edge~<other>` | a membership of it whose other end came back before it |
+//! | `pend~join~<id>~<part>` | the groups that a restored resource is to join still |
 //! | `sum~<kind>~<operation>` | that the operation made or removed a resource: +1 or -1 |
 //! | `sum~<kind>~.base`, `sum~<kind>~seal` | the sum of those that are gone, see `totals`; first and last of their range |
 //! | `mark~<kind>~<position>` | behind which key a page begins, see `directory` |
@@ -28,7 +30,7 @@
 //! The control partition holds tenants (`tenant~<name>`), where to find one by its id (`id~<tenant>`), credentials by
 //! the hash of their secret (`token~<sha256>`), a tenant's credentials (`of~<tenant>~<credential>`), its extension schemas by
 //! its name, as they are read with it (`schemas~<name>`), when it was last heard of (`seen~<tenant>`), which attributes it
-//! sends in vain (`dropped~<tenant>`), and operators' events (`o~<operation>`).
+//! sends in vain (`dropped~<tenant>`), how long what is past is kept (`kept`), and operators' events (`o~<operation>`).
 
 use std::fmt;
 
@@ -44,8 +46,8 @@ mod key;
 
 pub use crate::store::behind;
 pub use bodies::{
-    EdgeBody, EventBody, GateBody, GateStamp, GoneStamp, IndexBody, JournalBody, MarkBody, MembersBody, RefusedBody,
-    ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody, TraceStamp,
+    EdgeBody, EventBody, GateBody, GateStamp, GoneStamp, IndexBody, JoinsBody, JournalBody, MarkBody, MembersBody,
+    RefusedBody, ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody, TraceStamp,
 };
 pub use key::{Key, gate_keys, tombstone_key};
 
@@ -143,6 +145,19 @@ pub fn edges_left_key(id: &str, operation: &str) -> String {
     format!("{}{operation}", edges_left_prefix(id))
 }
 
+/// What the keys begin with that tell which groups restored resources are to join still.
+pub const JOINS_PREFIX: &str = "pend~join~";
+
+/// What the keys begin with that tell which groups this one is to join still.
+pub fn joins_prefix(id: &str) -> String {
+    format!("{JOINS_PREFIX}{}~", id_part(id))
+}
+
+/// The key of a part of these groups.
+pub fn joins_key(id: &str, part: usize) -> String {
+    format!("{}{part:03}", joins_prefix(id))
+}
+
 /// The key of an operation's event row.
 pub fn event_key(operation: &Operation) -> String {
     format!("o~{operation}")
@@ -185,6 +200,11 @@ pub fn gone_part_key(id: &str, part: usize) -> String {
 /// The key of a part of the list of members that a deleted group had.
 pub fn gone_members_key(id: &str, part: usize) -> String {
     format!("gone~{}~members~{part:03}", id_part(id))
+}
+
+/// The key of a membership of something that is deleted, whose other end came back before it.
+pub fn gone_edge_key(id: &str, other: &str) -> String {
+    format!("gone~{}~edge~{}", id_part(id), id_part(other))
 }
 
 /// What the keys of the rows begin with that add up to a resource type's total.

@@ -14,7 +14,7 @@ use crate::{
         turns::{Quota, Share},
     },
     telemetry,
-    tenants::{self, Access, Catalogs, Tenant},
+    tenants::{self, Access, Catalogs, KeptDays, Tenant},
 };
 
 /// Pause between two rounds: with a decision's own time, whatever is left behind is finished
@@ -38,7 +38,16 @@ pub async fn finish_left_behind(app: &App, service: &Service) -> Infallible {
     if let Err(error) = tenants(app, service).await {
         tracing::warn!(%error, "could not learn which tenants there are");
     }
+    let mut has_said = false;
     loop {
+        // So that operators' commands keep what is past as long.
+        if !has_said {
+            let said = service
+                .tenants
+                .keep_days(days(app), Instant::now() + app.settings.deadline())
+                .await;
+            has_said = said.is_ok();
+        }
         sleep(PAUSE).await;
         let waits = service.store.take_waits();
         telemetry::storage_waited(waits.longest);
@@ -47,6 +56,13 @@ pub async fn finish_left_behind(app: &App, service: &Service) -> Infallible {
         if let Err(error) = round(app, service, places).await {
             tracing::warn!(%error, "could not look for what requests left behind");
         }
+    }
+}
+
+fn days(app: &App) -> KeptDays {
+    KeptDays {
+        deleted: app.settings.retention_days,
+        history: app.settings.history_days,
     }
 }
 
@@ -68,8 +84,8 @@ fn tell(waits: Waits) {
 async fn round(app: &App, service: &Service, mut places: Option<&mut Places>) -> Result<(), tenants::Error> {
     let deadline = Instant::now() + app.settings.deadline();
     let kept = Kept {
-        deleted: app.settings.retention(),
-        events: app.settings.history(),
+        deleted: days(app).retention(),
+        events: days(app).history(),
     };
     if places.is_some() {
         // What operators did with tenants.

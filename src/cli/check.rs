@@ -111,7 +111,14 @@ fn text(tenant: &str, deed: Deed, report: &Report) -> String {
         memberships,
         ..
     } = report;
-    let seen = format!("{rows} rows: {users} users, {groups} groups, {memberships} memberships");
+    let [rows, users, groups, memberships] = [
+        (rows, "row"),
+        (users, "user"),
+        (groups, "group"),
+        (memberships, "membership"),
+    ]
+    .map(|(count, of)| show::some(*count, of));
+    let seen = format!("{rows}: {users}, {groups}, {memberships}");
     let mut text = String::new();
     for (damage, count) in &report.mended {
         let _ = writeln!(

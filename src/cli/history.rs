@@ -24,7 +24,7 @@ pub(super) struct History {
     /// The tenant's name
     #[arg(required_unless_present = "all")]
     tenant: Option<String>,
-    /// The userName, externalId or id of a user, or the externalId or id of a group
+    /// The userName, externalId or id of a user, or the displayName, externalId or id of a group
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     name: Option<String>,
     /// Everything in the tenant's log; without a tenant, of all tenants

@@ -1,12 +1,14 @@
 //! `scimgate purge`
 
+use std::fmt::Write;
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Operator, show};
 use crate::{
-    directory::{Kept, Purged, history},
-    tenants::Tenant,
+    directory::{self, Purged, history},
+    tenants::{KeptDays, Tenant},
 };
 
 #[derive(Args)]
@@ -24,17 +26,62 @@ pub(super) struct Purge {
     output: show::Output,
 }
 
+/// How long is kept what is past, and who says so.
+pub(super) struct Kept {
+    pub(super) days: KeptDays,
+    is_services: bool,
+}
+
+impl Kept {
+    /// As the service keeps it; before one has said so, as this command's own settings say.
+    pub(super) async fn read(operator: &Operator) -> anyhow::Result<Self> {
+        let said = operator.tenants.kept_days(operator.deadline()).await?;
+        let own = KeptDays {
+            deleted: operator.settings.retention_days,
+            history: operator.settings.history_days,
+        };
+        Ok(Self {
+            days: said.unwrap_or(own),
+            is_services: said.is_some(),
+        })
+    }
+
+    pub(super) fn of_deleted(&self) -> String {
+        self.says("what was deleted is kept", self.days.deleted, "SCIMGATE_RETENTION_DAYS")
+    }
+
+    fn of_events(&self) -> String {
+        self.says("the log is kept", self.days.history, "SCIMGATE_HISTORY_DAYS")
+    }
+
+    fn says(&self, what: &str, days: u16, setting: &str) -> String {
+        let whose = if self.is_services {
+            "by the service's"
+        } else {
+            "by this command's own, as no service has said so yet,"
+        };
+        format!("{what} for {}, {whose} {setting}", show::some(days.into(), "day"))
+    }
+
+    fn both(&self) -> directory::Kept {
+        directory::Kept {
+            deleted: self.days.retention(),
+            events: self.days.history(),
+        }
+    }
+}
+
 pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()> {
     let tenants = match &purge.tenant {
         Some(name) => vec![operator.tenants.find(name, operator.deadline()).await?],
         None => operator.tenants.all(operator.deadline()).await?,
     };
+    let kept = Kept::read(operator).await?;
     if !purge.yes {
-        let settings = &operator.settings;
         let what = format!(
-            "This removes for good what was deleted {} days ago and earlier, and the log of {} days ago and earlier. A service with \
-             other settings (SCIMGATE_RETENTION_DAYS, SCIMGATE_HISTORY_DAYS) may keep it longer",
-            settings.retention_days, settings.history_days
+            "This removes for good what is older than is kept: {}, {}",
+            kept.of_deleted(),
+            kept.of_events()
         );
         let which = purge.tenant.as_deref().unwrap_or("all");
         show::confirm(&what, "name of the tenant, or 'all',", which)?;
@@ -43,7 +90,7 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
     let mut array = Vec::new();
     for tenant in tenants {
         let name = tenant.name.clone();
-        let purged = one(operator, tenant).await?;
+        let purged = one(operator, tenant, &kept).await?;
         array.push(json!({
             "tenant": name,
             "tombstones": purged.tombstones,
@@ -65,7 +112,7 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
         rows.push([name, deleted, memberships, marks, events, left_behind, later]);
     }
     if purge.all {
-        forget_deeds(operator).await?;
+        forget_deeds(operator, &kept).await?;
     }
     show::progress("");
     let mut text = show::table(
@@ -80,32 +127,26 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
         ],
         &rows,
     );
+    let _ = write!(text, "\n({}; {}.)", kept.of_deleted(), kept.of_events());
     if rows.iter().any(|[.., later]| later != "0") {
         text.push_str("\nWhat goes later waits a minute for requests that may be reading its memberships.");
     }
     purge.output.print(&Value::Array(array), &text)
 }
 
-fn kept(operator: &Operator) -> Kept {
-    Kept {
-        deleted: operator.settings.retention(),
-        events: operator.settings.history(),
-    }
-}
-
 /// The log of what operators did with tenants.
-async fn forget_deeds(operator: &Operator) -> anyhow::Result<()> {
-    let before = operator.ambient.now() - kept(operator).events;
+async fn forget_deeds(operator: &Operator, kept: &Kept) -> anyhow::Result<()> {
+    let before = operator.ambient.now() - kept.days.history();
     while history::forget_deeds(&operator.store, before, operator.deadline()).await? > 0 {}
     Ok(())
 }
 
-async fn one(operator: &Operator, tenant: Tenant) -> anyhow::Result<Purged> {
+async fn one(operator: &Operator, tenant: Tenant, kept: &Kept) -> anyhow::Result<Purged> {
     let mut all = Purged::default();
     let mut place = None;
     loop {
         let directory = operator.directory(tenant.clone());
-        let (purged, next) = directory.purge(kept(operator), place.as_deref()).await?;
+        let (purged, next) = directory.purge(kept.both(), place.as_deref()).await?;
         all += purged;
         show::progress(&format!("{}: {} rows looked at", tenant.name, all.looked_at));
         if next.is_none() {

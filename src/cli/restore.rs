@@ -2,19 +2,19 @@
 
 use std::fmt::Write;
 
-use anyhow::Context;
+use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Operator, show};
-use crate::directory::{Restorable, Restored};
+use super::{Operator, purge::Kept, show};
+use crate::directory::{Denied, Restorable, Restored};
 
 #[derive(Args)]
 pub(super) struct Restore {
     /// The tenant's name
     tenant: String,
-    /// The id of the user or group
-    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    /// The id of the user or group, which --list shows
+    #[arg(conflicts_with = "list")]
     id: Option<String>,
     /// Change nothing; show what would come back
     #[arg(long)]
@@ -33,21 +33,32 @@ pub(super) async fn run(operator: &Operator, restore: &Restore) -> anyhow::Resul
     let tenant = operator.tenants.find(&restore.tenant, operator.deadline()).await?;
     let name = tenant.name.clone();
     let directory = operator.directory(tenant);
-    let retention = operator.settings.retention();
+    if restore.id.is_none() && !restore.list {
+        bail!("whom? Name an id; 'scimgate restore {name} --list' shows what can be brought back");
+    }
+    let kept = Kept::read(operator).await?;
+    let retention = kept.days.retention();
     let Some(id) = &restore.id else {
         let restorable = directory.restorable(retention).await?;
-        return list(&restorable, restore);
+        return list(&restorable, restore, &kept);
     };
     let restored = directory.restore(id, retention, restore.dry_run).await;
-    let restored = restored.with_context(|| format!("{id} is not restored in tenant '{name}'"))?;
+    let restored = restored.map_err(|denied| {
+        let kept = matches!(denied, Denied::Past(..)).then(|| format!(" ({})", kept.of_deleted()));
+        let what = format!("{id} is not restored in tenant '{name}'{}", kept.unwrap_or_default());
+        anyhow::Error::new(denied).context(what)
+    })?;
     restore.output.print(
         &json!({
             "tenant": name,
             "id": id,
             "type": restored.kind.keyword(),
             "restored": !restore.dry_run,
+            "inactive": restored.inactive,
             "groups": restored.groups,
+            "waitingGroups": restored.waiting_groups,
             "lostGroups": restored.lost_groups,
+            "waitingMembers": restored.waiting_members,
             "lostMembers": restored.lost_members,
         }),
         &text(&name, id, &restored, restore.dry_run),
@@ -57,11 +68,20 @@ pub(super) async fn run(operator: &Operator, restore: &Restore) -> anyhow::Resul
 fn text(tenant: &str, id: &str, restored: &Restored, is_dry_run: bool) -> String {
     let deed = if is_dry_run { "would come back" } else { "is back" };
     let mut text = format!(
-        "{} {id} {deed} in tenant '{tenant}', as a member of {} groups.",
+        "{} {id} {deed} in tenant '{tenant}'{}, as a member of {}.",
         restored.kind.keyword(),
-        restored.groups.len()
+        if restored.inactive { ", inactive as it was" } else { "" },
+        show::some(restored.groups.len(), "group")
     );
     for (lost, what) in [
+        (
+            &restored.waiting_groups,
+            "It is a member again of these groups, which are deleted, when they are restored too",
+        ),
+        (
+            &restored.waiting_members,
+            "These of its members are deleted, and are its members again when they are restored too",
+        ),
         (&restored.lost_groups, "It was a member of groups that are gone"),
         (&restored.lost_members, "It had members that are gone"),
     ] {
@@ -75,7 +95,7 @@ fn text(tenant: &str, id: &str, restored: &Restored, is_dry_run: bool) -> String
     text
 }
 
-fn list(restorable: &[Restorable], restore: &Restore) -> anyhow::Result<()> {
+fn list(restorable: &[Restorable], restore: &Restore, kept: &Kept) -> anyhow::Result<()> {
     let array = restorable.iter().map(|one| {
         let mut json = json!({
             "id": one.id,
@@ -102,9 +122,10 @@ fn list(restorable: &[Restorable], restore: &Restore) -> anyhow::Result<()> {
     let name = if restore.names { "NAME" } else { "" };
     let rows: Vec<_> = rows.collect();
     let text = if rows.is_empty() {
-        "Nothing that was deleted here is kept.".to_owned()
+        format!("Nothing that was deleted here is kept ({}).", kept.of_deleted())
     } else {
-        show::table(["ID", "TYPE", "DELETED", "BY", "KEPT UNTIL", name], &rows)
+        let table = show::table(["ID", "TYPE", "DELETED", "BY", "KEPT UNTIL", name], &rows);
+        format!("{table}\n({}.)", kept.of_deleted())
     };
     restore.output.print(&array.collect(), &text)
 }

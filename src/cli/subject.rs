@@ -12,7 +12,7 @@ use crate::directory::subject::subjects;
 pub(super) struct Subject {
     /// The tenant's name
     tenant: String,
-    /// The person's userName or externalId, or the externalId of a group; it is not printed
+    /// The person's userName or externalId, or the displayName or externalId of a group; it is not printed
     name: String,
     #[command(flatten)]
     output: show::Output,

@@ -348,6 +348,12 @@ fn spell(rate: Option<u32>) -> String {
 
 async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
     if !delete.yes {
+        // One whose removal was begun is no longer found, and is to be removed.
+        if let Err(error @ (Error::NoTenant(_) | Error::BadName)) =
+            operator.tenants.find(&delete.name, operator.deadline()).await
+        {
+            return Err(error.into());
+        }
         let what = format!("This removes tenant '{}' with everything in it", delete.name);
         show::confirm(&what, "name", &delete.name)?;
     }

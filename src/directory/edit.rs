@@ -204,9 +204,14 @@ impl Directory {
                 self.finish(&spreading(&gate)?).await?;
                 continue;
             }
+            let mut groups = self.groups_with(id, &memberships, &pending).await?;
+            // What a restore has not come to yet.
+            let joins = pending.joins.iter().filter(|joins| joins.body.member == id);
+            groups.extend(joins.clone().flat_map(|joins| joins.body.groups.iter().cloned()));
             let removal = Removal {
-                groups: self.groups_with(id, &memberships, &pending).await?,
+                groups,
                 memberships,
+                joins: joins.map(|joins| (joins.key.clone(), joins.etag.clone())).collect(),
                 gone: pending.gone.into_keys().collect(),
             };
             let draft = Draft {

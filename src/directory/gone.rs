@@ -1,9 +1,13 @@
 //! What is left of deleted resources: it is brought back, erased, or goes when its time is over.
 //!
-//! Reading order: this file (what there is of one, and of all), `restore` (and `members`, of a group that lay down its own),
-//! `erase`, `purge`.
+//! Reading order: this file (what there is of one, and of all), `restore` (with `joins` and `rejoin`, its groups, and `members`, of a
+//! group that has laid down its own), `erase`, `purge`.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use futures::future::{try_join, try_join3};
 use time::{Duration, OffsetDateTime};
@@ -15,14 +19,16 @@ use super::{
     sift::SCAN_STEP,
 };
 use crate::{
-    rows::{self, EventBody, FormatError, Key, MembersBody},
-    scim::{members::Kind, schema::ResourceType},
+    rows::{self, EdgeBody, EventBody, FormatError, Key, MembersBody},
+    scim::{error::Rule, members::Kind, schema::ResourceType},
     store::{ETag, Page, Row, settle},
 };
 
 mod erase;
+mod joins;
 mod members;
 mod purge;
+pub(super) mod rejoin;
 mod restore;
 
 pub use erase::Erased;
@@ -42,7 +48,9 @@ pub enum Denied {
     Erased(OffsetDateTime),
     /// Only persons are erased.
     Group,
-    /// Somebody has taken a value that is unique, or the store failed.
+    /// A value that is unique, of this attribute, is this resource's by now.
+    Taken(String, String),
+    /// The store failed.
     Failed(Error),
 }
 
@@ -65,6 +73,10 @@ impl fmt::Display for Denied {
                 deleted.date()
             ),
             Self::Group => f.write_str("this is a group; only users are erased"),
+            Self::Taken(attribute, id) => write!(
+                f,
+                "409: its {attribute} was taken meanwhile by {id}; give that one another {attribute}, or delete it, and restore then"
+            ),
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -74,7 +86,13 @@ impl std::error::Error for Denied {}
 
 impl<E: Into<Error>> From<E> for Denied {
     fn from(error: E) -> Self {
-        Self::Failed(error.into())
+        match error.into() {
+            Error::Refused(refused) if matches!(refused.rule(), Rule::UniqueTaken | Rule::GroupTaken) => {
+                let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+                Self::Taken(text(refused.attribute()), text(refused.text("id")))
+            }
+            error => Self::Failed(error),
+        }
     }
 }
 
@@ -102,11 +120,17 @@ struct Remains {
     kind: Kind,
     erased: bool,
     /// The groups it was in.
-    groups: Vec<String>,
-    /// Of a group: its members, if they were laid down.
-    members: Option<BTreeMap<String, Kind>>,
-    /// The rows that hold these two.
+    groups: BTreeSet<String>,
+    /// Of a group: members that are to have their edges again before it comes back.
+    members: BTreeMap<String, Kind>,
+    /// Whether these are all that it had: they were laid down.
+    laid_down: bool,
+    /// Memberships whose other end is there again, by their rows.
+    waiting: Vec<(String, Edge)>,
+    /// The rows that hold all these.
     parts: Vec<(String, ETag)>,
+    /// Some of the rows that list its groups were not seen.
+    lacks_parts: bool,
     /// The row that hides its edges.
     hidden: Option<Gone>,
     /// All rows that do: one that was to hide them after an earlier deletion may have landed late.
@@ -116,6 +140,12 @@ struct Remains {
 }
 
 impl Remains {
+    /// A user who might not come in.
+    fn is_inactive(&self) -> bool {
+        let active = self.was.attributes.as_map().get("active");
+        self.kind == Kind::User && active.is_some_and(|active| *active == false)
+    }
+
     fn deleted(&self) -> OffsetDateTime {
         self.was.envelope.last_modified
     }
@@ -126,36 +156,66 @@ impl Remains {
             kind: kind_of(&was),
             erased: rows::gone_stamp(row)?.erased,
             was,
-            groups: Vec::new(),
-            members: None,
+            groups: BTreeSet::new(),
+            members: BTreeMap::new(),
+            laid_down: false,
+            waiting: Vec::new(),
             parts: Vec::new(),
+            lacks_parts: false,
             hidden: None,
             hiding: Vec::new(),
             standing: Vec::new(),
         })
     }
 
-    fn add(&mut self, parts: &[Row]) -> Result<(), FormatError> {
+    /// With the rows beside its tombstone.
+    fn with(row: &Row, parts: &[Row]) -> Result<Self, Error> {
+        let mut remains = Self::read(row)?;
+        remains.lacks_parts = remains.add(parts)? < rows::gone_stamp(row)?.parts;
+        Ok(remains)
+    }
+
+    /// Says how many lists of groups there are.
+    fn add(&mut self, parts: &[Row]) -> Result<usize, FormatError> {
         let first = rows::gone_members_key(&self.was.envelope.id, 0);
-        let is_list = |row: &Row| matches!(Key::parse(&row.key), Some(Key::TombstoneMembers(_)));
-        // Written last: without it the list is not complete, and all edges stand.
-        if parts.iter().any(|row| row.key == first) {
-            self.members = Some(BTreeMap::new());
-        }
+        let (mut lists, mut members) = (0, BTreeMap::new());
         for row in parts {
             self.parts.push((row.key.clone(), row.etag.clone()));
+            if let Some(Key::TombstoneEdge(_)) = Key::parse(&row.key) {
+                let edge = Edge::from(rows::body::<EdgeBody>(row)?);
+                self.waiting.push((row.key.clone(), edge));
+                continue;
+            }
             let body: MembersBody = rows::body(row)?;
-            match &mut self.members {
-                Some(members) if is_list(row) => {
-                    members.extend(body.users.into_iter().map(|id| (id, Kind::User)));
-                    members.extend(body.groups.into_iter().map(|id| (id, Kind::Group)));
-                }
-                _ if is_list(row) => {}
-                _ => self.groups.extend(body.groups),
+            if !body.deletion.is_empty() && body.deletion != self.was.envelope.version {
+                // Of an earlier deletion: it only has to go.
+            } else if is_list(&row.key) {
+                // The first one is written last: without it the list is not complete, and all edges stand.
+                self.laid_down |= row.key == first;
+                members.extend(body.users.into_iter().map(|id| (id, Kind::User)));
+                members.extend(body.groups.into_iter().map(|id| (id, Kind::Group)));
+            } else {
+                lists += 1;
+                self.groups.extend(body.groups);
             }
         }
-        Ok(())
+        if self.laid_down {
+            self.members = members;
+        }
+        for (_, edge) in &self.waiting {
+            if edge.member == self.was.envelope.id {
+                self.groups.insert(edge.group.clone());
+            } else {
+                self.members.insert(edge.member.clone(), edge.kind);
+            }
+        }
+        Ok(lists)
     }
+}
+
+/// Whether members are listed there.
+fn is_list(key: &str) -> bool {
+    matches!(Key::parse(key), Some(Key::TombstoneMembers(_)))
 }
 
 /// A tombstone doesn't name its type, but every user has a `userName`, and no group.
@@ -198,7 +258,8 @@ impl Directory {
         }
     }
 
-    async fn tombstones(&self, bounds: (&str, &str)) -> Result<Page, Error> {
+    /// A page of tombstones and their parts.
+    pub(super) async fn tombstones(&self, bounds: (&str, &str)) -> Result<Page, Error> {
         let partition = &self.access.tenant.id;
         Ok(settle::patient_scan(&*self.store, partition, bounds, SCAN_STEP, self.deadline).await?)
     }
@@ -211,7 +272,7 @@ impl Directory {
         let parts = rows::range(&rows::gone_parts_prefix(id));
         let hiding = rows::range(&rows::edges_left_prefix(id));
         let beside = try_join3(self.all_rows(&parts), self.all_rows(&hiding), self.memberships_of(id));
-        let (found, (mut rows, hiding, standing)) = try_join(self.rows(&keys), beside).await?;
+        let (found, (rows, hiding, standing)) = try_join(self.rows(&keys), beside).await?;
         let mut found = found.into_iter();
         let [user, group, tombstone] = [(); 3].map(|()| found.next().flatten());
         for (row, kind) in [(user, Kind::User), (group, Kind::Group)] {
@@ -221,15 +282,17 @@ impl Directory {
                 return Err(Denied::There(kind));
             }
         }
-        let mut remains = Remains::read(&tombstone.ok_or(Denied::Unknown)?)?;
+        let tombstone = tombstone.ok_or(Denied::Unknown)?;
+        let mut remains = Remains::with(&tombstone, &rows)?;
         if remains.was.envelope.id != id {
             return Err(Denied::Unknown);
         }
-        if remains.kind == Kind::Group && hiding.iter().any(|row| !row.stamp.is_empty()) {
-            // Somebody may be at its members: the list of them must not be older than that row.
-            rows = self.all_rows(&parts).await?;
+        // Whoever lays members down, or takes them up, stamps the row that hides their edges, which is gone a while after that.
+        let is_touched = hiding.is_empty() || hiding.iter().any(|row| !row.stamp.is_empty());
+        if remains.lacks_parts || (remains.kind == Kind::Group && is_touched) {
+            // The rows must not be older than the tombstone and the one that hides.
+            remains = Remains::with(&tombstone, &self.all_rows(&parts).await?)?;
         }
-        remains.add(&rows)?;
         for row in &hiding {
             let gone = Gone::read(row)?;
             remains.hiding.push((row.key.clone(), row.etag.clone()));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     edges::{Edge, resource_key},
+    gone::rejoin::{self, Return},
     index,
     journal::{self, Journal},
     links::Links,
@@ -83,17 +84,8 @@ pub(super) struct Removal {
     pub(super) groups: BTreeSet<String>,
     /// Those of the groups that are deleted themselves.
     pub(super) gone: HashSet<String>,
-}
-
-/// What a deleted resource finds when it comes back.
-#[derive(Debug, Default)]
-pub(super) struct Return {
-    /// Its memberships in groups that are there: as many as fit.
-    pub(super) joins: Vec<Edge>,
-    /// The groups that it joins afterwards.
-    pub(super) later: Vec<String>,
-    /// The rows that hide its edges, and the parts of its tombstone, as they were read.
-    pub(super) ends: Vec<(String, ETag)>,
+    /// The rows that told which groups it was to join still, as they were read.
+    pub(super) joins: Vec<(String, ETag)>,
 }
 
 /// The changes of membership rows in a commit.
@@ -120,6 +112,14 @@ impl Memberships {
             Self::Turn(turn) => turn.changes(draft, operation, others),
             Self::Removal(removal) => removal.changes(draft, operation, others),
             Self::Return(restored) => restored.changes(draft, operation),
+        }
+    }
+
+    /// The groups that who comes back is a member of again.
+    pub(super) fn rejoined(&self) -> Vec<String> {
+        match self {
+            Self::Return(restored) => restored.reunion.joined(),
+            _ => Vec::new(),
         }
     }
 }
@@ -242,21 +242,18 @@ impl Turn {
 }
 
 impl Removal {
+    /// The groups that it was in, in as many rows as they need.
+    pub(super) fn parts(&self) -> Vec<MembersBody> {
+        rejoin::lists(&self.groups)
+    }
+
     fn changes(&self, draft: &Draft<'_>, operation: &Operation, others: usize) -> Changes {
         let is_group = index::kind(draft.of) == "g";
-        let groups = Journal {
-            joins: self.groups.iter().map(|group| (group.clone(), Kind::Group)).collect(),
-            ..Journal::default()
-        };
-        let mut changes = Vec::new();
-        if !self.groups.is_empty() {
-            changes.extend(
-                groups
-                    .parts()
-                    .iter()
-                    .enumerate()
-                    .map(|(part, body)| Change::Upsert(rows::write(rows::gone_part_key(draft.id, part), body))),
-            );
+        let joins = self.joins.iter().cloned();
+        let mut changes: Vec<Change> = joins.map(|(key, etag)| Change::Delete(key, Some(etag))).collect();
+        for (part, mut body) in self.parts().into_iter().enumerate() {
+            body.deletion = operation.to_string();
+            changes.push(Change::Upsert(rows::write(rows::gone_part_key(draft.id, part), &body)));
         }
         if is_group {
             changes.push(Change::Delete(rows::gate_key(draft.id), None));
@@ -298,66 +295,4 @@ impl Removal {
         }
         changes
     }
-}
-
-impl Return {
-    fn changes(&self, draft: &Draft<'_>, operation: &Operation) -> Changes {
-        let mut rows = Vec::new();
-        if index::kind(draft.of) == "g" {
-            let stamp = journal::gate_stamp(&operation.to_string());
-            let gate = journal::gate(draft.id, None);
-            rows.push(Change::Insert(Write { stamp, ..gate }));
-        }
-        rows.extend(self.joins.iter().flat_map(|edge| rejoins(edge, operation)));
-        rows.extend(left_to_join(draft.id, &self.later, &self.ends));
-        Changes {
-            rows,
-            ..Changes::default()
-        }
-    }
-}
-
-/// The changes that make somebody a member of a group that is open and there; a change of the group too.
-pub(super) fn rejoins(edge: &Edge, operation: &Operation) -> [Change; 4] {
-    let body = super::edges::body(edge);
-    let by = operation.to_string();
-    let stamp = Stamp::of(operation, by.clone());
-    [
-        Change::Stamp(rows::gate_key(&edge.group), journal::gate_stamp(&by), None),
-        Change::Stamp(rows::resource_key("g", &edge.group), rows::encode(&stamp), None),
-        Change::Insert(rows::write(rows::member_key(&edge.group, &edge.member), &body)),
-        Change::Insert(rows::write(rows::membership_key(&edge.member, &edge.group), &body)),
-    ]
-}
-
-/// The changes that leave, of rows that were read, only those that tell which groups somebody is to join.
-pub(super) fn left_to_join(id: &str, groups: &[String], ends: &[(String, ETag)]) -> Vec<Change> {
-    let groups = Journal {
-        joins: groups.iter().map(|group| (group.clone(), Kind::Group)).collect(),
-        ..Journal::default()
-    };
-    let parts = if groups.joins.is_empty() {
-        Vec::new()
-    } else {
-        groups.parts()
-    };
-    let parts = parts
-        .iter()
-        .enumerate()
-        .map(|(part, body)| rows::write(rows::gone_part_key(id, part), body));
-    let parts: Vec<Write> = parts.collect();
-    let goes = |key: &String| !parts.iter().any(|part| part.key == *key);
-    let gone = ends.iter().filter(|(key, _)| goes(key));
-    let mut changes: Vec<Change> = gone
-        .map(|(key, etag)| Change::Delete(key.clone(), Some(etag.clone())))
-        .collect();
-    changes.extend(
-        parts
-            .into_iter()
-            .map(|part| match ends.iter().find(|(key, _)| *key == part.key) {
-                Some((_, etag)) => Change::Replace(part, etag.clone()),
-                None => Change::Insert(part),
-            }),
-    );
-    changes
 }

@@ -8,7 +8,7 @@ use super::{
     journal::Journal,
 };
 use crate::{
-    rows::{self, FormatError, JournalBody, TraceBody},
+    rows::{self, FormatError, JoinsBody, JournalBody, TraceBody},
     scim::members::Kind,
     store::{ETag, Row},
 };
@@ -22,6 +22,16 @@ pub(super) struct Pending {
     pub(super) spread: Vec<TraceBody>,
     /// Deleted resources.
     pub(super) gone: HashMap<String, Gone>,
+    /// Restored resources that are to join groups still.
+    pub(super) joins: Vec<Joins>,
+}
+
+/// Groups that a restored resource is to join still; a part of them.
+#[derive(Debug)]
+pub(super) struct Joins {
+    pub(super) body: JoinsBody,
+    pub(super) key: String,
+    pub(super) etag: ETag,
 }
 
 /// A deleted resource whose memberships are hidden.
@@ -39,6 +49,8 @@ impl Pending {
             self.journals.push(rows::body(row)?);
         } else if row.key.starts_with(&rows::spread_key("")) {
             self.spread.push(rows::body(row)?);
+        } else if row.key.starts_with(rows::JOINS_PREFIX) {
+            self.joins.push(Joins::read(row)?);
         } else {
             let gone = Gone::read(row)?;
             self.gone.insert(gone.trace.id.clone(), gone);
@@ -57,6 +69,25 @@ impl Pending {
             edges.retain(|edge| !self.gone.contains_key(side.other(edge)));
         }
     }
+}
+
+impl Joins {
+    pub(super) fn read(row: &Row) -> Result<Self, FormatError> {
+        Ok(Self {
+            body: rows::body(row)?,
+            key: row.key.clone(),
+            etag: row.etag.clone(),
+        })
+    }
+}
+
+/// Whose they are.
+pub(super) fn members<'j>(joins: impl IntoIterator<Item = &'j Joins>) -> BTreeMap<String, Kind> {
+    let of = |joins: &Joins| {
+        let kind = Kind::from_keyword(&joins.body.resource_type)?;
+        Some((joins.body.member.clone(), kind))
+    };
+    joins.into_iter().filter_map(of).collect()
 }
 
 impl Gone {

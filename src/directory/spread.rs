@@ -11,7 +11,7 @@ use super::{
     in_parallel,
     journal::{self, Journal},
     memberships::Sizes,
-    pending::Gone,
+    pending::{Gone, Joins},
 };
 use crate::{
     rows::{self, FORMAT, Operation, Stamp, TraceBody, TraceStamp},
@@ -82,6 +82,10 @@ impl Directory {
                 }
             }
         }
+        let is_old = |joins: &&Joins| joins.body.time + LEFT_BEHIND <= now;
+        let (joined, error) = self.finish_joins(pending.joins.iter().filter(is_old)).await;
+        done += joined;
+        failed = failed.or(error);
         let old = pending.spread.iter().filter(|spread| spread.time + REMEMBERED <= now);
         let keys: Vec<String> = old.map(|spread| rows::spread_key(&spread.id)).collect();
         done += keys.len();
@@ -122,7 +126,7 @@ impl Directory {
     }
 
     /// Puts the members of a deleted group down beside its tombstone, and removes their edges.
-    async fn lay_down_members(&self, gone: &Gone) -> Result<usize, Error> {
+    pub(super) async fn lay_down_members(&self, gone: &Gone) -> Result<usize, Error> {
         let edges = self.standing(&Side::Members.of(&gone.trace.id)).await?;
         if edges.is_empty() {
             self.show_again(gone).await?;
@@ -136,8 +140,9 @@ impl Directory {
                 joins: edges.iter().map(|edge| (edge.member.clone(), edge.kind)).collect(),
                 ..Journal::default()
             };
-            for (part, body) in members.parts().iter().enumerate().rev() {
-                let part = rows::write(rows::gone_members_key(&gone.id, part), body);
+            for (part, mut body) in members.parts().into_iter().enumerate().rev() {
+                body.deletion.clone_from(&gone.operation);
+                let part = rows::write(rows::gone_members_key(&gone.id, part), &body);
                 self.while_gone(gone, vec![Change::Upsert(part)]).await?;
             }
         }

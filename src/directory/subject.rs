@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What names a resource, the better first.
-const NAMES: [&str; 2] = ["userName", "externalId"];
+const NAMES: [&str; 3] = ["userName", "externalId", "displayName"];
 /// Bytes of the hash that are told.
 const BYTES: usize = 8;
 
@@ -54,18 +54,20 @@ impl Directory {
         subjects
     }
 
-    /// Whom a write is about, as far as it says so itself.
-    pub fn subject_sent(&self, of: &ResourceType, write: &Write) -> Option<String> {
+    /// Whom a write is about, as far as it says so itself: by each name that it gives, the better first.
+    pub fn subjects_sent(&self, of: &ResourceType, write: &Write) -> Vec<String> {
         let document = match write {
             Write::Create { document } | Write::Replace { document, .. } => document.as_object(),
             Write::Patch { .. } | Write::Delete { .. } => None,
         };
-        self.subject_named(of, given(document))
+        self.subjects_named(of, given(document)).collect()
     }
 
     /// Notes it.
     pub(super) fn note_sent(&self, of: &ResourceType, write: &Write) {
-        telemetry::note_once("scim.subject", || self.subject_sent(of, write));
+        let mut subjects = self.subjects_sent(of, write).into_iter();
+        telemetry::note_once("scim.subject", || subjects.next());
+        telemetry::note_once("scim.subject.other", || subjects.next());
     }
 
     /// What was found, noted.
@@ -92,14 +94,16 @@ impl Directory {
 
     /// What a request says itself comes before what is stored.
     fn note_named<'v>(&self, of: &ResourceType, value: impl Fn(&str) -> Option<&'v str>) {
-        telemetry::note_once("scim.subject", || self.subject_named(of, value));
+        telemetry::note_once("scim.subject", || self.subjects_named(of, value).next());
     }
 
-    fn subject_named<'v>(&self, of: &ResourceType, value: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
-        let index = |name: &str| index::named(name).find(|index| index.resource_type() == of.name);
-        let found = NAMES.into_iter().find_map(|name| Some((index(name)?, value(name)?)));
-        let (index, value) = found?;
-        Some(subject(index, &self.access.tenant, value))
+    fn subjects_named<'v>(
+        &self,
+        of: &ResourceType,
+        value: impl Fn(&str) -> Option<&'v str>,
+    ) -> impl Iterator<Item = String> {
+        let own = names().filter(|index| index.resource_type() == of.name);
+        own.filter_map(move |index| Some(subject(index, &self.access.tenant, value(index.attribute())?)))
     }
 }
 

@@ -143,6 +143,7 @@ impl Directory {
             paths,
             members,
             parts,
+            groups: draft.memberships.rejoined(),
             subjects: self.subjects(draft.of, [draft.before.map(|before| &before.attributes), draft.after]),
             reference: telemetry::noted("scim.correlation_id"),
             ..self.event_of(draft.kind.name(), (&draft.of.name, draft.id), operation)
@@ -262,7 +263,7 @@ fn resource_changes(
         (Some(before), Some(_)) => vec![Change::Replace(write(key), before.etag.clone())],
         (Some(before), None) => vec![
             Change::Delete(key, Some(before.etag.clone())),
-            Change::Upsert(tombstone(&stamp, &body, invocation)),
+            Change::Upsert(tombstone(&stamp, &body, draft, invocation)),
         ],
     };
     let stored = Stored {
@@ -282,10 +283,14 @@ fn resource_changes(
     (changes, stored)
 }
 
-fn tombstone(stamp: &Stamp, body: &ResourceBody, invocation: Option<Uuid>) -> Write {
+fn tombstone(stamp: &Stamp, body: &ResourceBody, draft: &Draft<'_>, invocation: Option<Uuid>) -> Write {
     let stamp = GoneStamp {
         stamp: stamp.clone(),
         invocation: invocation.map(|id| id.to_string()),
+        parts: match &draft.memberships {
+            Memberships::Removal(removal) => removal.parts().len(),
+            _ => 0,
+        },
         erased: false,
     };
     Write {

@@ -44,10 +44,10 @@ pub(super) fn count(app: &App, request: &HttpRequest, response: &HttpResponse) {
         let mut refused = refused(rule, holder, extensions.get::<Reference>());
         if has_no_right {
             // It says nothing of anybody, whoever was asked for.
-            (refused.id, refused.subject) = (String::new(), None);
+            (refused.id, refused.subjects) = (String::new(), Vec::new());
             refused.resource_type.clear();
         }
-        let is_nobodys = refused.id.is_empty() && refused.subject.is_none();
+        let is_nobodys = refused.id.is_empty() && refused.subjects.is_empty();
         if !(is_probe && is_nobodys) {
             service.tenants.refused(refused);
         }
@@ -78,7 +78,10 @@ fn refused(rule: &'static str, holder: &Holder, reference: Option<&Reference>) -
         request: format!("{} {route}", fact("http.request.method")),
         resource_type: fact("scim.resource_type"),
         id: id.unwrap_or_default().to_owned(),
-        subject: noted("scim.subject"),
+        subjects: ["scim.subject", "scim.subject.other"]
+            .into_iter()
+            .filter_map(noted)
+            .collect(),
         holder: holder.clone(),
         reference: reference.map(|reference| reference.id().to_string()),
     }
@@ -98,7 +101,7 @@ pub(super) fn part(visit: &Visit, task: &Task, reference: Option<Reference>) -> 
         request: format!("{method} {} in POST /Bulk", task.of.endpoint),
         resource_type: task.of.name.clone(),
         id: id.filter(|id| is_nobodys_name(id)).cloned().unwrap_or_default(),
-        subject: visit.directory.subject_sent(&task.of, &task.write),
+        subjects: visit.directory.subjects_sent(&task.of, &task.write),
         holder: visit.directory.access.holder(),
         reference: reference.map(|reference| reference.id().to_string()),
     }

@@ -47,6 +47,9 @@ pub struct GoneStamp {
     /// The Functions host's id of the DELETE, which it may send again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocation: Option<String>,
+    /// In how many rows the groups are listed that it was in.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub parts: usize,
     /// Nothing of the resource is kept but its id and times.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub erased: bool,
@@ -133,6 +136,26 @@ pub struct MembersBody {
     /// Who is no member afterwards; empty if `whole`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leave: Vec<String>,
+    /// Of a part of a tombstone: the operation that deleted the resource.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub deletion: String,
+}
+
+/// Groups that a restored resource is to join still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinsBody {
+    /// The row's format.
+    pub format: u32,
+    /// The resource.
+    pub member: String,
+    /// Its type: `User` or `Group`.
+    #[serde(rename = "type")]
+    pub resource_type: String,
+    /// The groups.
+    pub groups: Vec<String>,
+    /// When some were joined last.
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
 }
 
 /// What is decided and not spread over a group's edges yet: which operation's event parts say it.
@@ -242,6 +265,9 @@ pub struct EventBody {
     /// How many parts behind this row hold the memberships that changed with it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub parts: usize,
+    /// Of who was restored: groups that it is a member of again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Whom it is about: keyed hashes of the names that the resource had before and has now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<String>,
@@ -271,6 +297,7 @@ impl EventBody {
             paths: Vec::new(),
             members: None,
             parts: 0,
+            groups: Vec::new(),
             subjects: Vec::new(),
             reference: None,
             tenant: None,
@@ -296,6 +323,9 @@ pub struct RefusedBody {
     /// When the last one was.
     #[serde(with = "time::serde::rfc3339")]
     pub last: OffsetDateTime,
+    /// The writes that added to it last, so that none does twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -31,6 +31,10 @@ pub enum Key<'k> {
     TombstonePart(&'k str),
     /// A part of it: members it had.
     TombstoneMembers(&'k str),
+    /// A part of it: a membership whose other end is there.
+    TombstoneEdge(&'k str),
+    /// Groups that a restored resource is to join still.
+    Joins,
     /// A total's base or seal: the letter of the resource type.
     SumEnd(&'k str),
     /// A change of a total.
@@ -58,6 +62,8 @@ impl<'k> Key<'k> {
             ["gone", id] => Self::Tombstone(id),
             ["gone", id, _] => Self::TombstonePart(id),
             ["gone", id, "members", _] => Self::TombstoneMembers(id),
+            ["gone", id, "edge", _] => Self::TombstoneEdge(id),
+            ["pend", "join", _, _] => Self::Joins,
             ["sum", kind @ ("u" | "g"), ".base" | "seal"] => Self::SumEnd(kind),
             ["sum", "u" | "g", _] => Self::Sum,
             ["mark", kind @ ("u" | "g"), _] => Self::Mark(kind),
@@ -104,6 +110,8 @@ mod tests {
                 (edges_left_key(id, &name), Key::EdgesLeft),
                 (gone_part_key(id, 7), Key::TombstonePart(&part)),
                 (gone_members_key(id, 7), Key::TombstoneMembers(&part)),
+                (gone_edge_key(id, id), Key::TombstoneEdge(&part)),
+                (joins_key(id, 7), Key::Joins),
                 (event_key(&operation), Key::Event(&name)),
                 (event_part_key(&name, 7), Key::EventPart(&name, "007")),
                 (journal_key(&name), Key::Journal(&name)),

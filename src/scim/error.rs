@@ -82,6 +82,12 @@ impl Error {
         Some(name).filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
     }
 
+    /// What fills a placeholder of the rule's sentence.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let mut fills = self.fills.iter().rev();
+        fills.find(|(known, _)| *known == name).map(|(_, text)| text.as_str())
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.rule.entry().status

@@ -86,6 +86,8 @@ struct Batch {
     counts: BTreeMap<String, u64>,
     others: u64,
     refusals: refused::Waiting,
+    /// Refusals of which nobody knows whether they are written.
+    sending: Vec<refused::Sending>,
 }
 
 /// The row of a tenant's counts.
@@ -159,6 +161,7 @@ impl Lately {
         for (name, count) in batch.counts {
             pending.add(name, count);
         }
+        pending.sending.extend(batch.sending);
         for (key, body) in batch.refusals {
             refused::add(&mut pending.refusals, key, body);
         }
@@ -226,8 +229,8 @@ impl Tenants {
         if is_done(of, counted) {
             (batch.counts, batch.others) = Default::default();
         }
-        if is_done(of, self.add_refusals(tenant, &batch.refusals).await) {
-            batch.refusals.clear();
+        if is_done(of, self.add_refusals(tenant, &mut batch).await) {
+            (batch.refusals, batch.sending) = Default::default();
         }
         // An outage is when failures count. The next one that is counted brings these along.
         self.lately.give_back(of, tenant, batch);

@@ -19,6 +19,7 @@ use crate::{
 mod authenticate;
 mod credentials;
 mod error;
+mod kept;
 mod lately;
 mod listed;
 mod pause;
@@ -30,6 +31,7 @@ mod tests;
 pub use authenticate::{Access, CACHED, Holder, Refusal};
 pub use credentials::{Credential, Expiry, Issued, MAX_LABEL_BYTES, Origin, Terms};
 pub use error::Error;
+pub use kept::KeptDays;
 pub use lately::{ALL_WRITES, Count, Counted, MORE, Refused};
 pub use listed::Listed;
 pub use pause::Pause;

@@ -125,6 +125,7 @@ impl Teller {
         add("label", self.labels.get(&body.actor).map(|label| json!(label)));
         add("reference", body.reference.as_ref().map(|reference| json!(reference)));
         add("subjects", (!body.subjects.is_empty()).then(|| json!(body.subjects)));
+        add("groups", (!body.groups.is_empty()).then(|| json!(body.groups)));
         add("members", member_json(event).map(Value::Object));
         let refused = body.refused.as_ref();
         add(
@@ -186,7 +187,7 @@ fn paths(event: &Event) -> String {
     format!(": {}", names.join(", "))
 }
 
-/// How many memberships changed.
+/// How many memberships changed, or came back.
 fn members(event: &Event) -> String {
     let members = &event.members;
     let joined = members.users.len() + members.groups.len();
@@ -198,6 +199,11 @@ fn members(event: &Event) -> String {
     }
     if !members.leave.is_empty() {
         words.push(format!("{} left", members.leave.len()));
+    }
+    match event.body.groups.len() {
+        0 => {}
+        1 => words.push("in 1 group again".to_owned()),
+        groups => words.push(format!("in {groups} groups again")),
     }
     if words.is_empty() {
         return String::new();

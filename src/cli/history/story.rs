@@ -22,11 +22,16 @@ pub(super) async fn tell(
     mut teller: Teller,
 ) -> anyhow::Result<Followed> {
     let step = operator.settings.deadline();
-    let progress = |rows: usize| show::progress(&format!("{rows} rows read"));
+    let mut follower = Follower::behind(operator.store.clone(), step, scope.clone());
+    let mut rows = 0;
+    let read = |event: &Event, so_far: usize| {
+        if std::mem::replace(&mut rows, so_far) != so_far {
+            show::progress(&format!("{so_far} rows read"));
+        }
+        follower.told(event);
+    };
     let directory = operator.directory(tenant.clone());
-    let mut story = directory
-        .story(name, (scope.since, scope.until), step, progress)
-        .await?;
+    let mut story = directory.story(name, (scope.since, scope.until), step, read).await?;
     show::progress("");
     if !command.names {
         for account in &mut story.accounts {
@@ -48,10 +53,6 @@ pub(super) async fn tell(
         ),
     };
     command.output.print(&told.json(), &told.text())?;
-    let mut follower = Follower::behind(operator.store.clone(), step, scope);
-    for told in &story.told {
-        follower.told(&told.event);
-    }
     let ids = story.accounts.iter().map(|account| account.id.clone());
     teller.only(ids.chain(story.subjects.iter().cloned()));
     Ok(Some((follower, teller)))
@@ -175,24 +176,26 @@ impl Words<'_> {
 
     /// Whoever misses an access may miss a group.
     fn lost(&self, account: &Account) -> String {
-        let mut own = self
-            .story
-            .told
-            .iter()
-            .rev()
-            .filter(|told| told.account.as_ref() == Some(&account.id));
-        let lost = own.find(|told| matches!(told.deed, Deed::Left(_) | Deed::LostGroup(_)));
-        lost.map_or_else(String::new, |lost| {
+        let mut lost: Vec<(&String, &Told)> = Vec::new();
+        let own = |told: &&Told| told.account.as_ref() == Some(&account.id);
+        for told in self.story.told.iter().filter(own) {
+            match &told.deed {
+                Deed::Left(group) | Deed::LostGroup(group) => lost.push((group, told)),
+                Deed::Joined(group) => lost.retain(|(lost, _)| *lost != group),
+                Deed::Own => lost.retain(|(lost, _)| !told.event.body.groups.contains(lost)),
+                Deed::Refused => {}
+            }
+        }
+        lost.last().map_or_else(String::new, |(_, lost)| {
             format!("\nIt lost a group last at {}", self.teller.deed(lost))
         })
     }
 
     fn never_sent(&self) -> String {
         let mut text = format!(
-            "NEVER SENT. Nothing is or was here by this name: no user or group has it as userName, externalId or id, and \
-             the log ({}) knows no write of it, done or refused.\n\
-             What was refused less than a minute ago may be missing, and a create that was refused is found by its userName, if it \
-             had one.\n\
+            "NEVER SENT. Nothing is or was here by this name: no user or group has it as userName, externalId, \
+             displayName of a group or id, and the log ({}) knows no write of it, done or refused.\n\
+             What was refused less than a minute ago may be missing.\n\
              The identity provider has not sent it, or by another name. In Entra, Provisioning > Provision on demand with this \
              person says why: not assigned, outside a scoping filter, or another value in the matching attribute. If it says \
              success, look whether the job is on and not in quarantine (Provisioning > Overview).",
@@ -255,7 +258,8 @@ impl Words<'_> {
             .collect();
         format!(
             "requests\n\
-             | where cloud_RoleName == \"scim.handler\" and tostring(customDimensions[\"scim.subject\"]) in ({})\n\
+             | where cloud_RoleName == \"scim.handler\"\n\
+             | where tostring(customDimensions[\"scim.subject\"]) in ({0}) or tostring(customDimensions[\"scim.subject.other\"]) in ({0})\n\
              | project timestamp, operation = name, resultCode, rule = tostring(customDimensions[\"scim.error.rule\"]), \
              Reference = strcat(operation_Id, \"-\", id)\n\
              | order by timestamp asc",

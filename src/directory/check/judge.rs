@@ -201,10 +201,8 @@ fn tombstone_part(tombstone: &str, key: &str, look: &Look) -> Option<Found> {
     // Nothing tells whose it was, but what its key says.
     let id = key.split('~').nth(1).unwrap_or_default();
     let (part, tombstone) = (look.row(key), look.row(tombstone));
-    // Groups that it is still to join.
-    let restored = ["u", "g"].map(|kind| look.row(&format!("{}{id}", rows::resource_key_prefix(kind))));
     let part = part?;
-    if tombstone.or(restored[0]).or(restored[1]).is_some() || Held::read(part).is_err() {
+    if tombstone.is_some() || Held::read(part).is_err() {
         return None;
     }
     let found = Found::new(Damage::TombstonePart, key, &[], [Some(part)]);

@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Directory, Error, sift::SCAN_STEP};
+use super::{Directory, Error, pending::Joins, sift::SCAN_STEP};
 use crate::{
     rows,
     scim::schema::Catalog,
@@ -185,7 +185,7 @@ impl Inspection {
         if mends { self.mend(&found, report).await } else { Ok(()) }
     }
 
-    /// Finishes every change of memberships for which a gate is closed, and tells how many. What is pending and lacks its
+    /// Finishes every restore that was cut off, and every change of memberships for which a gate is closed; tells how many. What is pending and lacks its
     /// gate can't be finished before that is mended.
     async fn finish_pending(&self) -> Result<usize, Error> {
         let pending = self.pending().await?;
@@ -194,7 +194,14 @@ impl Inspection {
             .map(|journal| rows::closed_gate_key(&journal.group))
             .collect();
         let gates = self.directory().rows(&gates).await?;
-        let mut finished = 0;
+        // What can't be read the check has told.
+        let joins = self.directory().all_rows(&rows::range(rows::JOINS_PREFIX)).await?;
+        let joins: Vec<Joins> = joins.iter().filter_map(|row| Joins::read(row).ok()).collect();
+        let (mut finished, failed) = self.directory().finish_joins(&joins).await;
+        match failed {
+            None | Some(Error::Format(_)) => {}
+            Some(error) => return Err(error),
+        }
         for (journal, gate) in pending.journals().zip(gates) {
             if gate.is_some_and(|gate| judge::is_closed_for(&gate, journal)) {
                 match self.directory().finish(&journal.operation).await {

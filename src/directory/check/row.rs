@@ -13,8 +13,8 @@ use crate::{
         index::{self, Entry, Index},
     },
     rows::{
-        self, EdgeBody, EventBody, FormatError, GateBody, IndexBody, JournalBody, Key, MarkBody, MembersBody,
-        Operation, ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody,
+        self, EdgeBody, EventBody, FormatError, GateBody, IndexBody, JoinsBody, JournalBody, Key, MarkBody,
+        MembersBody, Operation, ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody,
     },
     scim::{attributes::Attributes, members::Kind, schema::ResourceType},
     store::{Row, settle::BARRED},
@@ -69,6 +69,7 @@ pub(super) enum Held {
     Tombstone,
     /// Of the tombstone with this key.
     TombstonePart(String),
+    Joins,
     /// Of a total; the letter of the resource type.
     SumEnd(&'static str, SumBaseBody),
     Sum,
@@ -180,6 +181,8 @@ impl Held {
                 let body: MarkBody = rows::body(row)?;
                 (Self::Mark, rows::mark_key(kind, body.position))
             }
+            Key::Joins => joins(row)?,
+            Key::TombstoneEdge(part) => tombstone_edge(row, part)?,
             Key::TombstonePart(part) | Key::TombstoneMembers(part) => {
                 let _: MembersBody = rows::body(row)?;
                 (Self::TombstonePart(rows::tombstone_key(part)), row.key.clone())
@@ -237,9 +240,34 @@ impl Held {
                 };
                 vec![(mark, Case::SumEnds(kind))]
             }
-            Self::Gate { .. } | Self::Barred | Self::Spread | Self::Tombstone | Self::Sum | Self::Mark => Vec::new(),
+            Self::Gate { .. }
+            | Self::Barred
+            | Self::Spread
+            | Self::Joins
+            | Self::Tombstone
+            | Self::Sum
+            | Self::Mark => Vec::new(),
         }
     }
+}
+
+/// Groups that a restored resource is to join still, and where that should stand.
+fn joins(row: &Row) -> Result<(Held, String), Damage> {
+    let body: JoinsBody = rows::body(row)?;
+    let is_its = row.key.starts_with(&rows::joins_prefix(&body.member));
+    Ok((Held::Joins, if is_its { row.key.clone() } else { String::new() }))
+}
+
+/// A membership of what is deleted, and where it should stand: at either of its ends.
+fn tombstone_edge(row: &Row, part: &str) -> Result<(Held, String), Damage> {
+    let EdgeBody { group, member, .. } = rows::body(row)?;
+    let mut keys = [
+        rows::gone_edge_key(&group, &member),
+        rows::gone_edge_key(&member, &group),
+    ]
+    .into_iter();
+    let key = keys.find(|key| *key == row.key).unwrap_or_default();
+    Ok((Held::TombstonePart(rows::tombstone_key(part)), key))
 }
 
 /// What a row says of others, and of itself if it makes no sense. What only its key says counts in any case, so that a row

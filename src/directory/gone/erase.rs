@@ -51,6 +51,9 @@ impl Directory {
             if remains.kind == Kind::Group {
                 return Err(Denied::Group);
             }
+            if self.gather(&remains).await? {
+                continue;
+            }
             match self.wipe(remains).await {
                 Err(error) if self.worth_another_try(&error) => pause().await,
                 Err(error) => return Err(error.into()),
@@ -73,6 +76,7 @@ impl Directory {
                 members: String::new(),
             },
             invocation: None,
+            parts: 0,
             erased: true,
         };
         let body = ResourceBody {

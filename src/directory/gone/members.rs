@@ -1,6 +1,6 @@
 //! The members of a deleted group that were laid down in a list: their edges are written again, still hidden.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     super::{
@@ -11,50 +11,104 @@ use super::{
         memberships::Sizes,
         pause,
     },
-    Remains,
+    Remains, Restored, is_list,
 };
 use crate::{
     rows::{self, FORMAT, TraceBody, TraceStamp},
     scim::members::Kind,
-    store::{self, Change, MAX_CHANGES, Row},
+    store::{self, Change, MAX_CHANGES, Row, Write},
 };
 
+/// Members that are not there when their group comes back.
+#[derive(Default)]
+pub(super) struct Absent {
+    /// Deleted ones, who may come back.
+    waiting: BTreeSet<String>,
+    lost: BTreeSet<String>,
+}
+
+impl Absent {
+    pub(super) fn extend(&mut self, other: Self) {
+        self.waiting.extend(other.waiting);
+        self.lost.extend(other.lost);
+    }
+
+    pub(super) fn tell(self, restored: Restored) -> Restored {
+        Restored {
+            waiting_members: self.waiting.into_iter().collect(),
+            lost_members: self.lost.into_iter().collect(),
+            ..restored
+        }
+    }
+}
+
+impl Remains {
+    /// Whether members lack their edges.
+    pub(super) fn has_members_to_take_up(&self) -> bool {
+        self.laid_down || !self.members.is_empty()
+    }
+}
+
 impl Directory {
-    /// Writes the edges of a deleted group's members again and forgets the list of them; returns those who are gone. Hidden as
-    /// they are, all show with the commit that brings the group back. It is the caller's to look again: others may be at it.
-    pub(super) async fn take_up_members(&self, remains: &Remains) -> Result<BTreeSet<String>, Error> {
-        let Some(members) = &remains.members else {
-            return Ok(BTreeSet::new());
-        };
+    /// Writes the edges of a deleted group's members again and forgets the list of them; returns those who are not there.
+    /// Hidden as they are, all show with the commit that brings the group back. It is the caller's to look again: others may
+    /// be at it.
+    pub(super) async fn take_up_members(&self, remains: &Remains) -> Result<Absent, Error> {
+        let members = &remains.members;
         let trace = self.hide_again(remains).await?;
         let group = &trace.id;
+        let edge = |id: &String| Edge {
+            group: group.clone(),
+            member: id.clone(),
+            kind: members[id],
+        };
         let ids: Vec<(&str, Kind)> = members.iter().map(|(id, kind)| (id.as_str(), *kind)).collect();
         loop {
             let Some(hiding) = self.rows(&[trace.edges_left_key()]).await?.pop().flatten() else {
-                return Ok(BTreeSet::new());
+                return Ok(Absent::default());
             };
+            let list = self.rows(&[rows::gone_members_key(group, 0)]).await?.pop().flatten();
+            if list.is_some() != remains.laid_down {
+                return Ok(Absent::default());
+            }
             let standing = self.standing(&Side::Members.of(group)).await?;
             let standing: HashSet<String> = standing.into_iter().map(|edge| edge.member).collect();
             let there = self.which_exist(&ids).await?;
             let missing = members
-                .iter()
-                .filter(|(id, _)| there.contains(*id) && !standing.contains(*id));
-            let missing: Vec<Edge> = missing
-                .map(|(id, kind)| Edge {
-                    group: group.clone(),
-                    member: id.clone(),
-                    kind: *kind,
-                })
-                .collect();
+                .keys()
+                .filter(|id| there.contains(*id) && !standing.contains(*id));
+            let missing: Vec<Edge> = missing.map(edge).collect();
             if missing.is_empty() {
-                self.forget_list(remains, &trace, &hiding).await?;
-                let gone = members.keys().filter(|id| !there.contains(*id));
-                return Ok(gone.cloned().collect());
+                let absent = self.absent(members, &there).await?;
+                let waiting: Vec<Edge> = absent.waiting.iter().map(edge).collect();
+                match self.let_wait(&waiting).await {
+                    Err(error) if self.worth_another_try(&error) => pause().await,
+                    Err(error) => return Err(error),
+                    Ok(()) => {
+                        self.forget_list(remains, &trace, &hiding).await?;
+                        return Ok(absent);
+                    }
+                }
+                continue;
             }
             let chunks = missing.chunks(Sizes::now().chunk());
             let chunks = chunks.map(|chunk| self.while_gone(&trace, chunk.iter().flat_map(joins).collect()));
             in_parallel(chunks.collect()).await?;
         }
+    }
+
+    /// Which of these members are not there.
+    pub(super) async fn absent(
+        &self,
+        members: &BTreeMap<String, Kind>,
+        there: &HashSet<String>,
+    ) -> Result<Absent, Error> {
+        let absent = members.keys().filter(|id| !there.contains(*id)).cloned();
+        let (waiting, lost) = self.kept(absent.collect()).await?;
+        Ok(Absent {
+            waiting: waiting.into_iter().collect(),
+            lost: lost.into_iter().collect(),
+        })
     }
 
     /// The row that hides the edges, written again if it is there no more.
@@ -69,10 +123,15 @@ impl Directory {
             time: self.ambient.now(),
             resource_type: remains.kind.keyword().to_owned(),
         };
-        let changes = [
-            Change::Touch(rows::gone_key(&trace.id)),
-            Change::Insert(rows::write(trace.edges_left_key(), &trace)),
-        ];
+        // Stamped: it tells that the edges are not as the deletion has left them.
+        let row = Write {
+            stamp: rows::encode(&TraceStamp {
+                format: FORMAT,
+                time: trace.time,
+            }),
+            ..rows::write(trace.edges_left_key(), &trace)
+        };
+        let changes = [Change::Touch(rows::gone_key(&trace.id)), Change::Insert(row)];
         match self.store.commit(&self.access.tenant.id, &changes).await {
             Ok(()) | Err(store::Error::Exists(_) | store::Error::Missing(_) | store::Error::Unknown(_)) => Ok(trace),
             Err(error) => Err(error.into()),
@@ -83,8 +142,15 @@ impl Directory {
     /// is none.
     async fn forget_list(&self, remains: &Remains, trace: &TraceBody, hiding: &Row) -> Result<(), Error> {
         let first = rows::gone_members_key(&trace.id, 0);
-        let list = remains.parts.iter().map(|(key, _)| key).filter(|key| is_list(key));
-        let mut list: Vec<&String> = list.collect();
+        let goes = |key: &&String| {
+            let listed = remains.laid_down && is_list(key);
+            listed
+                || remains
+                    .waiting
+                    .iter()
+                    .any(|(row, edge)| row == *key && edge.group == trace.id)
+        };
+        let mut list: Vec<&String> = remains.parts.iter().map(|(key, _)| key).filter(goes).collect();
         list.sort_by_key(|key| **key != first);
         let stamp = rows::encode(&TraceStamp {
             format: FORMAT,
@@ -106,8 +172,4 @@ impl Directory {
         }
         Ok(())
     }
-}
-
-fn is_list(key: &str) -> bool {
-    matches!(rows::Key::parse(key), Some(rows::Key::TombstoneMembers(_)))
 }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::log::Event;
 use crate::{
     directory::{Directory, Error, Shown, Stored, subject},
-    rows::{self, IndexBody, ResourceBody},
+    rows::{self, IndexBody, Key, ResourceBody},
     scim::{attributes::Attributes, error::Rule, projection::Selection, schema::ResourceType},
 };
 
@@ -66,6 +66,33 @@ impl Directory {
             }
         }
         Ok(ids)
+    }
+
+    /// The ids of what is deleted and had this name: the log may not go back so far.
+    pub(super) async fn deleted_holders(&self, name: &str) -> Result<BTreeSet<String>, Error> {
+        let (mut from, until) = rows::range(rows::GONE_PREFIX);
+        let mut ids = BTreeSet::new();
+        loop {
+            let page = self.tombstones((&from, &until)).await?;
+            for row in &page.rows {
+                let is_tombstone = matches!(Key::parse(&row.key), Some(Key::Tombstone(_)));
+                // What can't be read a check tells of.
+                if is_tombstone
+                    && ids.len() < MAX_FOUND
+                    && let Ok(body) = rows::body::<ResourceBody>(row)
+                {
+                    let is_it = subject::names().any(|index| {
+                        let value = body.attributes.get(index.attribute()).and_then(Value::as_str);
+                        value.is_some_and(|value| index.same(value, name))
+                    });
+                    ids.extend(is_it.then_some(body.id));
+                }
+            }
+            match page.rows.last() {
+                Some(last) if page.more => from = rows::behind(&last.key),
+                _ => return Ok(ids),
+            }
+        }
     }
 
     /// What there is of a resource of any type, deleted or not, and the hashes of its names.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     directory::Error,
-    rows::{self, CONTROL, EventBody, Key, MembersBody},
+    rows::{self, CONTROL, EventBody, Key, MembersBody, Operation},
     store::{
         Row, Store,
         settle::{self, BARRED},
@@ -98,7 +98,7 @@ pub struct Events {
     logs: Vec<Log>,
     /// The next one of each log.
     heads: Vec<Option<Event>>,
-    /// What was refused stands in the log where its hour begins: it waits here for its time.
+    /// What was refused stands in the log where its hour begins: it waits here for its time, within the hour.
     refused: BTreeMap<(OffsetDateTime, String), Event>,
     /// Rows read so far.
     pub rows: usize,
@@ -136,25 +136,29 @@ impl Events {
     /// # Errors
     /// [`Error::Store`] when the store does not answer in time; [`Error::Format`] for a row that can't be read.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
-        for log in 0..self.logs.len() {
-            while self.heads[log].is_none() {
-                let Some(event) = self.read(log).await? else { break };
-                if event.body.refused.is_some() {
-                    self.refused.insert((event.time(), event.operation.clone()), event);
-                } else {
-                    self.heads[log] = Some(event);
+        loop {
+            for log in 0..self.logs.len() {
+                if self.heads[log].is_none() {
+                    self.heads[log] = self.read(log).await?;
                 }
             }
+            let heads = self.heads.iter().enumerate();
+            let heads = heads.filter_map(|(log, head)| Some((head.as_ref()?, log)));
+            let first = heads.min_by(|(one, _), (other, _)| one.operation.cmp(&other.operation));
+            // All others are of this time or later.
+            let begins = first.and_then(|(event, _)| Operation::time_of(&event.operation));
+            let is_next = |key: &(OffsetDateTime, String)| begins.is_none_or(|begins| key.0 <= begins);
+            if self.refused.first_key_value().is_some_and(|(key, _)| is_next(key)) {
+                return Ok(self.refused.pop_first().map(|(_, event)| event));
+            }
+            let log = first.map(|(_, log)| log);
+            match log.and_then(|log| self.heads[log].take()) {
+                Some(event) if event.body.refused.is_some() => {
+                    self.refused.insert((event.time(), event.operation.clone()), event);
+                }
+                event => return Ok(event),
+            }
         }
-        let first = self.heads.iter().enumerate();
-        let first = first.filter_map(|(log, head)| Some((head.as_ref()?, log)));
-        let first = first.min_by(|(one, _), (other, _)| one.operation.cmp(&other.operation));
-        let is_refusal = |key: &(OffsetDateTime, String)| first.is_none_or(|(event, _)| key.0 <= event.time());
-        if self.refused.first_key_value().is_some_and(|(key, _)| is_refusal(key)) {
-            return Ok(self.refused.pop_first().map(|(_, event)| event));
-        }
-        let log = first.map(|(_, log)| log);
-        Ok(log.and_then(|log| self.heads[log].take()))
     }
 
     /// The next one of a log that is in the scope, with all its parts.
@@ -207,17 +211,21 @@ impl Events {
     }
 }
 
+/// How long after its time an event may still come: as long as a step of a command takes that writes it, and a bit.
+const LATE: Duration = Duration::minutes(3);
+
 /// Goes on with what comes: each event once, and what was refused again each time that it was.
 pub struct Follower {
     store: Arc<dyn Store>,
     step: Step,
-    /// What was told so far: all up to `since`, and of refusals of its hour and the hour before how many.
+    /// What was read so far: all up to its end but what came late.
     scope: Scope,
-    told: BTreeMap<String, u64>,
+    /// What was told of the time that is read again; of refusals, of how many.
+    told: BTreeMap<String, Option<u64>>,
 }
 
 impl Follower {
-    /// Of what comes after a scope.
+    /// Of what comes after a scope, all of which it is [told](Self::told).
     pub fn behind(store: Arc<dyn Store>, step: Step, scope: Scope) -> Self {
         Self {
             store,
@@ -227,10 +235,25 @@ impl Follower {
         }
     }
 
-    /// That this was told.
+    /// That this was read.
     pub fn told(&mut self, event: &Event) {
-        if let Some(refused) = &event.body.refused {
-            self.told.insert(event.operation.clone(), refused.count);
+        if event.operation.as_str() >= self.read_again(event.body.refused.is_some()).as_str() {
+            self.told.insert(event.operation.clone(), count(event));
+        }
+    }
+
+    /// The first operation that is read again with the next part: refusals stand where their hour begins, and others may be late.
+    fn read_again(&self, refusals: bool) -> String {
+        let from = rows::events_from(self.first(refusals));
+        from["o~".len()..].to_owned()
+    }
+
+    fn first(&self, refusals: bool) -> OffsetDateTime {
+        let until = self.scope.until;
+        if refusals {
+            hour(until) - Duration::HOUR
+        } else {
+            until - LATE
         }
     }
 
@@ -239,49 +262,44 @@ impl Follower {
     /// # Errors
     /// As [`Events::next`].
     pub async fn news(&mut self, until: OffsetDateTime) -> Result<Vec<Event>, Error> {
-        let since = self.scope.until;
-        let until = until.max(since);
-        let first = hour(since) - Duration::HOUR;
+        let until = until.max(self.scope.until);
         let mut news = Vec::new();
-        let mut begin = first;
+        let mut begin = self.first(true);
         while begin <= until {
             // Where refusals stand, and nothing else.
-            self.read(begin, begin + Duration::MICROSECOND, first, &mut news)
-                .await?;
+            self.read(begin, begin + Duration::MICROSECOND, &mut news).await?;
             begin += Duration::HOUR;
         }
-        self.read(since, until, since, &mut news).await?;
+        self.read(self.first(false), until, &mut news).await?;
         news.sort_by_key(Event::time);
-        let first = rows::events_from(first);
-        self.told
-            .retain(|operation, _| operation.as_str() >= &first["o~".len()..]);
         self.scope.until = until;
+        let (others, refusals) = (self.read_again(false), self.read_again(true));
+        let first = |count: Option<u64>| if count.is_some() { &refusals } else { &others };
+        self.told.retain(|operation, count| operation >= first(*count));
         Ok(news)
     }
 
     /// Adds what is new in this part of the log.
-    async fn read(
-        &mut self,
-        from: OffsetDateTime,
-        until: OffsetDateTime,
-        since: OffsetDateTime,
-        news: &mut Vec<Event>,
-    ) -> Result<(), Error> {
+    async fn read(&mut self, from: OffsetDateTime, until: OffsetDateTime, news: &mut Vec<Event>) -> Result<(), Error> {
         let scope = Scope {
-            since,
+            since: from.max(self.scope.since),
             until,
             ..self.scope.clone()
         };
         let mut events = Events::from(from, Arc::clone(&self.store), self.step, scope);
         while let Some(event) = events.next().await? {
-            let counted = event.body.refused.as_ref().map(|refused| refused.count);
-            if counted.is_none() || self.told.get(&event.operation).copied() != counted {
-                self.told(&event);
+            let count = count(&event);
+            if self.told.insert(event.operation.clone(), count) != Some(count) {
                 news.push(event);
             }
         }
         Ok(())
     }
+}
+
+/// Of refusals, how many.
+fn count(event: &Event) -> Option<u64> {
+    event.body.refused.as_ref().map(|refused| refused.count)
 }
 
 /// Where the hour of a time begins.

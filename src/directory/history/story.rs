@@ -77,6 +77,10 @@ struct Search {
     nobodys: BTreeMap<String, Event>,
     /// The groups of each, as far as the log tells.
     groups: HashMap<String, BTreeSet<String>>,
+    /// The groups that each is a member of again when both are back, as far as the log tells.
+    lost: HashMap<String, BTreeSet<String>>,
+    /// Those of them that are deleted.
+    deleted: BTreeSet<String>,
 }
 
 impl Search {
@@ -85,6 +89,8 @@ impl Search {
         self.left_out = 0;
         self.nobodys.clear();
         self.groups.clear();
+        self.lost.clear();
+        self.deleted.clear();
     }
 
     fn size(&self) -> usize {
@@ -115,10 +121,31 @@ impl Search {
         }
         if self.ids.contains(&event.body.id) {
             self.subjects.extend(event.body.subjects.iter().cloned());
-            if event.body.kind == "delete" {
-                self.groups.remove(&event.body.id);
-            }
+            self.goes_or_comes(&event);
             self.tell(Some(event.body.id.clone()), Deed::Own, event);
+        }
+    }
+
+    /// What somebody's own event says of the groups it is in.
+    fn goes_or_comes(&mut self, event: &Event) {
+        let id = &event.body.id;
+        match &*event.body.kind {
+            "delete" => {
+                let groups = self.groups.remove(id).unwrap_or_default();
+                self.lost.entry(id.clone()).or_default().extend(groups);
+                self.deleted.insert(id.clone());
+            }
+            "restore" => {
+                let joined = &event.body.groups;
+                self.groups
+                    .entry(id.clone())
+                    .or_default()
+                    .extend(joined.iter().cloned());
+                let lost = self.lost.entry(id.clone()).or_default();
+                lost.retain(|group| !joined.contains(group));
+                self.deleted.remove(id);
+            }
+            _ => {}
         }
     }
 
@@ -142,7 +169,14 @@ impl Search {
                 groups.remove(group);
                 deeds.push((id.clone(), Deed::Left(group.clone())));
             } else if event.body.kind == "delete" && groups.remove(group) {
+                self.lost.entry(id.clone()).or_default().insert(group.clone());
                 deeds.push((id.clone(), Deed::LostGroup(group.clone())));
+            } else if event.body.kind == "restore" && !self.deleted.contains(id) {
+                // All that it had and who are there.
+                let lost = self.lost.entry(id.clone()).or_default();
+                if lost.remove(group) && groups.insert(group.clone()) {
+                    deeds.push((id.clone(), Deed::Joined(group.clone())));
+                }
             } else if members.whole && groups.remove(group) {
                 deeds.push((id.clone(), Deed::Left(group.clone())));
             }
@@ -165,8 +199,9 @@ impl Search {
 }
 
 impl Directory {
-    /// The story of whoever has, or had, this `userName`, `externalId` or id, as far as the log goes back; `progress` is told
-    /// how many rows were read. Without kept events and rows it is empty.
+    /// The story of whoever has, or had, this `userName`, `externalId` or id, or a group's `displayName`, as far as the log goes
+    /// back; `read` is told of each event, maybe several times, and how many rows were read. Without kept events and rows it is
+    /// empty.
     ///
     /// # Errors
     /// [`Error::Store`] when the store does not answer for as long as one `step` may take; [`Error::Format`].
@@ -175,12 +210,13 @@ impl Directory {
         name: &str,
         (since, until): (OffsetDateTime, OffsetDateTime),
         step: Step,
-        mut progress: impl FnMut(usize),
+        mut read: impl FnMut(&Event, usize),
     ) -> Result<Story, Error> {
         let directory = self.at(step);
         let asked = subject::subjects(&directory.access.tenant, name);
         let asked: BTreeSet<String> = asked.into_iter().map(|(_, _, subject)| subject).collect();
         let mut ids = directory.holders(name).await?;
+        ids.extend(self.at(step).deleted_holders(name).await?);
         ids.insert(name.to_owned());
         let mut found = Vec::new();
         let mut subjects = asked.clone();
@@ -200,6 +236,8 @@ impl Directory {
             left_out: 0,
             nobodys: BTreeMap::new(),
             groups: HashMap::new(),
+            lost: HashMap::new(),
+            deleted: BTreeSet::new(),
         };
         for _ in 0..PASSES {
             let known = search.size();
@@ -210,11 +248,8 @@ impl Directory {
                 until,
             };
             let mut events = Events::new(Arc::clone(&self.store), step, scope);
-            let mut rows = 0;
             while let Some(event) = events.next().await? {
-                if std::mem::replace(&mut rows, events.rows) != events.rows {
-                    progress(rows);
-                }
+                read(&event, events.rows);
                 search.take(event);
             }
             if search.size() == known {

@@ -19,7 +19,10 @@ const STEP: Step = Step::from_secs(10);
 impl World {
     async fn story(&self, name: &str) -> Story {
         let Scope { since, until, .. } = self.scope();
-        self.directory.story(name, (since, until), STEP, |_| ()).await.unwrap()
+        self.directory
+            .story(name, (since, until), STEP, |_, _| ())
+            .await
+            .unwrap()
     }
 
     async fn group(&self, name: &str, members: &[&str]) -> String {
@@ -46,7 +49,7 @@ impl World {
             request: "POST /scim/{tenant}/Users".to_owned(),
             resource_type: "User".to_owned(),
             id: id.to_owned(),
-            subject: self.directory.subject_sent(&self.users, &create),
+            subjects: self.directory.subjects_sent(&self.users, &create),
             holder: self.directory.access.holder(),
             reference: Some(format!("reference-of-{rule}")),
         });
@@ -69,6 +72,130 @@ impl World {
         }
         all
     }
+}
+
+/// A group that was deleted and came back is no lost one; nor are those of a person who was.
+#[tokio::test]
+async fn what_came_back_is_not_lost() {
+    let world = World::new().await;
+    let id = world.create(user("a")).await.unwrap();
+    let [one, other] = [world.group("one", &[&id]).await, world.group("other", &[&id]).await];
+    world.remove(&world.groups, &one).await.unwrap();
+    let month = Duration::days(30);
+    world.directory.restore(&one, month, false).await.unwrap();
+    world.delete(&id).await;
+    world.remove(&world.groups, &other).await.unwrap();
+    world.directory.restore(&id, month, false).await.unwrap();
+    world.directory.restore(&other, month, false).await.unwrap();
+    let story = world.story(&id).await;
+    let deeds: Vec<(&Deed, &[String])> = story
+        .told
+        .iter()
+        .map(|told| (&told.deed, &told.event.body.groups[..]))
+        .collect();
+    let expected: [(Deed, &[String]); 8] = [
+        (Deed::Own, &[]),
+        (Deed::Joined(one.clone()), &[]),
+        (Deed::Joined(other.clone()), &[]),
+        (Deed::LostGroup(one.clone()), &[]),
+        (Deed::Joined(one.clone()), &[]),
+        (Deed::Own, &[]),
+        (Deed::Own, std::slice::from_ref(&one)),
+        (Deed::Joined(other.clone()), &[]),
+    ];
+    assert_eq!(
+        deeds,
+        expected
+            .iter()
+            .map(|(deed, groups)| (deed, *groups))
+            .collect::<Vec<_>>()
+    );
+    check(&story, "done", &[State::Active]);
+}
+
+/// As Entra may have it: the name that the administrator knows is the externalId.
+#[tokio::test]
+async fn a_refused_create_is_found_by_each_name_that_it_gave() {
+    let world = World::new().await;
+    let document = json!({ "userName": "a", "externalId": "A-1" });
+    let create = crate::scim::write::Write::Create { document };
+    world.tenants.refused(Refused {
+        rule: "wrong-type",
+        attribute: None,
+        request: "POST /scim/{tenant}/Users".to_owned(),
+        resource_type: "User".to_owned(),
+        id: String::new(),
+        subjects: world.directory.subjects_sent(&world.users, &create),
+        holder: world.directory.access.holder(),
+        reference: None,
+    });
+    world.tenants.write_counts().await;
+    for name in ["a", "A-1"] {
+        check(&world.story(name).await, "refused", &[]);
+    }
+}
+
+#[tokio::test]
+async fn a_group_is_found_by_its_name_there_or_deleted() {
+    let world = World::new().await;
+    let group = world.group("Sales", &[]).await;
+    check(&world.story("sales").await, "done", &[State::There]);
+    let rename = json!([{ "op": "replace", "path": "displayName", "value": "Marketing" }]);
+    world.directory.change(&world.groups, &group, rename).await.unwrap();
+    check(&world.story("Sales").await, "done", &[State::There]);
+    world.remove(&world.groups, &group).await.unwrap();
+    check(&world.story("marketing").await, "done-and-undone", &[State::Deleted]);
+}
+
+/// The log may not go back so far, or is not asked for so much of it.
+#[tokio::test]
+async fn who_is_deleted_is_found_by_name_without_the_log() {
+    let world = World::new().await;
+    let id = world.create(user("a")).await.unwrap();
+    world.delete(&id).await;
+    let until = world.directory.ambient.now() + Duration::HOUR;
+    let told = world
+        .directory
+        .story("A", (until, until), STEP, |_, _| ())
+        .await
+        .unwrap();
+    check(&told, "done-and-undone", &[State::Deleted]);
+    assert_eq!(told.accounts[0].id, id);
+}
+
+/// A command's step may take two minutes, and what it writes has the time at which it began.
+#[tokio::test]
+async fn who_follows_is_told_what_lands_late_and_nothing_from_before() {
+    let world = World::new().await;
+    let begun = world.directory.ambient.now();
+    world.create(user("a")).await.unwrap();
+    let since = world.directory.ambient.now();
+    world.create(user("b")).await.unwrap();
+    let scope = Scope {
+        since,
+        until: world.directory.ambient.now(),
+        ..world.scope()
+    };
+    let mut follower = Follower::behind(Arc::clone(&world.directory.store), STEP, scope.clone());
+    for event in world.log(scope).await {
+        follower.told(&event);
+    }
+    let mut news = async || {
+        let news = follower.news(world.directory.ambient.now()).await.unwrap();
+        news.into_iter().map(|event| event.body.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(news().await, [""; 0]);
+    let late = async |time: OffsetDateTime, number: u8| {
+        let operation = Operation::new(time, 0, [number; 32]);
+        let body = EventBody::new("late", ("User", "x"), "test", operation.time());
+        let insert = Change::Insert(rows::write(rows::event_key(&operation), &body));
+        let partition = &world.directory.access.tenant.id;
+        world.store.commit(partition, &[insert]).await.unwrap();
+    };
+    late(since + Duration::MILLISECOND, 1).await;
+    assert_eq!(news().await, ["late"]);
+    late(begun, 2).await;
+    assert_eq!(news().await, [""; 0], "before it was asked for");
 }
 
 fn user(name: &str) -> Value {

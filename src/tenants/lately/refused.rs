@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use data_encoding::HEXLOWER;
 use time::OffsetDateTime;
 
-use super::{TRIES, TenantBody, hour};
+use super::{Batch, TRIES, TenantBody, hour};
 use crate::{
     rows::{self, EventBody, RefusedBody},
-    store::{self, Change, MAX_CHANGES},
+    store::{self, Change, ETag, MAX_CHANGES},
     tenants::{AliasBody, Error, Holder, Tenants, alias_key, replace, tenant_key},
 };
 
@@ -18,6 +19,8 @@ const MAX_ROWS: usize = 99;
 const MAX_NAME_BYTES: usize = 200;
 /// What events of refusals are called.
 const KIND: &str = "refuse";
+/// Writes that a row remembers: more than come to one row while another's answer is waited for.
+const MAX_WRITES: usize = 8;
 /// The rule of those that found no room.
 pub const MORE: &str = "more";
 
@@ -34,8 +37,8 @@ pub struct Refused {
     pub resource_type: String,
     /// The resource's id, if it can be nobody's name; else empty.
     pub id: String,
-    /// Whom it was about, as telemetry has it.
-    pub subject: Option<String>,
+    /// Whom it was about, as telemetry has it: by each name that is known.
+    pub subjects: Vec<String>,
     /// Who sent it.
     pub holder: Holder,
     /// What the client was told.
@@ -48,13 +51,12 @@ impl Refused {
         let hour = begin(now);
         // As times are shown.
         let now = now.truncate_to_millisecond();
-        let subject = self.subject.as_deref().unwrap_or("");
-        let key = rows::refusal_key(hour, &[self.rule, subject, &self.id]);
+        let key = rows::refusal_key(hour, &[self.rule, &self.subjects.join(" "), &self.id]);
         let name = self.attribute.as_deref().map(shortened);
         let resource = (&*self.resource_type, &*self.id);
         let body = EventBody {
             paths: name.into_iter().collect(),
-            subjects: self.subject.into_iter().collect(),
+            subjects: self.subjects,
             reference: self.reference,
             refused: Some(RefusedBody {
                 rule: self.rule.to_owned(),
@@ -62,6 +64,7 @@ impl Refused {
                 count: 1,
                 first: now,
                 last: now,
+                writes: Vec::new(),
             }),
             ..EventBody::new(KIND, resource, &self.holder.credential, hour)
         };
@@ -136,33 +139,82 @@ fn together(one: EventBody, other: EventBody) -> EventBody {
     newer
 }
 
+/// What one commit writes. Once it was sent, nobody knows whether it is written until it is looked for: it stays as it is, and
+/// each of its rows names it.
+pub(super) struct Sending {
+    name: String,
+    rows: Waiting,
+}
+
 impl Tenants {
-    /// Writes refusals into their tenant's log, to what is there of other processes.
-    pub(super) async fn add_refusals(&self, tenant: &str, refusals: &Waiting) -> Result<(), Error> {
-        if refusals.is_empty() || !self.is_kept(tenant).await? {
+    /// Writes refusals into their tenant's log, to what is there of other processes. What is not written stays.
+    pub(super) async fn add_refusals(&self, tenant: &str, batch: &mut Batch) -> Result<(), Error> {
+        if batch.refusals.is_empty() && batch.sending.is_empty() {
             return Ok(());
         }
-        let all: Vec<(&String, &EventBody)> = refusals.iter().collect();
-        for some in all.chunks(MAX_CHANGES) {
-            let keys: Vec<&str> = some.iter().map(|(key, _)| key.as_str()).collect();
-            let mut tries = 0;
-            loop {
-                let mut changes = Vec::with_capacity(some.len());
-                for ((key, body), row) in some.iter().zip(self.store.get(tenant, &keys).await?) {
-                    let (key, body) = ((*key).clone(), (*body).clone());
-                    changes.push(match row {
-                        Some(row) => replace(key, row.etag.clone(), &together(rows::body(&row)?, body)),
-                        None => Change::Insert(rows::write(key, &body)),
-                    });
+        if !self.is_kept(tenant).await? {
+            (batch.refusals, batch.sending) = Default::default();
+            return Ok(());
+        }
+        loop {
+            if batch.sending.is_empty() && !batch.refusals.is_empty() {
+                batch.sending.push(self.first(&mut batch.refusals));
+            }
+            let Some(sending) = batch.sending.first() else {
+                return Ok(());
+            };
+            self.send(tenant, sending).await?;
+            batch.sending.remove(0);
+        }
+    }
+
+    /// As many as one commit writes.
+    fn first(&self, refusals: &mut Waiting) -> Sending {
+        let rest = refusals.keys().nth(MAX_CHANGES).cloned();
+        let rest = rest.map(|key| refusals.split_off(&key)).unwrap_or_default();
+        Sending {
+            name: HEXLOWER.encode(&self.ambient.secret()[..8]),
+            rows: std::mem::replace(refusals, rest),
+        }
+    }
+
+    /// A try whose answer was lost may land until another has: each rests on the rows as they were read.
+    async fn send(&self, tenant: &str, sending: &Sending) -> Result<(), Error> {
+        let keys: Vec<&str> = sending.rows.keys().map(String::as_str).collect();
+        let mut tries = 0;
+        loop {
+            let mut changes = Vec::with_capacity(keys.len());
+            for ((key, body), row) in sending.rows.iter().zip(self.store.get(tenant, &keys).await?) {
+                let there: Option<(ETag, EventBody)> = match row {
+                    Some(row) => Some((row.etag.clone(), rows::body(&row)?)),
+                    None => None,
+                };
+                let writes = there.as_ref().and_then(|(_, there)| there.refused.as_ref());
+                let mut writes = writes.map(|there| there.writes.clone()).unwrap_or_default();
+                if writes.contains(&sending.name) {
+                    return Ok(());
                 }
-                tries += 1;
-                match self.store.commit(tenant, &changes).await {
-                    Err(store::Error::Changed(_) | store::Error::Exists(_)) if tries < TRIES => {}
-                    done => break done?,
+                writes.push(sending.name.clone());
+                writes.drain(..writes.len().saturating_sub(MAX_WRITES));
+                let (etag, mut body) = match there {
+                    Some((etag, there)) => (Some(etag), together(there, body.clone())),
+                    None => (None, body.clone()),
+                };
+                if let Some(refused) = &mut body.refused {
+                    refused.writes = writes;
                 }
+                changes.push(match etag {
+                    Some(etag) => replace(key.clone(), etag, &body),
+                    None => Change::Insert(rows::write(key.clone(), &body)),
+                });
+            }
+            tries += 1;
+            match self.store.commit(tenant, &changes).await {
+                Err(store::Error::Changed(_) | store::Error::Exists(_) | store::Error::Unknown(_)) if tries < TRIES => {
+                }
+                done => return Ok(done?),
             }
         }
-        Ok(())
     }
 
     /// Whether the tenant is there and not being removed: nothing may be left behind in its partition. A removal waits

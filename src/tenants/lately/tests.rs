@@ -133,7 +133,7 @@ fn refused(tenant: &str, subject: &str) -> Refused {
         request: "POST /scim/{tenant}/Users".to_owned(),
         resource_type: "User".to_owned(),
         id: String::new(),
-        subject: Some(subject.to_owned()),
+        subjects: vec![subject.to_owned()],
         holder: Holder {
             tenant: tenant.to_owned(),
             credential: "abc".to_owned(),
@@ -195,6 +195,34 @@ async fn refusals_of_an_hour_are_bounded_and_the_others_counted_together() {
     let all = refusals(&world, &tenant).await;
     assert_eq!(all.len(), 100);
     assert_eq!(all[0], told("", "more", 81));
+}
+
+/// Which of several commits took effect nobody knows when its answer is lost, or lands late.
+#[tokio::test(start_paused = true)]
+async fn no_refusal_is_counted_twice_when_an_answer_is_lost() {
+    for fault in [
+        Fault::LoseAnswer,
+        Fault::LoseRequest,
+        Fault::LandBefore(1),
+        Fault::LandBefore(2),
+    ] {
+        for lost in 1..=4 {
+            let faults = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
+            let world = World::on(Arc::clone(&faults) as Arc<dyn Store>);
+            let tenant = tenant(&world).await;
+            for n in 0..100 {
+                world.tenants.refused(refused(&tenant, &format!("{n:03}")));
+            }
+            faults.inject(Call::Commit, 1..=lost, fault);
+            settle(&world.tenants).await;
+            faults.heal();
+            world.tenants.refused(refused(&tenant, "000"));
+            settle(&world.tenants).await;
+            let all = refusals(&world, &tenant).await;
+            let counts: u64 = all.iter().map(|(.., count)| count).sum();
+            assert_eq!((all.len(), counts), (100, 101), "{fault:?} {lost}");
+        }
+    }
 }
 
 /// Storage that is ill is left alone; what it would not take comes with what is refused next.
