@@ -2,7 +2,7 @@
 //!
 //! A request goes one straight way: [`http`] finds the route and the credential, [`tenants`] turns the credential into
 //! an access, [`directory`] asks a pure function of [`scim`] what the resource becomes and commits it to the [`store`],
-//! [`rows`] says how that is spelled, [`totals`] counts, [`telemetry`] tells of it. [`doctor`] looks at a service from
+//! [`rows`] says how that is spelled, [`totals`] counts, [`telemetry`] tells of it. [`backup`] keeps and brings back. [`doctor`] looks at a service from
 //! outside, [`explain`] reads the errors that others wrote on the way. In reading order:
 
 pub mod scim;
@@ -18,6 +18,8 @@ pub mod ambient;
 pub mod tenants;
 
 pub mod directory;
+
+pub mod backup;
 
 pub mod http;
 

@@ -30,7 +30,8 @@
 //! The control partition holds tenants (`tenant~<name>`), where to find one by its id (`id~<tenant>`), credentials by
 //! the hash of their secret (`token~<sha256>`), a tenant's credentials (`of~<tenant>~<credential>`), its extension schemas by
 //! its name, as they are read with it (`schemas~<name>`), when it was last heard of (`seen~<tenant>`), which attributes it
-//! sends in vain (`dropped~<tenant>`), how long what is past is kept (`kept`), and operators' events (`o~<operation>`).
+//! sends in vain (`dropped~<tenant>`), how far the loading of a backup has come (`load~<tenant>`), how long what is past is kept
+//! (`kept`), and operators' events (`o~<operation>`).
 
 use std::fmt;
 

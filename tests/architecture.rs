@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "directory",
         &["ambient", "rows", "scim", "store", "telemetry", "tenants", "totals"],
     ),
+    ("backup", &["ambient", "directory", "rows", "store", "tenants"]),
     (
         "http",
         &["ambient", "app", "directory", "scim", "store", "telemetry", "tenants"],
@@ -46,6 +47,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "ambient",
             "app",
+            "backup",
             "config",
             "directory",
             "doctor",

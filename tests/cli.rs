@@ -434,6 +434,74 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
     assert_eq!(desk.json(&["check", "acme"])["sound"], true);
 }
 
+/// The backup is made beside a running server, and the other store's server, which runs as well, takes requests with the old
+/// token.
+#[test]
+fn a_backup_brings_a_tenant_back_in_another_store() {
+    let [old, new] = [Desk::new(), Desk::new()];
+    let secret = old.json(&["tenant", "create", "acme"])["secretToken"].clone();
+    let secret = secret.as_str().unwrap();
+    let server = Server::start(&old, &[]);
+    let user = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "bjensen@example.com" });
+    assert!(server.create("acme", secret, &user).starts_with("HTTP/1.1 201"));
+    let file = new.folder.path().join("acme.jsonl");
+    let file = file.to_str().unwrap();
+    let output = old.run(&["export", "acme", "--output", file]);
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("keys and the hashes of their credentials"),
+        "{output:?}"
+    );
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(file).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let backup = std::fs::read_to_string(file).unwrap();
+    assert!(!backup.contains(secret));
+    old.fails(&["export", "acme", "--output", file], 1, "is there already");
+    old.fails(&["export", "globex"], 1, "no tenant 'globex'");
+    assert_eq!(
+        std::fs::read_dir(new.folder.path()).unwrap().count(),
+        1,
+        "nothing else is left"
+    );
+    let piped = old.run(&["export", "--all"]);
+    assert!(
+        text(&piped.stdout).lines().last().unwrap().starts_with("{\"end\""),
+        "{piped:?}"
+    );
+
+    assert!(
+        server
+            .create(
+                "acme",
+                secret,
+                &json!({ "schemas": user["schemas"], "userName": "later" })
+            )
+            .contains(" 201 ")
+    );
+    let changed = old.json(&["tenant", "changed", "--since", "1h"]);
+    assert_eq!(
+        (&changed[0]["name"], &changed[0]["changes"]),
+        (&json!("acme"), &json!(2))
+    );
+    assert_eq!(old.json(&["tenant", "changed", "--since", "2099-01-01"]), json!([]));
+
+    new.json(&["tenant", "create", "globex"]);
+    let other = Server::start(&new, &[]);
+    assert_eq!(other.status("acme", secret), 401);
+    new.fails(&["load", file, "--all"], 1, "has tenants already");
+    new.fails(&["load", file, "--tenant", "initech"], 1, "no tenant 'initech'");
+    let loaded = new.json(&["load", file, "--tenant", "acme"]);
+    assert_eq!((&loaded[0]["users"], &loaded[0]["sound"]), (&json!(1), &json!(true)));
+    assert_eq!(other.status("acme", secret), 200);
+    assert!(other.create("acme", secret, &user).starts_with("HTTP/1.1 409"));
+    new.fails(&["load", file, "--tenant", "acme"], 1, "in this store already");
+    std::fs::write(file, &backup[..backup.len() / 2]).unwrap();
+    new.fails(&["load", file, "--tenant", "acme"], 1, "no whole backup");
+}
+
 #[test]
 fn a_tenant_is_deleted_only_on_purpose_and_in_steps() {
     let desk = Desk::new();

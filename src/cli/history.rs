@@ -46,12 +46,12 @@ pub(super) struct History {
 
 /// What `--since` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Since {
+pub(super) enum Since {
     Time(OffsetDateTime),
     Ago(Duration),
 }
 
-fn since(text: &str) -> Result<Since, String> {
+pub(super) fn since(text: &str) -> Result<Since, String> {
     let ago = || {
         let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
         let seconds = match unit {
@@ -70,21 +70,22 @@ fn since(text: &str) -> Result<Since, String> {
     found.ok_or_else(|| "expected 2026-11-01, 2026-11-01T10:00:00Z, 90m, 24h or 30d".to_owned())
 }
 
-impl History {
-    fn since(&self, now: OffsetDateTime) -> OffsetDateTime {
-        let since = self.since.map(|since| match since {
-            Since::Time(time) => time,
-            Since::Ago(ago) => now.checked_sub(ago).unwrap_or(OffsetDateTime::UNIX_EPOCH),
-        });
-        since.map_or(OffsetDateTime::UNIX_EPOCH, |since| {
-            since.max(OffsetDateTime::UNIX_EPOCH)
-        })
+impl Since {
+    /// The time that it says.
+    pub(super) fn from(self, now: OffsetDateTime) -> OffsetDateTime {
+        let time = match self {
+            Self::Time(time) => time,
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        };
+        time.max(OffsetDateTime::UNIX_EPOCH)
     }
 }
 
 pub(super) async fn run(operator: &Operator, command: &History) -> anyhow::Result<()> {
     let now = operator.ambient.now();
-    let since = command.since(now);
+    let since = command
+        .since
+        .map_or(OffsetDateTime::UNIX_EPOCH, |since| since.from(now));
     let tenants = match &command.tenant {
         Some(name) => vec![operator.tenants.find(name, operator.deadline()).await?],
         None => operator.tenants.all(operator.deadline()).await?,

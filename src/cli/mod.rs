@@ -17,11 +17,14 @@ use crate::{
     tenants::{Access, Catalogs, Tenant, Tenants},
 };
 
+mod changed;
 mod check;
 mod doctor;
 mod erase;
 mod explain;
+mod export;
 mod history;
+mod load;
 mod purge;
 mod restore;
 mod schema;
@@ -89,6 +92,18 @@ enum Command {
     ///
     /// Whoever is still in the identity provider's scope comes back with its next cycle: take the person out of it first.
     Erase(erase::Erase),
+    /// Write a backup of a tenant, or of the whole store: everything that a restore needs, while others go on writing
+    ///
+    /// Users, groups, memberships, what is deleted and kept, schemas, versions, the log, and the hashes of credentials. Whoever
+    /// has the file has all personal data in it, so it is made for its owner's eyes only (mode 0600); keep it like the store
+    /// itself. Without --output it goes to standard output, for a program that encrypts it.
+    Export(export::Export),
+    /// Load a backup that 'export' made: all of it into an empty store, or one tenant that is not there
+    ///
+    /// The file is read to its end before anything is written, so one that was cut off is refused. When loading itself is cut
+    /// off, the same command goes on with it. A tenant takes requests when all of it is there, with its old tokens. The exit
+    /// code is 0 when everything is sound, 1 when something is not.
+    Load(load::Load),
     /// Remove what nobody needs any more: deleted users and groups whose retention is over, and what requests have left behind
     ///
     /// Every running service does this now and then by itself; nothing else need call it.
@@ -162,6 +177,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Erase(erase) => erase::run(&Operator::new(settings, false).await?, &erase)
             .await
             .map(|()| 0),
+        Command::Export(export) => export::run(&Operator::new(settings, false).await?, &export)
+            .await
+            .map(|()| 0),
+        Command::Load(load) => load::run(&Operator::new(settings, true).await?, &load).await,
         Command::Purge(purge) => purge::run(&Operator::new(settings, false).await?, &purge)
             .await
             .map(|()| 0),

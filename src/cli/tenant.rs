@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    Operator,
+    Operator, changed,
     show::{self, date, or_dash},
     token::{self, Validity},
 };
@@ -21,6 +21,8 @@ pub(super) enum Command {
         #[command(flatten)]
         output: show::Output,
     },
+    /// Show which tenants' users or groups changed since a time: who must restart provisioning when a backup of then is restored
+    Changed(changed::Changed),
     /// Show one tenant
     Show {
         /// Its name
@@ -96,6 +98,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result
     match command {
         Command::Create(create) => self::create(operator, create).await,
         Command::List { output } => list(operator, &output).await,
+        Command::Changed(command) => changed::run(operator, &command).await,
         Command::Show { name, output } => show(operator, &name, &output).await,
         Command::Rename { name, to, output } => rename(operator, &name, &to, &output).await,
         Command::Limit { name, rate, output } => limit(operator, &name, rate, &output).await,

@@ -152,6 +152,27 @@ pub async fn patient_scan_all(
     }
 }
 
+/// [`Store::commit`] of what may be done twice, again while the store is busy, unavailable or loses its answer.
+///
+/// # Errors
+///
+/// What no further try heals, at once, and then an earlier try whose answer was lost may be the reason; else as
+/// [`settle`].
+pub async fn patient_commit(
+    store: &dyn Store,
+    partition: &str,
+    changes: &[Change],
+    deadline: Instant,
+) -> Result<(), Error> {
+    let mut tries = Tries::until(deadline)?;
+    loop {
+        match DEADLINE.scope(deadline, store.commit(partition, changes)).await {
+            Err(error) if may_heal(&error) => tries.pause_after(error).await?,
+            settled => return settled,
+        }
+    }
+}
+
 async fn patiently<T, F>(deadline: Instant, mut read: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,

@@ -3,6 +3,7 @@
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
@@ -68,6 +69,9 @@ pub struct Credential {
     /// Since when it is refused.
     #[serde(with = "time::serde::rfc3339::option")]
     pub revoked: Option<OffsetDateTime>,
+    /// What a later version wrote beside them.
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
 }
 
 impl Credential {
@@ -87,9 +91,9 @@ pub struct Issued {
 
 /// The row that leads from a tenant to one of its credentials.
 #[derive(Serialize, Deserialize)]
-struct HeldBody {
+pub(super) struct HeldBody {
     format: u32,
-    hash: String,
+    pub(super) hash: String,
 }
 
 impl Tenants {
@@ -263,6 +267,7 @@ impl Tenants {
                 Some(Expiry::Never) => None,
             },
             revoked: None,
+            unknown: Map::new(),
         };
         let held = HeldBody {
             format: FORMAT,

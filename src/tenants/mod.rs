@@ -6,6 +6,7 @@ use std::sync::Arc;
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::Sha256;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ mod kept;
 mod lately;
 mod listed;
 mod pause;
+mod record;
 mod removal;
 mod schemas;
 #[cfg(test)]
@@ -35,6 +37,7 @@ pub use kept::KeptDays;
 pub use lately::{ALL_WRITES, Count, Counted, MORE, Refused};
 pub use listed::Listed;
 pub use pause::Pause;
+pub use record::Unfit;
 pub use removal::{Progress, Removal};
 pub use schemas::{CLOCKS, Catalogs, Coming, NewExtension, SchemaChange, Schemas, TenantExtension};
 
@@ -107,6 +110,9 @@ struct TenantBody {
     /// Since when it is being removed.
     #[serde(with = "time::serde::rfc3339::option")]
     deleting: Option<OffsetDateTime>,
+    /// What a later version wrote beside them.
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
 }
 
 /// The row that leads from a tenant's id to its name.
@@ -195,6 +201,7 @@ impl Tenants {
             paused: None,
             secret: HEXLOWER.encode(&self.ambient.secret()),
             deleting: None,
+            unknown: Map::new(),
         };
         let key = tenant_key(&name);
         let tenant = body.tenant(&key)?;

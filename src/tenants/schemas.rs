@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
@@ -43,6 +44,9 @@ struct SchemasBody {
     format: u32,
     extensions: Vec<TenantExtension>,
     coming: Option<Coming>,
+    /// What a later version wrote beside them.
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
 }
 
 /// An extension that a tenant has, or is to have.
@@ -79,6 +83,7 @@ pub struct Schemas {
     pub coming: Option<Coming>,
     /// All schemas in force.
     pub catalog: Catalog,
+    unknown: Map<String, Value>,
     etag: Option<ETag>,
 }
 
@@ -164,6 +169,7 @@ impl Tenants {
             catalog: catalog(&body.extensions),
             extensions: body.extensions,
             coming: body.coming,
+            unknown: body.unknown,
             etag: row.map(|row| row.etag),
         })
     }
@@ -188,6 +194,7 @@ impl Tenants {
                 urn: change.urn.clone(),
                 extension: change.extension.clone(),
             }),
+            unknown: schemas.unknown.clone(),
         };
         let kind = match change.extension {
             Some(_) => "schema-set",

@@ -44,7 +44,7 @@ impl Store for Torn {
 }
 
 /// Makes, changes and deletes at random, until told to stop.
-async fn write_at_random(world: &World, group: &str, stop: &AtomicBool) {
+pub(super) async fn write_at_random(world: &World, group: &str, stop: &AtomicBool) {
     let ours = world.group(&format!("g{}", fastrand::u64(..)), &[]).await;
     let mut users: Vec<String> = Vec::new();
     while !stop.load(Ordering::Relaxed) {

@@ -1,0 +1,183 @@
+//! Writing a backup.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    Begin, CONTAINS, Error, FORMAT, Line, Named, Range, Saved,
+    file::{Target, Writer},
+    recent::Recent,
+};
+use crate::{
+    ambient::Ambient,
+    rows::{self, CONTROL, Key},
+    store::{Row, Store, settle},
+    tenants::{Tenant, Tenants},
+};
+
+/// Rows read at once.
+pub(super) const SCAN_STEP: usize = 1_000;
+
+/// Makes backups of a store, also while others write to it.
+pub struct Exporter {
+    /// Where the rows are.
+    pub store: Arc<dyn Store>,
+    /// In the same store.
+    pub tenants: Tenants,
+    /// The time.
+    pub ambient: Arc<dyn Ambient>,
+    /// How long one call to the store may take, with all its tries.
+    pub patience: Duration,
+    /// Is told which tenant is being read, and how many rows are written.
+    pub progress: fn(&str, u64),
+}
+
+/// What a backup holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Their names.
+    pub tenants: Vec<String>,
+    /// Tenants that were removed meanwhile, and are not in it.
+    pub removed: Vec<String>,
+    /// Rows written; what changed meanwhile more than once.
+    pub rows: u64,
+}
+
+impl Exporter {
+    /// Writes a backup of this tenant, or of all. Every write is in it that was answered before this was called, and of those
+    /// that came later some: as they were at one moment, for each tenant by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails for longer than the exporter's patience, or the file can't be written; [`Error::Outrun`].
+    pub async fn write(&self, tenant: Option<&Tenant>, target: Target) -> Result<Exported, Error> {
+        let mut out = Writer::new(target);
+        out.line(&Line::Begin(Begin {
+            format: FORMAT,
+            rows: rows::FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            begun: self.ambient.now(),
+            tenants: tenant.map_or("all", |tenant| &tenant.name).to_owned(),
+            contains: CONTAINS.to_owned(),
+        }))?;
+        let mut exported = Exported::default();
+        let tenants = match tenant {
+            Some(tenant) => vec![tenant.clone()],
+            None => self.tenants.all(self.deadline()).await?,
+        };
+        for tenant in &tenants {
+            let is_there = self.tenant(tenant, &mut out).await?;
+            let names = if is_there {
+                &mut exported.tenants
+            } else {
+                &mut exported.removed
+            };
+            names.push(tenant.name.clone());
+        }
+        self.log(tenant, &mut out).await?;
+        exported.rows = out.rows();
+        out.finish()?;
+        Ok(exported)
+    }
+
+    /// False if it was removed meanwhile: then it has no control rows.
+    async fn tenant(&self, tenant: &Tenant, out: &mut Writer) -> Result<bool, Error> {
+        let mut recent = Recent::before(self, &tenant.id).await?;
+        out.line(&Line::Tenant(Named {
+            id: tenant.id.clone(),
+            name: tenant.name.clone(),
+        }))?;
+        let mut scan = Scan::new(&tenant.id, rows::range(""));
+        while let Some(rows) = scan.step(self).await? {
+            for row in rows {
+                // Where pages begin is told by rows that anybody writes anew.
+                if !matches!(Key::parse(&row.key), Some(Key::Mark(_))) {
+                    out.line(&Line::Row(Saved::of(row)))?;
+                }
+            }
+            (self.progress)(&tenant.name, out.rows());
+        }
+        recent.catch_up(&tenant.name, out).await?;
+        for kind in ["u", "g"] {
+            self.range(&tenant.id, rows::range(&rows::sum_key_prefix(kind)), out)
+                .await?;
+        }
+        let Some(record) = self.tenants.record(&tenant.id, self.deadline()).await? else {
+            return Ok(false);
+        };
+        for row in record {
+            out.line(&Line::Control(Saved::of(row)))?;
+        }
+        Ok(true)
+    }
+
+    /// What operators did, to this tenant or to all.
+    async fn log(&self, tenant: Option<&Tenant>, out: &mut Writer) -> Result<(), Error> {
+        let mut scan = Scan::new(CONTROL, rows::range("o~"));
+        while let Some(rows) = scan.step(self).await? {
+            for row in rows {
+                let is_wanted = match tenant {
+                    None => true,
+                    Some(tenant) => Tenants::tenant_of(&row)?.as_ref() == Some(&tenant.id),
+                };
+                if is_wanted {
+                    out.line(&Line::Log(Saved::of(row)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a whole range again.
+    pub(super) async fn range(
+        &self,
+        tenant: &str,
+        range: (String, String),
+        out: &mut Writer,
+    ) -> Result<Vec<String>, Error> {
+        let mut keys = Vec::new();
+        let (from, until) = range.clone();
+        out.line(&Line::Clear(Range { from, until }))?;
+        let mut scan = Scan::new(tenant, range);
+        while let Some(rows) = scan.step(self).await? {
+            for row in rows {
+                keys.push(row.key.clone());
+                out.line(&Line::Row(Saved::of(row)))?;
+            }
+        }
+        Ok(keys)
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+}
+
+/// A walk over many rows.
+pub(super) struct Scan<'s> {
+    partition: &'s str,
+    from: Option<String>,
+    until: String,
+}
+
+impl<'s> Scan<'s> {
+    pub(super) fn new(partition: &'s str, (from, until): (String, String)) -> Self {
+        Self {
+            partition,
+            from: Some(from),
+            until,
+        }
+    }
+
+    /// The next rows; nothing at the end.
+    pub(super) async fn step(&mut self, exporter: &Exporter) -> Result<Option<Vec<Row>>, Error> {
+        let Some(from) = self.from.take() else { return Ok(None) };
+        let range = (&*from, &*self.until);
+        let page =
+            settle::patient_scan(&*exporter.store, self.partition, range, SCAN_STEP, exporter.deadline()).await?;
+        let last = page.rows.last().filter(|_| page.more);
+        self.from = last.map(|row| rows::behind(&row.key));
+        Ok(Some(page.rows))
+    }
+}

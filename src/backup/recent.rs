@@ -1,0 +1,294 @@
+//! What changed while a tenant's rows were read, read again until a moment is found as which they all are.
+//!
+//! Every change of a resource has its event in its own commit, so what no new event tells of is as it was read. A round
+//! reads the events that came since the last one, and then everything again that they name. If no event came during the
+//! round that names something which the round has read, the rows are those of the moment at which the round began: what others
+//! changed meanwhile lies behind it, and is not in the backup. Rounds get shorter and shorter, so there soon is such a one.
+//!
+//! Two things have no event. A decided change of memberships is spread over the edges later: who was pending when it was
+//! last looked at is read again in the next round. And housekeeping (index rows that are mended, totals that are folded, edges
+//! that go behind a deletion) changes nothing that was not decided; loading finishes it.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+
+use super::{
+    Error, Line, Range, Saved,
+    export::{Exporter, Scan},
+    file::Writer,
+};
+use crate::{
+    rows::{self, EventBody, FormatError, Key, MembersBody},
+    store::{MAX_GET_KEYS, Row, behind, settle},
+};
+
+/// How old an event may be when it comes to be seen: a request sends its commit again for its whole deadline, and clocks differ.
+const LATE: Duration = Duration::from_mins(2);
+/// Rounds until a backup gives up.
+const ROUNDS: usize = 200;
+/// Names that a round remembers; one that meets more is not the last.
+const MAX_NAMES: usize = 100_000;
+
+/// What is to be read again of one tenant.
+pub(super) struct Recent<'e> {
+    exporter: &'e Exporter,
+    tenant: &'e str,
+    /// Since when events may be new.
+    since: OffsetDateTime,
+    /// Events from then on that are not.
+    seen: HashSet<String>,
+    /// Operations that were being spread when they were last looked at.
+    pending: BTreeSet<String>,
+}
+
+/// What events name: resources, by their ids, and keyed hashes of what they are called.
+#[derive(Default)]
+struct Names {
+    names: HashSet<String>,
+    /// They name more than is remembered, or somebody whom they don't spell out.
+    are_more: bool,
+}
+
+impl Names {
+    fn add(&mut self, event: &Event) {
+        self.are_more |= event.names_all_members() || self.names.len() > MAX_NAMES;
+        if !self.are_more {
+            self.names.extend(event.names().map(str::to_owned));
+        }
+    }
+
+    fn meet(&self, event: &Event) -> bool {
+        self.are_more || event.names_all_members() || event.names().any(|name| self.names.contains(name))
+    }
+}
+
+/// An event, and the row that it stands in.
+struct Event {
+    operation: String,
+    body: EventBody,
+}
+
+impl Event {
+    /// Nothing if the row changed nothing: what was refused, what never took effect.
+    fn read(row: &Row) -> Result<Option<Self>, FormatError> {
+        let Some(Key::Event(operation)) = Key::parse(&row.key) else {
+            return Ok(None);
+        };
+        if row.stamp == settle::BARRED {
+            return Ok(None);
+        }
+        let body: EventBody = rows::body(row)?;
+        let operation = operation.to_owned();
+        Ok((body.kind != "refuse").then_some(Self { operation, body }))
+    }
+
+    /// Memberships change that the event does not name one by one.
+    fn names_all_members(&self) -> bool {
+        let is_whole = self.body.members.as_ref().is_some_and(|members| members.whole);
+        is_whole || self.body.parts > 0 || (!self.is_plain() && self.body.members.is_none())
+    }
+
+    /// It says all that it changed.
+    fn is_plain(&self) -> bool {
+        matches!(&*self.body.kind, "create" | "replace" | "patch")
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let members = self.body.members.iter().flat_map(named);
+        let own = self.body.subjects.iter().chain([&self.body.id]);
+        own.map(String::as_str).chain(members)
+    }
+}
+
+fn named(members: &MembersBody) -> impl Iterator<Item = &str> {
+    let all = members.users.iter().chain(&members.groups).chain(&members.leave);
+    all.map(String::as_str)
+}
+
+impl<'e> Recent<'e> {
+    /// To be called before the tenant's rows are read.
+    pub(super) async fn before(exporter: &'e Exporter, tenant: &'e str) -> Result<Self, Error> {
+        let mut recent = Self {
+            exporter,
+            tenant,
+            since: exporter.ambient.now() - LATE,
+            seen: HashSet::new(),
+            pending: BTreeSet::new(),
+        };
+        let mut scan = Scan::new(tenant, rows::range(rows::PENDING_PREFIX));
+        while let Some(rows) = scan.step(exporter).await? {
+            for row in rows {
+                if let Some(Key::Journal(operation)) = Key::parse(&row.key) {
+                    recent.pending.insert(operation.to_owned());
+                }
+            }
+        }
+        Ok(recent)
+    }
+
+    /// To be called behind them.
+    pub(super) async fn catch_up(&mut self, name: &str, out: &mut Writer) -> Result<(), Error> {
+        for _ in 0..ROUNDS {
+            let read = self.round(out).await?;
+            if !self.meets_new(&read).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Outrun(name.to_owned()))
+    }
+
+    /// Reads again what events tell of that were not seen before.
+    async fn round(&mut self, out: &mut Writer) -> Result<Names, Error> {
+        let began = self.exporter.ambient.now();
+        let next = began - LATE;
+        let kept = rows::events_from(next);
+        let mut names = Names::default();
+        let mut waiting = std::mem::take(&mut self.pending);
+        let mut scan = Scan::new(self.tenant, self.events());
+        while let Some(rows) = scan.step(self.exporter).await? {
+            for row in rows {
+                if !is_event(&row) || self.seen.contains(&row.key) {
+                    continue;
+                }
+                if row.key >= kept {
+                    self.seen.insert(row.key.clone());
+                }
+                let event = Event::read(&row)?;
+                out.line(&Line::Row(Saved::of(row)))?;
+                if let Some(event) = event {
+                    waiting.remove(&event.operation);
+                    names.add(&event);
+                    self.again(&event, out).await?;
+                }
+            }
+        }
+        for operation in waiting {
+            let row = self
+                .get(&[rows::event_keys(&operation).0])
+                .await?
+                .pop()
+                .and_then(|(_, row)| row);
+            if let Some(event) = row.as_ref().map(Event::read).transpose()?.flatten() {
+                names.add(&event);
+                self.again(&event, out).await?;
+            }
+        }
+        self.since = next;
+        self.seen.retain(|key| *key >= kept);
+        Ok(names)
+    }
+
+    /// Whether an event came that names something of this.
+    async fn meets_new(&self, read: &Names) -> Result<bool, Error> {
+        let mut scan = Scan::new(self.tenant, self.events());
+        while let Some(rows) = scan.step(self.exporter).await? {
+            for row in rows.iter().filter(|row| is_event(row) && !self.seen.contains(&row.key)) {
+                if Event::read(row)?.is_some_and(|event| read.meet(&event)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn events(&self) -> (String, String) {
+        (rows::events_from(self.since), rows::range("o~").1)
+    }
+
+    /// Everything that an event tells of, as it is now.
+    async fn again(&mut self, event: &Event, out: &mut Writer) -> Result<(), Error> {
+        let Event { operation, body } = event;
+        let (kind, id) = match &*body.resource_type {
+            "User" => ("u", &body.id),
+            "Group" => ("g", &body.id),
+            _ => return Ok(()),
+        };
+        // Before the edges: as long as this is there, they may be any that are half changed.
+        if body.parts > 0 && self.rows(&[rows::journal_key(operation)], out).await? {
+            self.pending.insert(operation.clone());
+        }
+        let mut keys = vec![rows::resource_key(kind, id)];
+        if !event.is_plain() {
+            self.whole(id, out).await?;
+            keys.push(rows::gone_key(id));
+        }
+        if kind == "g" {
+            keys.extend([rows::gate_key(id), rows::closed_gate_key(id)]);
+            for member in body.members.iter().flat_map(named) {
+                keys.extend([rows::member_key(id, member), rows::membership_key(member, id)]);
+            }
+        }
+        self.rows(&keys, out).await?;
+        if kind == "g" {
+            self.members(event, out).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What is left of a deleted resource, and the groups that it is in.
+    async fn whole(&self, id: &str, out: &mut Writer) -> Result<(), Error> {
+        for prefix in [rows::gone_parts_prefix(id), rows::edges_left_prefix(id)] {
+            self.exporter.range(self.tenant, rows::range(&prefix), out).await?;
+        }
+        let groups = rows::range(&rows::memberships_prefix(id));
+        let groups = self.exporter.range(self.tenant, groups, out).await?;
+        let members: Vec<String> = groups.iter().filter_map(|key| other_side(key)).collect();
+        self.rows(&members, out).await.map(|_| ())
+    }
+
+    /// The members of a group where an event does not name them one by one.
+    async fn members(&self, event: &Event, out: &mut Writer) -> Result<(), Error> {
+        if event.body.parts > 0 {
+            let (from, until) = rows::event_keys(&event.operation);
+            self.exporter.range(self.tenant, (behind(&from), until), out).await?;
+        }
+        if event.names_all_members() {
+            let members = rows::range(&rows::members_prefix(&event.body.id));
+            self.exporter.range(self.tenant, members, out).await?;
+        }
+        Ok(())
+    }
+
+    /// These rows, or that there are none; whether there was any.
+    async fn rows(&self, keys: &[String], out: &mut Writer) -> Result<bool, Error> {
+        let mut any = false;
+        for (key, row) in self.get(keys).await? {
+            any |= row.is_some();
+            out.line(&match row {
+                Some(row) => Line::Row(Saved::of(row)),
+                None => Line::Clear(Range {
+                    until: behind(&key),
+                    from: key,
+                }),
+            })?;
+        }
+        Ok(any)
+    }
+
+    async fn get(&self, keys: &[String]) -> Result<Vec<(String, Option<Row>)>, Error> {
+        let mut all = Vec::with_capacity(keys.len());
+        // A few at a time: a row may have 500 KiB.
+        for keys in keys.chunks(MAX_GET_KEYS / 4) {
+            let asked: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let deadline = self.exporter.deadline();
+            let rows = settle::patient_get(&*self.exporter.store, self.tenant, &asked, deadline).await?;
+            all.extend(keys.iter().cloned().zip(rows));
+        }
+        Ok(all)
+    }
+}
+
+fn is_event(row: &Row) -> bool {
+    matches!(Key::parse(&row.key), Some(Key::Event(_)))
+}
+
+/// The group's row of a membership, by the member's.
+fn other_side(key: &str) -> Option<String> {
+    let (member, group) = key.strip_prefix("r~")?.split_once('~')?;
+    Some(format!("m~{group}~{member}"))
+}

@@ -1,0 +1,62 @@
+//! `scimgate export`
+
+use std::{
+    io::{IsTerminal, stdout},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::{Operator, show};
+use crate::backup::{Exporter, Target};
+
+#[derive(Args)]
+pub(super) struct Export {
+    /// The tenant's name
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    tenant: Option<String>,
+    /// The whole store
+    #[arg(long)]
+    all: bool,
+    /// The file to make; it must not be there [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<()> {
+    let tenant = match &export.tenant {
+        Some(name) => Some(operator.tenants.find(name, operator.deadline()).await?),
+        None => None,
+    };
+    let target = match &export.output {
+        Some(path) => Target::file(path).with_context(|| format!("{} can't be made", path.display()))?,
+        None if stdout().is_terminal() => {
+            bail!("a backup holds keys and personal data: say --output FILE, or pipe it on")
+        }
+        None => Target::Output,
+    };
+    let exporter = Exporter {
+        store: Arc::clone(&operator.store),
+        tenants: operator.tenants.clone(),
+        ambient: Arc::clone(&operator.ambient),
+        patience: operator.settings.deadline(),
+        progress: |tenant, rows| show::progress(&format!("{tenant}: {rows} rows written")),
+    };
+    let made = exporter.write(tenant.as_ref(), target).await;
+    show::progress("");
+    let made = made.context("no backup was made")?;
+    for name in &made.removed {
+        show::say(format_args!(
+            "Tenant '{name}' was removed meanwhile and is not in it.\n"
+        ));
+    }
+    show::say(format_args!(
+        "{} tenants, {} rows. The file holds personal data, the tenants' keys and the hashes of their credentials: keep it \
+         like the store itself.\n",
+        made.tenants.len(),
+        made.rows
+    ));
+    Ok(())
+}

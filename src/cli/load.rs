@@ -1,0 +1,91 @@
+//! `scimgate load`
+
+use std::{fmt::Write, path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Operator, show};
+use crate::{
+    backup::{Loaded, Loader},
+    directory::check::Report,
+};
+
+#[derive(Args)]
+pub(super) struct Load {
+    /// A backup
+    file: PathBuf,
+    /// Load only this tenant of it
+    #[arg(long, value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    tenant: Option<String>,
+    /// Load everything into an empty store
+    #[arg(long)]
+    all: bool,
+    /// First remove what an unfinished load of another file has left
+    #[arg(long)]
+    discard: bool,
+    #[command(flatten)]
+    output: show::Output,
+}
+
+/// Returns the exit code: 1 if anything that was loaded is not sound.
+pub(super) async fn run(operator: &Operator, load: &Load) -> anyhow::Result<u8> {
+    let loader = Loader {
+        tenants: operator.tenants.clone(),
+        patience: operator.settings.deadline(),
+        ambient: Arc::clone(&operator.ambient),
+        by: operator.name.clone(),
+        store: Arc::clone(&operator.store),
+        progress: |tenant, line, of| show::progress(&format!("{tenant}: line {line} of {of}")),
+        discards: load.discard,
+    };
+    let back = loader.load(&load.file, load.tenant.as_deref()).await;
+    show::progress("");
+    let back = back.with_context(|| load.file.display().to_string())?;
+    let array = back.iter().map(describe).collect();
+    let lines: Vec<String> = back.iter().map(text).collect();
+    load.output.print(&Value::Array(array), &lines.join("\n"))?;
+    let is_sound = |loaded: &Loaded| loaded.report.as_ref().is_none_or(Report::is_sound);
+    Ok(u8::from(!back.iter().all(is_sound)))
+}
+
+fn describe(loaded: &Loaded) -> Value {
+    let Some(report) = &loaded.report else {
+        return json!({ "tenant": loaded.name, "loaded": "before" });
+    };
+    let mended = report.mended.iter();
+    json!({
+        "tenant": loaded.name,
+        "loaded": "now",
+        "sound": report.is_sound(),
+        "users": report.users,
+        "groups": report.groups,
+        "memberships": report.memberships,
+        "mended": mended
+            .map(|(damage, count)| json!({ "kind": damage.entry().name, "count": count }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn text(loaded: &Loaded) -> String {
+    let name = &loaded.name;
+    let Some(report) = &loaded.report else {
+        return format!("Tenant '{name}' was loaded before.");
+    };
+    let mut text = format!(
+        "Tenant '{name}' is back: {} users, {} groups, {} memberships.",
+        report.users, report.groups, report.memberships
+    );
+    let mended: usize = report.mended.values().sum();
+    if mended > 0 {
+        let _ = write!(
+            text,
+            " {mended} rows that changed while the backup was made were made to fit."
+        );
+    }
+    if !report.is_sound() {
+        let _ = write!(text, " Not everything fits: 'scimgate check {name}' shows it.");
+    }
+    text
+}
