@@ -28,6 +28,11 @@ pub(crate) fn all(folder: &Path) -> Vec<Named> {
 }
 
 impl Named {
+    /// Holds it, whoever sends it.
+    pub(crate) async fn held_by(&self, client: &impl idp::Client) -> Result<(), String> {
+        idp::run(&self.conversation, client).await
+    }
+
     /// Holds it; the error says where it went wrong.
     pub(crate) async fn hold(&self, tenant: &Tenant) -> Result<(), String> {
         let client = Listening {

@@ -18,11 +18,13 @@ mod cases;
 mod conversation;
 #[path = "../envoy/proxy.rs"]
 mod envoy;
+mod formats;
 #[expect(
     dead_code,
     reason = "its own tests run in the target `api-unit`; here only what they are built of is left"
 )]
 mod idp;
+mod moved;
 mod no_store;
 mod tenant;
 mod wire;
@@ -69,6 +71,13 @@ fn trials(runtime: &Arc<Runtime>, worlds: &Arc<Worlds>) -> Vec<Trial> {
         left_out_is_sound,
     )];
     trials.extend(no_store::trials(runtime));
+    let by = Arc::clone(runtime);
+    let make = move || formats::make(&by).map_err(Failed::from);
+    trials.push(Trial::test("formats::make_the_fixture", make).with_ignored_flag(true));
+    let formats = formats::trials(runtime, worlds).into_iter();
+    trials.extend(formats.map(|(kind, name, run)| trial(kind, name, run)));
+    let moved = moved::trials(runtime, worlds).into_iter();
+    trials.extend(moved.map(|(name, run)| trial(Kind::Tables, name, run)));
     let conversations: Vec<_> = idp::providers()
         .iter()
         .flat_map(|folder| conversation::all(folder))

@@ -224,6 +224,30 @@ impl World {
         Ok(world)
     }
 
+    /// A service over this store, reached as with [`Setup::PublicUrl`].
+    pub(crate) async fn over(store: Arc<dyn Store>) -> Result<World, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let app = App::new(parse(&Setup::PublicUrl.settings()), Arc::new(System));
+        let (running, address) = serve(&app);
+        let tenants = app.start(app.over(Arc::clone(&store))).tenants.clone();
+        let world = World {
+            way: Way::Direct,
+            address,
+            origin: PUBLIC_URL.to_owned(),
+            tenants,
+            store,
+            running,
+            _folder: folder,
+        };
+        world.until_ready().await?;
+        Ok(world)
+    }
+
+    /// Where the rows are, as an operator's command reaches them.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// An operator whose clock is slow by this much: what is announced and comes into force later is in force by now.
     pub(crate) fn operator(&self, slow: time::Duration) -> Tenants {
         Tenants::new(Arc::clone(&self.store), Arc::new(Skewed(Arc::new(System), -slow)))
