@@ -33,6 +33,7 @@ TABS = [
         ("01_tenant_compare", "table"),
         ("02_group_compare", "table"),
         ("06_latency_by_operation_tenant", "table"),
+        ("26_last_write", "table"),
     ]),
     ("mapping", "Mapping and tokens", "", [
         ("20_unmapped_attributes", "table"),
