@@ -1,6 +1,6 @@
 //! How many resources of a type a partition holds: exact at any size, without a walk.
 //!
-//! Each commit that makes a resource inserts a row that says +1, each that removes one a row that says -1, under a key of
+//! Each commit that makes resources inserts a row that says how many, each that removes one a row that says -1, under a key of
 //! its own. So no two commits meet, and the total is the sum of all rows, whatever the clocks say and in whatever order
 //! the commits land. Now and then somebody folds some of them into the base, in one commit that also writes the seal.
 //!
@@ -29,7 +29,7 @@ const ONE_IN: u64 = 64;
 pub struct Tally {
     /// What the rows add up to: the number of resources, unless somebody damaged the rows.
     pub sum: i64,
-    /// How often one was made or removed: while it stays the same, the resources are the same.
+    /// How many were made or removed: while it stays the same, the resources are the same.
     pub changes: u64,
     /// Rows behind the base.
     loose: usize,
@@ -70,7 +70,8 @@ impl Tally {
     }
 }
 
-/// The change that counts, in the operation's own commit, that it made (`1`) or removed (`-1`) a resource.
+/// The change that counts, in the operation's own commit, that it made (`1`) or removed (`-1`) a resource; or, in one commit
+/// with other operations, how many they made together.
 pub fn count(kind: &str, operation: &Operation, n: i64) -> Change {
     Change::Insert(rows::write(
         rows::sum_key(kind, operation),
@@ -114,8 +115,9 @@ pub async fn fold(store: &dyn Store, partition: &str, kind: &str) -> Result<usiz
     }
     let mut sum = base.map(rows::body::<SumBaseBody>).transpose()?.unwrap_or(EMPTY);
     for row in loose {
-        sum.n += rows::body::<SumBody>(row)?.n;
-        sum.changes += 1;
+        let SumBody { n, .. } = rows::body(row)?;
+        sum.n += n;
+        sum.changes += n.unsigned_abs();
     }
     let write = rows::write(rows::sum_base_key(kind), &sum);
     let seal = rows::write(rows::sum_seal_key(kind), &SumBaseBody { n: 0, ..sum });
@@ -157,13 +159,15 @@ fn add_up(kind: &str, rows: &[Row]) -> Result<Option<Tally>, FormatError> {
     if base.changes != seal.changes {
         return Ok(None);
     }
-    let mut sum = base.n;
+    let (mut sum, mut changes) = (base.n, base.changes);
     for row in loose {
-        sum += rows::body::<SumBody>(row)?.n;
+        let SumBody { n, .. } = rows::body(row)?;
+        sum += n;
+        changes += n.unsigned_abs();
     }
     Ok(Some(Tally {
         sum,
-        changes: base.changes + loose.len() as u64,
+        changes,
         loose: loose.len(),
     }))
 }

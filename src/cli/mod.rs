@@ -24,6 +24,7 @@ mod erase;
 mod explain;
 mod export;
 mod history;
+mod import;
 mod load;
 mod purge;
 mod restore;
@@ -64,6 +65,14 @@ enum Command {
     /// With --all instead everything in the log: changes, refusals, and what operators did to the tenant and its tokens;
     /// with --json one JSON object a line. Values are not shown; --names shows what the user and groups are called.
     History(history::History),
+    /// Take over users and groups from another service: ids, times, memberships and managers as they are
+    ///
+    /// One JSON object a line: a User, a Group, or what this tenant's schemas add to them; {"userName": "bjensen@example.com"} is
+    /// enough. An id stays what the identity provider has remembered. Every line is checked before the first one is written. What
+    /// is there already with the same content is left alone: whatever cut an import off, the same command goes on, and a second
+    /// import changes nothing. The exit code is 0 when everything in the file is in the tenant, or could be, and 1 when a line is in
+    /// conflict.
+    Import(import::Import),
     /// Look whether a tenant's rows fit together, also while it is in use; changes nothing
     ///
     /// Every row is read: each membership must stand on both sides, what it links must be there, every value must have its
@@ -170,6 +179,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::History(history) => history::run(&Operator::new(settings, false).await?, &history)
             .await
             .map(|()| 0),
+        Command::Import(import) => import::run(&Operator::new(settings, false).await?, &import).await,
         Command::Check(check) => check::check(&Operator::new(settings, false).await?, &check).await,
         Command::Restore(restore) => restore::run(&Operator::new(settings, false).await?, &restore)
             .await

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Error;
+use super::{Directory, Error};
 use crate::{
     scim::{error::Rule, json},
     store::Row,
@@ -155,6 +155,20 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.keep(0);
+    }
+}
+
+impl Directory {
+    /// Counts these rows as held, until they are given back; says how many bytes they are.
+    pub(super) fn hold_rows<'r>(&self, rows: impl IntoIterator<Item = &'r Row>) -> Result<usize, Error> {
+        let bytes = rows.into_iter().map(|row| row.body.len()).sum();
+        self.held.add(bytes).map(|()| bytes)
+    }
+
+    /// Counts the documents of these rows as held; says how many bytes that is.
+    pub(super) fn hold<'r>(&self, rows: impl IntoIterator<Item = &'r Row>) -> Result<usize, Error> {
+        let bytes = memory(rows.into_iter().map(size).sum());
+        self.held.add(bytes).map(|()| bytes)
     }
 }
 

@@ -151,6 +151,14 @@ impl Index {
         self.path.0
     }
 
+    /// What stands in it, in words.
+    pub(super) fn name(&self) -> &'static str {
+        match self.pair {
+            Some(_) => "displayName and externalId",
+            None => self.path.0,
+        }
+    }
+
     /// Whether two values are the same to this attribute.
     pub(super) fn same(&self, one: &str, other: &str) -> bool {
         self.normal(one) == self.normal(other)

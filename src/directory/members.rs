@@ -166,7 +166,7 @@ impl Directory {
     }
 
     /// What those are that there are. Most are users: only who is none is looked for among the groups.
-    async fn kinds(&self, ids: &[String]) -> Result<HashMap<String, Kind>, Error> {
+    pub(super) async fn kinds(&self, ids: &[String]) -> Result<HashMap<String, Kind>, Error> {
         let mut kinds = HashMap::with_capacity(ids.len());
         for kind in [Kind::User, Kind::Group] {
             let unknown = ids.iter().filter(|id| !kinds.contains_key(*id));

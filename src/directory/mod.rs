@@ -4,7 +4,8 @@
 //! looked up), `edges` and `pending` (memberships as they are read), `members`, `memberships` and `journal` (and as they are
 //! written), `names` (of other resources); then queries: `query` (what is asked for), `list` (everything), `marks` (where its
 //! pages begin), `sift` (what a filter matches), `plan` (by which way), `sorted`, `page`, `cursor`, and `shared` (between
-//! requests), `held` (memory), `gone` (what is deleted); last `handover`, `survey` (schemas that change), `check`, `history`.
+//! requests), `held` (memory), `gone` (what is deleted); last `handover`, `survey` (schemas that change), `check`, `history`,
+//! `import`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -40,6 +41,7 @@ mod gone;
 mod handover;
 mod held;
 pub mod history;
+pub mod import;
 mod index;
 mod journal;
 #[cfg(test)]
@@ -374,18 +376,6 @@ impl Directory {
             None => Ok(None),
         };
         rows.into_iter().zip(ids).map(read).collect()
-    }
-
-    /// Counts these rows as held, until they are given back; says how many bytes they are.
-    fn hold_rows<'r>(&self, rows: impl IntoIterator<Item = &'r Row>) -> Result<usize, Error> {
-        let bytes = rows.into_iter().map(|row| row.body.len()).sum();
-        self.held.add(bytes).map(|()| bytes)
-    }
-
-    /// Counts the documents of these rows as held; says how many bytes that is.
-    fn hold<'r>(&self, rows: impl IntoIterator<Item = &'r Row>) -> Result<usize, Error> {
-        let bytes = held::memory(rows.into_iter().map(held::size).sum());
-        self.held.add(bytes).map(|()| bytes)
     }
 }
 

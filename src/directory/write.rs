@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Create,
+    Import(Imported),
     Replace,
     Patch,
     Delete,
@@ -38,21 +40,24 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
+            Self::Import(_) => "import",
             Self::Replace => "replace",
             Self::Patch => "patch",
             Self::Delete => "delete",
             Self::Restore => "restore",
         }
     }
+}
 
-    /// How many resources more or fewer there are afterwards.
-    fn counts(self) -> Option<i64> {
-        match self {
-            Self::Create | Self::Restore => Some(1),
-            Self::Delete => Some(-1),
-            Self::Replace | Self::Patch => None,
-        }
-    }
+/// What an import says of a resource that another service had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Imported {
+    /// When it was made there; nothing: it is now.
+    pub(super) created: Option<OffsetDateTime>,
+    /// When it was changed there last; nothing: it is now.
+    pub(super) modified: Option<OffsetDateTime>,
+    /// It is new to the application.
+    pub(super) is_new: bool,
 }
 
 /// A write that has no time yet: from `before` to `after`, either of which may be nothing. What is restored was its
@@ -73,6 +78,24 @@ impl<'d> Draft<'d> {
     fn there(&self) -> Option<&'d Stored> {
         self.before.filter(|_| self.kind != Kind::Restore)
     }
+
+    /// How many resources more or fewer there are afterwards.
+    fn counts(&self) -> Option<i64> {
+        match (self.there(), self.after) {
+            (None, Some(_)) => Some(1),
+            (Some(_), None) => Some(-1),
+            _ => None,
+        }
+    }
+}
+
+/// A write that has its time: what one commit, or a part of one, consists of.
+pub(super) struct Prepared {
+    /// The event first.
+    pub(super) changes: Vec<Change>,
+    /// The keys of values that nobody else may hold, and of which attribute.
+    unique: BTreeMap<String, &'static str>,
+    written: Written,
 }
 
 /// A written resource, and what of its memberships, or of a deleted one's, is decided but not done yet.
@@ -87,43 +110,21 @@ impl Directory {
     /// when somebody wrote one of the rows since they were read.
     pub(super) async fn write(&self, draft: &Draft<'_>) -> Result<Written, Error> {
         loop {
-            let newest_read = draft.before.map_or(0, |before| before.stamp);
-            let operation = Operation::new(self.ambient.now(), newest_read, self.ambient.secret());
-            let mut changes = Vec::new();
-            let unique = self.index_changes(draft, &mut changes);
-            let kind = index::kind(draft.of);
-            let counted = draft.kind.counts();
-            changes.extend(counted.map(|n| totals::count(kind, &operation, n)));
-            // The event and the resource itself are still to come, and the tombstone of one that goes or comes back.
-            let has_tombstone = matches!(draft.kind, Kind::Delete | Kind::Restore);
-            let others = changes.len() + if has_tombstone { 3 } else { 2 };
-            let memberships = draft.memberships.changes(draft, &operation, others);
-            let guarded = draft.guarded || memberships.guarded;
-            let (mut all, stored) = resource_changes(draft, &operation, guarded, self.invocation);
-            all.insert(
-                0,
-                self.event(draft, &operation, memberships.inline, memberships.parts.len()),
-            );
-            all.extend(changes);
-            all.extend(memberships.parts.iter().enumerate().map(|(part, body)| {
-                Change::Insert(rows::write(rows::event_part_key(&operation.to_string(), part), body))
-            }));
-            all.extend(memberships.rows);
-            let done = settle::settle(&*self.store, &self.access.tenant.id, &all, self.deadline).await;
+            let operation = self.operation(draft);
+            let counted = draft.counts();
+            let prepared = self.prepare(draft, &operation, counted);
+            let changes = &prepared.changes;
+            let done = settle::settle(&*self.store, &self.access.tenant.id, changes, self.deadline).await;
             match done {
                 Ok(()) => {
                     if counted.is_some() && totals::is_due(&operation) {
-                        self.fold(kind);
+                        self.fold(index::kind(draft.of));
                     }
-                    return Ok(Written {
-                        stored,
-                        journal: memberships.journal,
-                        left: memberships.left,
-                    });
+                    return Ok(prepared.written);
                 }
-                Err(store::Error::Exists(key)) if unique.contains_key(&key) => {
+                Err(store::Error::Exists(key)) if prepared.unique.contains_key(&key) => {
                     // Whoever held the value may have let go of it meanwhile; then the write is tried again.
-                    match self.taken(draft.of, &key, unique[&key]).await? {
+                    match self.taken(draft.of, &key, prepared.unique[&key]).await? {
                         Some(refused) => return Err(refused.into()),
                         None if self.deadline <= Instant::now() => return Err(store::Error::Busy(None).into()),
                         None => pause().await,
@@ -131,6 +132,45 @@ impl Directory {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// The operation that a write is from now on.
+    pub(super) fn operation(&self, draft: &Draft<'_>) -> Operation {
+        let newest_read = draft.before.map_or(0, |before| before.stamp);
+        Operation::new(self.ambient.now(), newest_read, self.ambient.secret())
+    }
+
+    /// The changes of a write; `counted`: what its commit adds to the total.
+    pub(super) fn prepare(&self, draft: &Draft<'_>, operation: &Operation, counted: Option<i64>) -> Prepared {
+        let mut changes = Vec::new();
+        let unique = self.index_changes(draft, &mut changes);
+        changes.extend(counted.map(|n| totals::count(index::kind(draft.of), operation, n)));
+        // The event and the resource itself are still to come, and the tombstone of one that goes or comes back.
+        let has_tombstone = matches!(draft.kind, Kind::Delete | Kind::Restore);
+        let others = changes.len() + if has_tombstone { 3 } else { 2 };
+        let memberships = draft.memberships.changes(draft, operation, others);
+        let guarded = draft.guarded || memberships.guarded;
+        let (mut all, stored) = resource_changes(draft, operation, guarded, self.invocation);
+        all.insert(
+            0,
+            self.event(draft, operation, memberships.inline, memberships.parts.len()),
+        );
+        all.extend(changes);
+        all.extend(
+            memberships.parts.iter().enumerate().map(|(part, body)| {
+                Change::Insert(rows::write(rows::event_part_key(&operation.to_string(), part), body))
+            }),
+        );
+        all.extend(memberships.rows);
+        Prepared {
+            changes: all,
+            unique,
+            written: Written {
+                stored,
+                journal: memberships.journal,
+                left: memberships.left,
+            },
         }
     }
 
@@ -146,6 +186,7 @@ impl Directory {
             groups: draft.memberships.rejoined(),
             subjects: self.subjects(draft.of, [draft.before.map(|before| &before.attributes), draft.after]),
             reference: telemetry::noted("scim.correlation_id"),
+            is_new: matches!(draft.kind, Kind::Import(imported) if imported.is_new),
             ..self.event_of(draft.kind.name(), (&draft.of.name, draft.id), operation)
         };
         Change::Insert(rows::write(rows::event_key(operation), &body))
@@ -222,15 +263,18 @@ fn resource_changes(
     invocation: Option<Uuid>,
 ) -> (Vec<Change>, Stored) {
     let before = draft.before;
-    let created = before.map_or(operation.time(), |before| before.envelope.created);
+    let (created, modified) = times(draft, operation);
     let version = operation.to_string();
-    let stamp = Stamp::of(
-        operation,
-        match &draft.memberships {
-            Memberships::Turn(_) | Memberships::Return(_) => version.clone(),
-            _ => before.map(|before| before.members.clone()).unwrap_or_default(),
-        },
-    );
+    let stamp = Stamp {
+        modified,
+        ..Stamp::of(
+            operation,
+            match &draft.memberships {
+                Memberships::Turn(_) | Memberships::Return(_) => version.clone(),
+                _ => before.map(|before| before.members.clone()).unwrap_or_default(),
+            },
+        )
+    };
     let attributes = draft
         .after
         .or(before.map(|before| &before.attributes))
@@ -270,7 +314,7 @@ fn resource_changes(
         envelope: Envelope {
             id: draft.id.to_owned(),
             created,
-            last_modified: operation.time(),
+            last_modified: modified,
             version,
         },
         attributes,
@@ -281,6 +325,15 @@ fn resource_changes(
         unknown,
     };
     (changes, stored)
+}
+
+/// When the resource was made, and when it is changed.
+fn times(draft: &Draft<'_>, operation: &Operation) -> (OffsetDateTime, OffsetDateTime) {
+    let now = operation.time();
+    if let Kind::Import(Imported { created, modified, .. }) = draft.kind {
+        return (created.unwrap_or(now), modified.unwrap_or(now));
+    }
+    (draft.before.map_or(now, |before| before.envelope.created), now)
 }
 
 fn tombstone(stamp: &Stamp, body: &ResourceBody, draft: &Draft<'_>, invocation: Option<Uuid>) -> Write {
@@ -301,7 +354,7 @@ fn tombstone(stamp: &Stamp, body: &ResourceBody, draft: &Draft<'_>, invocation: 
 }
 
 /// The top-level attributes that differ, in order.
-fn changed_paths(before: Option<&Attributes>, after: Option<&Attributes>) -> Vec<String> {
+pub(super) fn changed_paths(before: Option<&Attributes>, after: Option<&Attributes>) -> Vec<String> {
     let empty = Attributes::default();
     let (before, after) = (before.unwrap_or(&empty).as_map(), after.unwrap_or(&empty).as_map());
     let mut paths: Vec<String> = before

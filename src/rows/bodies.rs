@@ -223,7 +223,7 @@ pub struct SumBaseBody {
     /// What the folded rows add up to; 0 in a seal.
     #[serde(default)]
     pub n: i64,
-    /// How many rows were ever folded; the same in base and seal.
+    /// How many resources the folded rows made or removed; the same in base and seal.
     pub changes: u64,
 }
 
@@ -248,7 +248,7 @@ pub struct MarkBody {
 pub struct EventBody {
     /// The row's format.
     pub format: u32,
-    /// What was done: `create`, `replace`, `patch`, `delete`; by operators `restore`, `erase`, `tenant-create` and the like;
+    /// What was done: `create`, `replace`, `patch`, `delete`; by operators `import`, `restore`, `erase`, `tenant-create` and the like;
     /// `refuse` for what was not done.
     pub kind: String,
     /// The resource type, or `Tenant`, `Token` or `Schema`.
@@ -280,6 +280,9 @@ pub struct EventBody {
     /// Of what was refused: why and how often.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedBody>,
+    /// Of an `import`: what it made is new to the application, as what a client creates is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_new: bool,
     /// When; of what was refused, the hour.
     #[serde(with = "time::serde::rfc3339")]
     pub time: OffsetDateTime,
@@ -302,6 +305,7 @@ impl EventBody {
             reference: None,
             tenant: None,
             refused: None,
+            is_new: false,
             time,
         }
     }

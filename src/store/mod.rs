@@ -95,6 +95,12 @@ impl Change {
         }
     }
 
+    /// Bytes of stamp and body that this writes.
+    pub fn bytes(&self) -> usize {
+        let (stamp, body) = self.sizes();
+        stamp + body
+    }
+
     /// Bytes of the stamp and of the body that this writes.
     fn sizes(&self) -> (usize, usize) {
         match self {

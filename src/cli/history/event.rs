@@ -126,6 +126,7 @@ impl Teller {
         add("reference", body.reference.as_ref().map(|reference| json!(reference)));
         add("subjects", (!body.subjects.is_empty()).then(|| json!(body.subjects)));
         add("groups", (!body.groups.is_empty()).then(|| json!(body.groups)));
+        add("new", body.is_new.then(|| json!(true)));
         add("members", member_json(event).map(Value::Object));
         let refused = body.refused.as_ref();
         add(

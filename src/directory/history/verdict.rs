@@ -82,7 +82,7 @@ impl Story {
                 let by = own.find(sets);
                 match by {
                     // As it was asked for.
-                    Some(by) if by.event.body.kind == "create" => Verdict::Done(account),
+                    Some(by) if matches!(&*by.event.body.kind, "create" | "import") => Verdict::Done(account),
                     by => Verdict::DoneAndUndone(account, by),
                 }
             }

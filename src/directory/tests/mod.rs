@@ -84,7 +84,7 @@ pub(super) struct World {
     /// Beneath it.
     held: Arc<HeldStore>,
     /// Beneath that.
-    faults: Arc<FaultStore>,
+    pub(super) faults: Arc<FaultStore>,
     /// And at the bottom: what every process sees.
     rows: Arc<dyn Store>,
     pub(super) tenants: Tenants,
@@ -233,7 +233,7 @@ impl World {
 
     /// Runs an operation, and another before its call of this kind and number, when all its other calls are done; without
     /// such a call there is no other.
-    async fn in_the_middle<T, U>(
+    pub(super) async fn in_the_middle<T, U>(
         &self,
         (call, number): (Call, usize),
         operation: impl Future<Output = T>,
@@ -318,7 +318,7 @@ impl World {
     }
 
     /// The tenant's rows whose keys begin with this.
-    async fn rows_of(&self, prefix: &str) -> Vec<Row> {
+    pub(super) async fn rows_of(&self, prefix: &str) -> Vec<Row> {
         let (from, until) = rows::range(prefix);
         let partition = &self.directory.access.tenant.id;
         self.rows.scan(partition, &from, &until, usize::MAX).await.unwrap().rows

@@ -65,14 +65,24 @@ pub struct Accepted {
 
 /// Accepts the body of a create (RFC 7644 §3.3). A user without `active` is active.
 pub fn accept(rt: &ResourceType, document: Value, trace: &mut Trace) -> Result<Accepted, Error> {
-    let (mut attributes, sent) = accept_document(rt, document, trace)?;
-    if has_active(rt) {
-        attributes.0.entry(ACTIVE).or_insert(Value::Bool(true));
-    }
+    let (attributes, sent) = accept_any_number(rt, document, trace)?;
     let mut members = Edits::default();
     members.add(sent);
     let members = members.checked()?;
     Ok(Accepted { attributes, members })
+}
+
+/// The same with any number of members, which nothing is known of: for a group that grew elsewhere.
+pub fn accept_any_number(
+    rt: &ResourceType,
+    document: Value,
+    trace: &mut Trace,
+) -> Result<(Attributes, Vec<Member>), Error> {
+    let (mut attributes, members) = accept_document(rt, document, trace)?;
+    if has_active(rt) {
+        attributes.0.entry(ACTIVE).or_insert(Value::Bool(true));
+    }
+    Ok((attributes, members))
 }
 
 /// Accepts the body of a replace (RFC 7644 §3.5.1) of a resource that was `before`.

@@ -1,0 +1,230 @@
+//! `scimgate import`
+
+use std::{
+    fmt::Write,
+    fs::File,
+    io::{self, IsTerminal, Read, Seek},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{Operator, show};
+use crate::{
+    directory::import::{Conflict, Count, End, How, Import as Run, Progress, Report},
+    tenants::{TenantExtension, Tenants},
+};
+
+/// Exit code of who was interrupted, as shells have it.
+const INTERRUPTED: u8 = 130;
+/// How often it says how far it is where no line can be overwritten.
+const EVERY: Duration = Duration::from_secs(5);
+/// How often it looks whether somebody changes the tenant's schemas: a change is announced for much longer.
+const WATCH: Duration = Duration::from_secs(20);
+/// Characters of a bar.
+const BAR: usize = 30;
+
+#[derive(Args)]
+pub(super) struct Import {
+    /// The tenant's name
+    tenant: String,
+    /// JSON lines: one User or Group a line, as SCIM describes it, in any order; '-' is standard input
+    file: PathBuf,
+    /// Write nothing; show what would be made, and every line that is in conflict with others or with the tenant
+    #[arg(long)]
+    dry_run: bool,
+    /// Import what is in no conflict; without it one conflict is enough for nothing to be written
+    #[arg(long)]
+    skip_conflicts: bool,
+    /// To the application these are new users and groups, as if the identity provider had created them now
+    #[arg(long)]
+    as_new: bool,
+    #[command(flatten)]
+    output: show::Output,
+}
+
+pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result<u8> {
+    let schemas = operator.tenants.schemas(&command.tenant, operator.deadline()).await?;
+    let name = schemas.tenant.name.clone();
+    if let Some(coming) = &schemas.coming {
+        bail!(
+            "the schemas of tenant '{name}' change at {}; import after that",
+            show::second(coming.from)
+        );
+    }
+    let mut file = open(&command.file).with_context(|| format!("{} can't be read", command.file.display()))?;
+    let import = Run {
+        directory: operator.directory(schemas.tenant),
+        catalog: Arc::new(schemas.catalog),
+        step: operator.settings.deadline(),
+        how: How {
+            dry_run: command.dry_run,
+            skip_conflicts: command.skip_conflicts,
+            as_new: command.as_new,
+        },
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    let interrupted = tokio::spawn(stop_when_told(Arc::clone(&import.stop)));
+    let changed = Arc::new(AtomicBool::new(false));
+    let watched = tokio::spawn(stop_when_schemas_change(
+        (operator.tenants.clone(), operator.settings.deadline()),
+        (name.clone(), schemas.extensions),
+        (Arc::clone(&import.stop), Arc::clone(&changed)),
+    ));
+    let teller = Teller::default();
+    let report = import.run(&mut file, |progress| teller.tell(progress)).await;
+    interrupted.abort();
+    watched.abort();
+    show::progress("");
+    let report = report.context("not everything is imported; what is stays, and the same command goes on")?;
+    if changed.load(Relaxed) {
+        bail!("the schemas of tenant '{name}' are about to change; give the same command again when they have");
+    }
+    command
+        .output
+        .print(&json(&name, &report), &text(&name, command, &report))?;
+    Ok(match report.end {
+        End::Stopped => INTERRUPTED,
+        _ => u8::from(!report.conflicts.is_empty()),
+    })
+}
+
+/// A file that can be read twice. What comes through a pipe is put into one that has no name, and is gone with the process.
+fn open(path: &Path) -> io::Result<File> {
+    let mut input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(path)?;
+        if file.metadata()?.is_file() {
+            return Ok(file);
+        }
+        Box::new(file)
+    };
+    let mut spooled = tempfile::tempfile()?;
+    io::copy(&mut input, &mut spooled)?;
+    spooled.rewind()?;
+    Ok(spooled)
+}
+
+/// The first interrupt lets what is under way be finished, the second one does not.
+async fn stop_when_told(stop: Arc<AtomicBool>) {
+    while tokio::signal::ctrl_c().await.is_ok() {
+        if stop.swap(true, Relaxed) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        show::say(format_args!("\nStopping, when what is under way is written.\n"));
+    }
+}
+
+/// Lines were read by schemas that are in force no more, or not for long.
+async fn stop_when_schemas_change(
+    (tenants, patience): (Tenants, Duration),
+    (name, extensions): (String, Vec<TenantExtension>),
+    (stop, changed): (Arc<AtomicBool>, Arc<AtomicBool>),
+) {
+    loop {
+        sleep(WATCH).await;
+        let now = tenants.schemas(&name, Instant::now() + patience).await;
+        if now.is_ok_and(|now| now.coming.is_some() || now.extensions != extensions) {
+            changed.store(true, Relaxed);
+            stop.store(true, Relaxed);
+        }
+    }
+}
+
+/// Says how far it is.
+#[derive(Default)]
+struct Teller(Mutex<Option<Instant>>);
+
+impl Teller {
+    fn tell(&self, progress: Progress) {
+        let text = match progress {
+            Progress::Read(lines) => format!("{lines} lines read"),
+            Progress::Written(done, all) => bar(done, all, "users and groups"),
+            Progress::Filled(done, all) => bar(done, all, "groups' members"),
+        };
+        if io::stderr().is_terminal() {
+            return show::progress(&text);
+        }
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.get_or_insert_with(Instant::now).elapsed() >= EVERY {
+            *last = Some(Instant::now());
+            show::say(format_args!("{text}\n"));
+        }
+    }
+}
+
+fn bar(done: u64, all: u64, what: &str) -> String {
+    let part = |of: u64| usize::try_from(done.saturating_mul(of) / all.max(1)).unwrap_or(usize::MAX);
+    let filled = part(BAR as u64).min(BAR);
+    format!(
+        "[{:<BAR$}] {:>3} %  {done} of {all} {what}",
+        "#".repeat(filled),
+        part(100)
+    )
+}
+
+fn json(tenant: &str, report: &Report) -> Value {
+    let count = |count: Count| json!({ "made": count.made, "unchanged": count.same });
+    json!({
+        "tenant": tenant,
+        "end": match report.end {
+            End::Planned => "planned",
+            End::Refused => "refused",
+            End::Stopped => "stopped",
+            End::Done => "done",
+        },
+        "lines": report.lines,
+        "users": count(report.users),
+        "groups": count(report.groups),
+        "memberships": count(report.memberships),
+        "conflicts": report.conflicts.iter().map(|Conflict { line, why }| {
+            json!({ "line": line, "kind": why.name(), "says": why.to_string() })
+        }).collect::<Vec<_>>(),
+        "conflictCount": report.conflicts.len() + report.unlisted,
+    })
+}
+
+fn text(tenant: &str, command: &Import, report: &Report) -> String {
+    let is_done = matches!(report.end, End::Done | End::Stopped);
+    let mut text = String::new();
+    for Conflict { line, why } in &report.conflicts {
+        let _ = writeln!(text, "line {line}: {}", show::printable(&why.to_string()));
+    }
+    if report.unlisted > 0 {
+        let _ = writeln!(text, "and {} more", report.unlisted);
+    }
+    let conflicts = report.conflicts.len() + report.unlisted;
+    if conflicts > 0 {
+        let _ = writeln!(text, "\n{conflicts} conflicts in {} lines.", report.lines);
+    }
+    let _ = writeln!(text, "Tenant '{tenant}':");
+    let rows = [
+        ("users", report.users),
+        ("groups", report.groups),
+        ("memberships", report.memberships),
+    ];
+    let rows = rows.map(|(what, count)| [what.to_owned(), count.made.to_string(), count.same.to_string()]);
+    let made = if is_done { "IMPORTED" } else { "TO IMPORT" };
+    text.push_str(&show::table(["", made, "THERE ALREADY"], &rows));
+    let advice = match report.end {
+        End::Planned => "\nNothing was written.".to_owned(),
+        End::Refused => {
+            "\nNothing was written: correct the lines, or import the others with --skip-conflicts.".to_owned()
+        }
+        End::Stopped => format!(
+            "\nStopped. What is imported stays; 'scimgate import {tenant} {}' goes on.",
+            command.file.display()
+        ),
+        End::Done => String::new(),
+    };
+    text + &advice
+}

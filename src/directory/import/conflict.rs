@@ -1,0 +1,124 @@
+//! Why a line is not imported.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use super::lines::MAX_LINE_BYTES;
+use crate::scim::{error::Error as Refused, members::Kind};
+
+/// Conflicts that are listed; further ones are counted.
+pub const MAX_LISTED: usize = 100_000;
+
+/// A line that cannot be imported, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Its number in the file, from 1.
+    pub line: u32,
+    /// The reason.
+    pub why: Why,
+}
+
+/// A reason; what it shows of the file are ids and names of attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It has more than [`MAX_LINE_BYTES`], or more parts than fit into memory.
+    TooLong,
+    /// It is no JSON from this column on.
+    NotJson(usize),
+    /// It does not say whether it is a user or a group.
+    NoType,
+    /// What stands as its id cannot be one.
+    Id,
+    /// What stands there is no time, or one that is still to come.
+    Time(&'static str),
+    /// The tenant's schemas have no such attributes, so that their values would be lost.
+    Unknown(Vec<String>),
+    /// A client would be refused for it.
+    Refused(String),
+    /// Another line has the same id, or the same of what only one may have.
+    Twice(&'static str, u32),
+    /// It names a member that neither the file nor the tenant has. The group is imported without it if conflicts are skipped.
+    UnknownMember(String),
+    /// A group of its own members.
+    OwnMember,
+    /// The id is that of a resource of this other type.
+    OtherType(Kind),
+    /// The tenant had this id, and deleted it then.
+    Deleted(OffsetDateTime),
+    /// What only one may have is another resource's, of this id.
+    Taken(&'static str, String),
+    /// It is there already with other values of these attributes.
+    Differs(Vec<String>),
+}
+
+impl Why {
+    pub(super) fn refused(error: &Refused) -> Self {
+        Self::Refused(error.to_string())
+    }
+
+    /// Whether the rest of the line can be imported.
+    pub(super) fn is_partial(&self) -> bool {
+        matches!(self, Self::UnknownMember(_))
+    }
+
+    /// For programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TooLong => "too-long",
+            Self::NotJson(_) => "not-json",
+            Self::NoType => "no-type",
+            Self::Id => "id",
+            Self::Time(_) => "time",
+            Self::Unknown(_) => "unknown-attribute",
+            Self::Refused(_) => "refused",
+            Self::Twice(..) => "twice",
+            Self::UnknownMember(_) => "unknown-member",
+            Self::OwnMember => "own-member",
+            Self::OtherType(_) => "other-type",
+            Self::Deleted(_) => "deleted",
+            Self::Taken(..) => "taken",
+            Self::Differs(_) => "differs",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "it has more than {} MiB, or too many parts", MAX_LINE_BYTES >> 20),
+            Self::NotJson(column) => write!(f, "it is no JSON from column {column} on"),
+            Self::NoType => f.write_str(
+                "it is neither a user nor a group: give it schemas, meta.resourceType, a userName or a displayName",
+            ),
+            Self::Id => f.write_str(
+                "its id cannot be carried: 1 to 128 characters of A-Z, a-z, 0-9 and . _ ~ @ : + - stand in addresses as \
+                 they are",
+            ),
+            Self::Time(attribute) => write!(f, "{attribute} is no time, or still to come"),
+            Self::Unknown(paths) => write!(
+                f,
+                "the tenant's schemas have no attribute {}; 'schema set' gives it some",
+                paths.join(", ")
+            ),
+            Self::Refused(says) => f.write_str(says),
+            Self::Twice("userName", line) => {
+                write!(f, "its userName is that of line {line}; upper and lower case make no difference")
+            }
+            Self::Twice(attribute, line) => write!(f, "its {attribute} is that of line {line}"),
+            Self::UnknownMember(id) => write!(
+                f,
+                "its member {id} is not in the tenant, and no line of the file makes it"
+            ),
+            Self::OwnMember => f.write_str("it is a member of itself"),
+            Self::OtherType(kind) => write!(f, "the tenant has a {} of this id", kind.keyword()),
+            Self::Deleted(time) => write!(
+                f,
+                "the tenant's resource of this id was deleted on {}; 'restore' brings it back",
+                time.date()
+            ),
+            Self::Taken(attribute, id) => write!(f, "its {attribute} is taken by {id}"),
+            Self::Differs(paths) => write!(f, "it is there already, with another {}", paths.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Memberships: who the members of a group are that a line names, and making them so.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Seek},
+    sync::Arc,
+};
+
+use tokio::sync::RwLock;
+
+use super::{
+    Failed, Flight, Import, Portion, Progress, Survey, TRIES,
+    conflict::Why,
+    is_between,
+    ledger::Ledger,
+    lines::{Line, Lines},
+    look::Found,
+    parse::Described,
+    pause,
+    survey::is_filled,
+};
+use crate::{
+    directory::{
+        Directory, Error, Stored,
+        edges::Side,
+        edit::spreading,
+        memberships::{Memberships, Sizes, Turn},
+        write::{Draft, Imported, Kind as Deed},
+    },
+    rows::{self, EventBody},
+    scim::{limits::MAX_MEMBERS, members::Kind},
+};
+
+/// Commits that members join with one after another; more members are decided at once, and spread by several commits at a time.
+const MAX_COMMITS: usize = 10;
+
+/// What would become of a group's members.
+pub(super) struct Outlook {
+    pub(super) line: u32,
+    pub(super) missing: u64,
+    pub(super) same: u64,
+    pub(super) whys: Vec<Why>,
+}
+
+/// A group, and who is to become a member of it.
+struct Group {
+    described: Described,
+    /// Nothing while it is not made.
+    stored: Option<Stored>,
+    joins: BTreeMap<String, Kind>,
+    same: u64,
+    whys: Vec<Why>,
+}
+
+impl Import {
+    pub(super) async fn outlooks(&self, portion: Portion, ledger: &Ledger) -> Result<Vec<Outlook>, Failed> {
+        let mut outlooks = Vec::new();
+        for line in portion.0 {
+            let group = self.group(&line, Some(ledger)).await?;
+            outlooks.push(Outlook {
+                line: line.number,
+                missing: group.joins.len() as u64,
+                same: group.same,
+                whys: group.whys,
+            });
+        }
+        Ok(outlooks)
+    }
+
+    /// Writes the members of all groups.
+    pub(super) async fn fill<R: Read + Seek>(
+        &self,
+        lines: &mut Lines<R>,
+        survey: &mut Survey,
+        progress: impl Fn(Progress),
+    ) -> Result<(), Failed> {
+        let ledger = Arc::new(std::mem::take(&mut survey.ledger));
+        let all = ledger.entries.iter().filter(|entry| is_filled(entry)).count() as u64;
+        let turns = Arc::new(RwLock::new(()));
+        let mut flight = Flight::new();
+        let (mut found, mut groups, mut made, mut place) = (Vec::new(), 0, 0, 0);
+        let mut take = |outlooks: Vec<Outlook>| {
+            for outlook in outlooks {
+                made += outlook.missing;
+                groups += 1;
+                if !outlook.whys.is_empty() {
+                    found.push(outlook);
+                }
+            }
+            progress(Progress::Filled(groups, all));
+        };
+        while !self.is_stopped()
+            && let Some(portion) = Portion::read(lines, &ledger.entries, &mut place, is_filled)?
+        {
+            for line in portion.0 {
+                let is_large = line.bytes() > super::PORTION_BYTES / 8;
+                flight.room(is_large).await?.into_iter().for_each(&mut take);
+                let (import, ledger, turns) = (self.clone(), Arc::clone(&ledger), Arc::clone(&turns));
+                flight.start(async move { import.fill_one(&line, &ledger, &turns).await.map(|one| vec![one]) });
+                if is_large {
+                    flight.room(true).await?.into_iter().for_each(&mut take);
+                }
+            }
+        }
+        while let Some(outlooks) = flight.next().await? {
+            take(outlooks);
+        }
+        survey.memberships.made = made;
+        survey.ledger = Arc::into_inner(ledger).expect("nothing is under way");
+        for outlook in found {
+            for why in outlook.whys {
+                survey.ledger.conflict(outlook.line, why);
+            }
+        }
+        Ok(())
+    }
+
+    /// `turns`: whoever spreads over many members has as many commits under way as all others together.
+    async fn fill_one(&self, line: &Line, ledger: &Ledger, turns: &RwLock<()>) -> Result<Outlook, Failed> {
+        let mut made = 0;
+        let mut tries = 0;
+        loop {
+            // Who met somebody looks at everything again.
+            let known = (tries == 0).then_some(ledger);
+            let mut group = self.group(line, known).await?;
+            let mut whys = std::mem::take(&mut group.whys);
+            let done = match &group.stored {
+                Some(stored) if whys.iter().all(Why::is_partial) => self.join(&group, stored, turns, &mut made).await,
+                _ => Ok(()),
+            };
+            match done {
+                Err(error) if is_between(&error) && tries < TRIES => {
+                    tries += 1;
+                    pause(tries).await;
+                }
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    // Of the others the first reading has told.
+                    whys.retain(|why| !matches!(why, Why::UnknownMember(id) if ledger.kind_of(id).is_none()));
+                    return Ok(Outlook {
+                        line: line.number,
+                        missing: made,
+                        same: group.same,
+                        whys,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Lets members join; counts them as they do.
+    async fn join(&self, group: &Group, stored: &Stored, turns: &RwLock<()>, made: &mut u64) -> Result<(), Error> {
+        let all: Vec<(&String, &Kind)> = group.joins.iter().collect();
+        let at_once = Sizes::now().at_once;
+        let is_large = all.len() > at_once * MAX_COMMITS;
+        let size = if is_large { MAX_MEMBERS } else { at_once };
+        let _all = if is_large { Some(turns.write().await) } else { None };
+        let _one = if is_large { None } else { Some(turns.read().await) };
+        let mut before = stored.clone();
+        for joins in all.chunks(size) {
+            if self.is_stopped() {
+                break;
+            }
+            let directory = self.directory();
+            let turn = Turn {
+                joins: joins.iter().map(|(id, kind)| ((*id).clone(), **kind)).collect(),
+                ..Turn::default()
+            };
+            let draft = Draft {
+                of: &group.described.of,
+                id: &before.envelope.id,
+                kind: Deed::Import(Imported {
+                    created: Some(before.envelope.created),
+                    modified: Some(before.envelope.last_modified),
+                    is_new: self.how.as_new,
+                }),
+                before: Some(&before),
+                after: Some(&before.attributes),
+                memberships: Memberships::Turn(turn),
+                guarded: false,
+            };
+            let written = directory.write(&draft).await?;
+            *made += joins.len() as u64;
+            before = match written.journal {
+                None => written.stored,
+                Some(journal) => {
+                    self.spreading_directory().spread(&journal).await?;
+                    // What decides the next ones rests on it.
+                    self.directory().read_one(&group.described.of, draft.id).await?
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// A group as it is, and who of those whom the line names are not members yet. What the file says of them is believed,
+    /// if it is `known`.
+    async fn group(&self, line: &Line, known: Option<&Ledger>) -> Result<Group, Failed> {
+        let mut described = self.describe(line).map_err(|_| Failed::FileChanged(line.number))?;
+        let members = std::mem::take(&mut described.members);
+        let directory = self.directory();
+        let mut group = Group {
+            stored: None,
+            joins: BTreeMap::new(),
+            same: 0,
+            whys: Vec::new(),
+            described,
+        };
+        match directory.look(&[&group.described]).await?.pop() {
+            Some(Found::Same(stored)) => group.stored = Some(*stored),
+            Some(Found::Conflict(why)) => {
+                group.whys.push(why);
+                return Ok(group);
+            }
+            Some(Found::Nothing) | None => {}
+        }
+        let mut strangers = Vec::new();
+        for member in members {
+            match known.and_then(|ledger| ledger.kind_of(&member.id)) {
+                Some(kind) => _ = group.joins.insert(member.id, kind),
+                None => strangers.push(member.id),
+            }
+        }
+        let kinds = directory.kinds(&strangers).await?;
+        for id in strangers {
+            match kinds.get(&id) {
+                Some(kind) => _ = group.joins.insert(id, *kind),
+                None => group.whys.push(Why::UnknownMember(id)),
+            }
+        }
+        if let Some(stored) = &group.stored {
+            let id = stored.envelope.id.clone();
+            let whys = self.without_members(&directory, &id, &mut group).await?;
+            group.whys.extend(whys);
+        }
+        Ok(group)
+    }
+
+    /// Takes those out who are members already. As long as nobody but an import has changed the group, others are missing
+    /// because that was cut off; otherwise nobody can tell whether they were removed on purpose.
+    async fn without_members(&self, directory: &Directory, id: &str, group: &mut Group) -> Result<Option<Why>, Error> {
+        let Some(stored) = &group.stored else { return Ok(None) };
+        if group.joins.remove(id).is_some() {
+            return Ok(Some(Why::OwnMember));
+        }
+        if !self.how.dry_run
+            && let Some(gate) = directory.rows(&[rows::closed_gate_key(id)]).await?.pop().flatten()
+        {
+            self.spreading_directory().finish(&spreading(&gate)?).await?;
+        }
+        let present = directory.edges(&Side::Members.of(id), usize::MAX).await?;
+        let mut others = false;
+        for edge in present.edges {
+            match group.joins.remove(&edge.member) {
+                Some(_) => group.same += 1,
+                None => others = true,
+            }
+        }
+        let differs = others || (!group.joins.is_empty() && !directory.is_imported(stored).await?);
+        if differs {
+            group.joins.clear();
+        }
+        Ok(differs.then(|| Why::Differs(vec!["members".to_owned()])))
+    }
+
+    /// The directory, with time for the commits of a large change.
+    fn spreading_directory(&self) -> Directory {
+        Self {
+            step: self.step * 10,
+            ..self.clone()
+        }
+        .directory()
+    }
+}
+
+impl Directory {
+    /// Whether an import has changed it last.
+    async fn is_imported(&self, stored: &Stored) -> Result<bool, Error> {
+        let (key, _) = rows::event_keys(&stored.envelope.version);
+        let event = self.rows(&[key]).await?.pop().flatten();
+        let event: Option<EventBody> = event.as_ref().map(rows::body).transpose()?;
+        Ok(event.is_some_and(|event| event.kind == "import"))
+    }
+}

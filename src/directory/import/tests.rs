@@ -1,0 +1,536 @@
+//! Files, good and bad, into tenants of which something may be there already; cut off at every commit, and done again.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    io::Cursor,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Conflict, Count, End, How, Import, Progress, Report};
+use crate::{
+    directory::{
+        Directory, Precondition,
+        check::Inspection,
+        tests::{World, shown},
+    },
+    rows,
+    scim::schema::{Catalog, ENTERPRISE_USER_URN as ENTERPRISE, ResourceType},
+    store::faults::{Call, Fault},
+};
+
+impl World {
+    fn import_as(&self, how: How) -> Import {
+        Import {
+            directory: self.directory.clone(),
+            catalog: Arc::new(Catalog::standard()),
+            step: Duration::from_mins(1),
+            how,
+            stop: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    async fn import(&self, file: &str) -> Report {
+        self.import_how(file, How::default()).await
+    }
+
+    async fn import_how(&self, file: &str, how: How) -> Report {
+        self.import_as(how).run(Cursor::new(file), |_| {}).await.unwrap()
+    }
+
+    async fn document(&self, of: &ResourceType, id: &str) -> Value {
+        let stored = self.directory().read(of, id, shown(of)).await.unwrap();
+        Value::Object(stored.document(of, "https://example.com/scim/acme"))
+    }
+
+    /// With time enough, however long the test has taken.
+    fn directory(&self) -> Directory {
+        Directory {
+            deadline: Instant::now() + Duration::from_mins(2),
+            ..self.directory.clone()
+        }
+    }
+
+    async fn members_of(&self, group: &str) -> Vec<String> {
+        let document = self.document(&self.groups, group).await;
+        let members = document["members"].as_array().cloned().unwrap_or_default();
+        let id = |member: &Value| member["value"].as_str().unwrap().to_owned();
+        members.iter().map(id).collect()
+    }
+
+    /// Everything that is there but what each try does anew: versions, events and pieces of totals.
+    async fn content(&self) -> BTreeMap<String, Value> {
+        let mut content = BTreeMap::new();
+        for row in self.rows_of("").await {
+            let key = row.key.split('~').next().unwrap().to_owned();
+            if matches!(&*key, "o" | "sum" | "pend") || row.key.ends_with("~-") {
+                continue;
+            }
+            let mut body: Value = serde_json::from_slice(&row.body).unwrap();
+            body.as_object_mut().unwrap().remove("created");
+            content.insert(row.key, body);
+        }
+        for kind in ["u", "g"] {
+            let directory = self.directory();
+            let partition = &directory.access.tenant.id;
+            let tally = crate::totals::tally(&*directory.store, partition, kind, directory.deadline).await;
+            content.insert(format!("total of {kind}"), json!(tally.unwrap().total()));
+        }
+        content
+    }
+
+    async fn check_sound(&self) {
+        let inspection = Inspection::new(self.directory(), Duration::from_mins(2), 3, |_| {});
+        let report = inspection.check().await.unwrap();
+        assert!(report.is_sound(), "{report:?}");
+    }
+}
+
+fn user(id: &str, name: &str) -> Value {
+    json!({ "id": id, "userName": name })
+}
+
+fn group(id: &str, members: &[&str]) -> Value {
+    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+    json!({ "id": id, "displayName": format!("Group {id}"), "members": members })
+}
+
+fn file(lines: &[Value]) -> String {
+    lines.iter().fold(String::new(), |mut file, line| {
+        writeln!(file, "{line}").unwrap();
+        file
+    })
+}
+
+fn conflicts(report: &Report) -> Vec<(u32, &'static str)> {
+    let short = |conflict: &Conflict| (conflict.line, conflict.why.name());
+    report.conflicts.iter().map(short).collect()
+}
+
+/// A file of one line, or several, has these conflicts, and nothing is written because of them.
+#[track_caller]
+fn check_conflicts(file: &str, expected: &[(u32, &'static str)]) {
+    let check = async {
+        let world = World::new().await;
+        let before = world.keys().await;
+        let report = world.import(file).await;
+        assert_eq!(conflicts(&report), expected, "{:?}", report.conflicts);
+        assert_eq!(report.end, End::Refused);
+        assert_eq!(world.keys().await, before);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(check);
+}
+
+const MADE_3: Count = Count { made: 3, same: 0 };
+
+fn some_file() -> String {
+    let manager = |id: &str| json!({ "manager": { "value": id } });
+    file(&[
+        group("g1", &["u2", "g2", "42"]),
+        json!({ "userName": "bjensen@example.com" }),
+        json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User", ENTERPRISE],
+            "id": "42", "externalId": "e-42", "userName": "b@example.com", "active": false,
+            "emails": [{ "value": "b@example.com", "type": "work" }],
+            "meta": { "resourceType": "User", "created": "2020-01-02T03:04:05Z", "lastModified": "2021-02-03T04:05:06.789Z" },
+            "groups": [{ "value": "g1" }],
+            ENTERPRISE: manager("u2"),
+        }),
+        json!({ "id": "u2", "userName": "c@example.com", ENTERPRISE: manager("42") }),
+        group("g2", &["42"]),
+        group("g3", &[]),
+    ])
+}
+
+#[tokio::test]
+async fn lines_in_any_order_become_what_they_describe() {
+    let world = World::new().await;
+    let report = world.import(&some_file()).await;
+    assert_eq!((report.users, report.groups, report.end), (MADE_3, MADE_3, End::Done));
+    assert_eq!(report.memberships, Count { made: 4, same: 0 });
+    let document = world.document(&world.users, "42").await;
+    assert_eq!(document["meta"]["created"], "2020-01-02T03:04:05.000Z");
+    assert_eq!(document["meta"]["lastModified"], "2021-02-03T04:05:06.789Z");
+    assert_eq!(document["externalId"], "e-42");
+    assert_eq!(document[ENTERPRISE]["manager"]["value"], "u2");
+    assert_eq!(document["active"], false);
+    assert_eq!(document["groups"].as_array().unwrap().len(), 2);
+    assert_eq!(world.members_of("g1").await, ["42", "g2", "u2"]);
+    for filter in [
+        "userName eq \"BJensen@example.com\"",
+        "emails.value eq \"B@EXAMPLE.COM\"",
+    ] {
+        assert_eq!(world.query(Some(filter), 10).await.unwrap().total, Some(1), "{filter}");
+    }
+    assert_eq!(world.query(None, 10).await.unwrap().total, Some(3));
+    world.check_sound().await;
+}
+
+#[tokio::test]
+async fn what_is_imported_is_what_a_request_makes() {
+    let (by_import, by_request) = (World::new().await, World::new().await);
+    let attributes =
+        json!({ "userName": "B@example.com", "externalId": "e", "emails": [{ "value": "b@example.com" }] });
+    by_request.create(attributes.clone()).await.unwrap();
+    by_import.import(&file(&[attributes])).await;
+    let shape = |keys: Vec<String>| -> Vec<String> {
+        let letter = |key: &String| key.split('~').next().unwrap().to_owned();
+        keys.iter().map(letter).collect()
+    };
+    assert_eq!(shape(by_import.keys().await), shape(by_request.keys().await));
+}
+
+#[tokio::test]
+async fn a_second_import_changes_nothing() {
+    let world = World::new().await;
+    world.import(&some_file()).await;
+    let before = world.rows_of("").await;
+    for dry_run in [true, false] {
+        let report = world
+            .import_how(
+                &some_file(),
+                How {
+                    dry_run,
+                    ..How::default()
+                },
+            )
+            .await;
+        let same = |same| Count { made: 0, same };
+        assert_eq!(
+            (report.users, report.groups, report.memberships),
+            (same(3), same(3), same(4))
+        );
+    }
+    assert_eq!(world.rows_of("").await, before);
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing_and_tells_what_would_be_made() {
+    let world = World::new().await;
+    let before = world.keys().await;
+    let how = How {
+        dry_run: true,
+        ..How::default()
+    };
+    let report = world.import_how(&some_file(), how).await;
+    assert_eq!(
+        (report.users, report.groups, report.end),
+        (MADE_3, MADE_3, End::Planned)
+    );
+    assert_eq!(report.memberships, Count { made: 4, same: 0 });
+    assert_eq!(world.keys().await, before);
+}
+
+#[tokio::test]
+async fn events_tell_that_it_was_an_import_and_whether_it_is_news() {
+    for as_new in [false, true] {
+        let world = World::new().await;
+        world
+            .import_how(
+                &some_file(),
+                How {
+                    as_new,
+                    ..How::default()
+                },
+            )
+            .await;
+        let events = world.events().await;
+        let imports: Vec<_> = events.iter().filter(|event| event.kind == "import").collect();
+        assert_eq!(imports.len(), 3 + 3 + 2);
+        assert!(imports.iter().all(|event| event.is_new == as_new));
+    }
+}
+
+#[tokio::test]
+async fn a_file_may_have_been_edited_anywhere() {
+    let world = World::new().await;
+    let lines = "\u{FEFF}{\"userName\":\"a\"}\r\n\r\n   \n{\"userName\":\"b\"}\r\n{\"userName\":\"c\"}";
+    let report = world.import(lines).await;
+    assert_eq!((report.lines, report.users), (3, MADE_3));
+}
+
+#[test]
+fn a_line_that_is_no_resource_is_named() {
+    check_conflicts("{\"userName\":\"a\"}\n\n{\"userName\":\n", &[(3, "not-json")]);
+    check_conflicts(
+        "{}\n[]\n1\n{\"name\":{}}\n",
+        &[(1, "no-type"), (2, "no-type"), (3, "no-type"), (4, "no-type")],
+    );
+    check_conflicts("{\"userName\":\"a\",\"userName\":\"b\"}", &[(1, "refused")]);
+    check_conflicts("{\"userName\":\"a\",\"active\":7}", &[(1, "refused")]);
+    check_conflicts("{\"userName\":\"a\",\"shoe\":7}", &[(1, "unknown-attribute")]);
+    check_conflicts(&file(&[user(&"x".repeat(129), "a")]), &[(1, "id")]);
+    for id in ["a/b", "a b", "é", "..", ".", ""] {
+        check_conflicts(&file(&[user(id, "a")]), &[(1, "id")]);
+    }
+    for created in [json!("yesterday"), json!("9999-01-01T00:00:00Z"), json!(7)] {
+        let line = json!({ "userName": "a", "meta": { "created": created } });
+        check_conflicts(&file(&[line]), &[(1, "time")]);
+    }
+    check_conflicts("\u{FFFE}{\"userName\":\"a\"}", &[(1, "not-json")]);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_named_and_the_next_one_is_read() {
+    let long = json!({ "userName": "x".repeat(super::MAX_LINE_BYTES) });
+    check_conflicts(&file(&[long, user("b/", "b")]), &[(1, "too-long"), (2, "id")]);
+}
+
+/// The message names line and column.
+#[tokio::test]
+async fn what_is_no_json_is_found_at_line_70_000() {
+    let mut lines = String::new();
+    for number in 1..=70_000 {
+        writeln!(
+            lines,
+            "{{\"userName\":\"{number}\"{}",
+            if number == 70_000 { ",,}" } else { "}" }
+        )
+        .unwrap();
+    }
+    let world = World::new().await;
+    let how = How {
+        dry_run: true,
+        ..How::default()
+    };
+    let report = world.import_how(&lines, how).await;
+    assert_eq!(conflicts(&report), [(70_000, "not-json")]);
+    assert_eq!(report.conflicts[0].why.to_string(), "it is no JSON from column 21 on");
+}
+
+#[test]
+fn lines_that_contradict_each_other_are_named() {
+    check_conflicts(&file(&[user("a", "a"), user("a", "b")]), &[(2, "twice")]);
+    check_conflicts(
+        &file(&[user("a", "Straße"), user("b", "STRASSE"), user("c", "strasse")]),
+        &[(2, "twice"), (3, "twice")],
+    );
+    check_conflicts(&file(&[user("a", "a"), group("a", &[])]), &[(2, "twice")]);
+    let named = |id: &str| json!({ "id": id, "displayName": "Tour Guides", "externalId": "e" });
+    check_conflicts(&file(&[named("a"), named("b")]), &[(2, "twice")]);
+    check_conflicts(
+        &file(&[group("a", &["b", "c"]), user("b", "b")]),
+        &[(1, "unknown-member")],
+    );
+    check_conflicts(&file(&[group("a", &["a"])]), &[(1, "own-member")]);
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_in_the_tenant_is_named() {
+    let world = World::new().await;
+    let there = file(&[user("a", "a"), user("b", "b"), user("gone", "gone"), group("g", &["a"])]);
+    world.import(&there).await;
+    world.delete("gone").await;
+    let before = world.keys().await;
+    let report = world
+        .import(&file(&[
+            user("a", "other"),
+            user("c", "B"),
+            user("g", "g"),
+            user("gone", "gone"),
+            json!({ "userName": "A", "title": "Tour Guide" }),
+            group("b", &[]),
+            group("g", &[]),
+        ]))
+        .await;
+    let expected = [
+        (1, "differs"),
+        (2, "taken"),
+        (3, "other-type"),
+        (4, "deleted"),
+        (5, "differs"),
+        (6, "other-type"),
+        (7, "twice"),
+    ];
+    assert_eq!(conflicts(&report), expected);
+    assert_eq!(world.keys().await, before);
+    let report = world.import(&file(&[group("g", &["b"])])).await;
+    assert_eq!(conflicts(&report), [(1, "differs")], "members");
+}
+
+#[tokio::test]
+async fn conflicts_can_be_skipped() {
+    let world = World::new().await;
+    let lines = file(&[
+        user("a", "a"),
+        user("b", "twice"),
+        user("c", "Twice"),
+        json!({ "userName": "d", "shoe": 7 }),
+        group("g", &["a", "b", "nobody"]),
+    ]);
+    let how = How {
+        skip_conflicts: true,
+        ..How::default()
+    };
+    let report = world.import_how(&lines, how).await;
+    let expected = [
+        (3, "twice"),
+        (4, "unknown-attribute"),
+        (5, "unknown-member"),
+        (5, "unknown-member"),
+    ];
+    assert_eq!(conflicts(&report), expected);
+    assert_eq!(
+        (report.users.made, report.groups.made, report.memberships.made),
+        (1, 1, 1)
+    );
+    assert_eq!(world.members_of("g").await, ["a"]);
+    world.check_sound().await;
+}
+
+/// Only what an import began is completed: a membership that somebody ended since stays ended.
+#[tokio::test]
+async fn a_membership_that_was_ended_since_does_not_come_back() {
+    let world = World::new().await;
+    let lines = file(&[user("a", "a"), user("b", "b"), group("g", &["a", "b"])]);
+    world.import(&lines).await;
+    let leave = json!([{ "op": "remove", "path": "members[value eq \"a\"]" }]);
+    world.directory.change(&world.groups, "g", leave).await.unwrap();
+    let report = world.import(&lines).await;
+    assert_eq!(conflicts(&report), [(3, "differs")]);
+    assert_eq!(world.members_of("g").await, ["b"]);
+}
+
+/// Lines whose members need several commits, and one that needs several decisions.
+fn large_file(users: usize, sizes: &[usize]) -> String {
+    let ids: Vec<String> = (0..users).map(|number| format!("u{number}")).collect();
+    let mut lines: Vec<Value> = Vec::new();
+    for (number, size) in sizes.iter().enumerate() {
+        let members: Vec<&str> = ids.iter().take(*size).map(String::as_str).collect();
+        lines.push(group(&format!("g{number}"), &members));
+    }
+    lines.extend(ids.iter().map(|id| user(id, id)));
+    file(&lines)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_of_any_size_are_imported() {
+    let world = World::new().await;
+    let report = world.import(&large_file(10_100, &[10_100, 100, 33, 32, 0])).await;
+    assert_eq!(report.memberships.made, 10_100 + 100 + 33 + 32);
+    let directory = world.directory();
+    let edges = directory
+        .edges(&crate::directory::edges::Side::Members.of("g0"), usize::MAX)
+        .await;
+    assert_eq!(edges.unwrap().edges.len(), 10_100);
+    world.check_sound().await;
+    assert_eq!(
+        world
+            .import(&large_file(10_100, &[10_100, 100, 33, 32, 0]))
+            .await
+            .memberships
+            .made,
+        0
+    );
+}
+
+/// Nothing is asserted of time; of commits it is: sixteen users and more in each.
+#[tokio::test]
+async fn a_commit_has_as_many_resources_as_fit() {
+    let world = World::new().await;
+    let lines: Vec<Value> = (0..330)
+        .map(|number| user(&number.to_string(), &number.to_string()))
+        .collect();
+    world.store.take();
+    world.import(&file(&lines)).await;
+    let commits = world.store.take().commits;
+    // Three rows each, and one that counts.
+    assert!(commits <= 330_usize.div_ceil(33) + 1, "{commits} commits");
+}
+
+/// The store fails from each commit on, before or after the commit took place; then the import is done again.
+#[tokio::test(start_paused = true)]
+async fn whatever_cuts_an_import_off_it_goes_on_exactly() {
+    let file = large_file(370, &[360, 40, 3]);
+    let whole = World::new().await;
+    whole.import(&file).await;
+    let expected = whole.content().await;
+    for fault in [Fault::Unavailable, Fault::LoseAnswer] {
+        for cut in 1.. {
+            let world = World::new().await;
+            world.faults.inject(Call::Commit, cut.., fault);
+            let import = Import {
+                step: Duration::from_secs(1),
+                ..world.import_as(How::default())
+            };
+            let cut_off = import.run(Cursor::new(&file), |_| {}).await.is_err();
+            world.faults.heal();
+            world.directory.shared.idle().await;
+            let again = world.import(&file).await;
+            assert_eq!((again.end, again.conflicts.len()), (End::Done, 0), "{fault:?} {cut}");
+            assert!(world.content().await == expected, "{fault:?} {cut}");
+            world.check_sound().await;
+            if !cut_off {
+                assert!(cut > 20, "{cut}");
+                break;
+            }
+        }
+    }
+}
+
+/// As Ctrl-C does it.
+#[tokio::test]
+async fn who_asks_to_stop_gets_what_is_done_and_goes_on_later() {
+    let file = large_file(2_000, &[1_000]);
+    let whole = World::new().await;
+    whole.import(&file).await;
+    for stop_at in [1, 3, 6, 9] {
+        let world = World::new().await;
+        let import = world.import_as(How::default());
+        let told = AtomicUsize::new(0);
+        let stop = Arc::clone(&import.stop);
+        let progress = |_: Progress| stop.store(told.fetch_add(1, Relaxed) + 1 >= stop_at, Relaxed);
+        let report = import.run(Cursor::new(&file), progress).await.unwrap();
+        assert_eq!(report.end, End::Stopped);
+        assert_eq!(world.import(&file).await.end, End::Done);
+        assert!(world.content().await == whole.content().await, "{stop_at}");
+    }
+}
+
+/// Somebody provisions while the file is imported.
+#[tokio::test]
+async fn what_comes_in_between_is_left_alone_and_told() {
+    let world = World::new().await;
+    let lines = file(&[user("a", "a"), user("b", "b"), user("c", "c")]);
+    let other = async {
+        let elsewhere = world.elsewhere();
+        elsewhere.create(json!({ "userName": "B" })).await.unwrap()
+    };
+    let (report, other) = world
+        .in_the_middle((Call::Commit, 1), world.import(&lines), other)
+        .await;
+    assert_eq!(conflicts(&report), [(2, "taken")]);
+    assert_eq!((report.users.made, report.end), (2, End::Done));
+    world
+        .directory
+        .read(&world.users, &other.unwrap(), shown(&world.users))
+        .await
+        .unwrap();
+    world.check_sound().await;
+}
+
+#[tokio::test]
+async fn what_is_imported_lives_on_like_everything_else() {
+    let world = World::new().await;
+    world.import(&some_file()).await;
+    let patched = world
+        .patch("42", json!([{ "op": "replace", "path": "active", "value": true }]))
+        .await
+        .unwrap();
+    assert_eq!(patched.attributes.as_map()["active"], true);
+    let deleted = world.directory.delete(&world.groups, "g1", &Precondition::None).await;
+    deleted.unwrap();
+    world.delete("u2").await;
+    assert_eq!(world.query(None, 10).await.unwrap().total, Some(2));
+    let keys = world.keys().await;
+    assert!(keys.contains(&rows::gone_key("u2")), "{keys:?}");
+    world.check_sound().await;
+}
