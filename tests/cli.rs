@@ -1559,3 +1559,146 @@ fn who_follows_a_log_ends_with_an_interrupt() {
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// A file of so many users, behind a group of all of them.
+fn users_of_another_service(count: usize) -> String {
+    let members: Vec<Value> = (0..count)
+        .map(|number| json!({ "value": number.to_string() }))
+        .collect();
+    let group = json!({ "id": "everyone", "displayName": "Everyone", "members": members });
+    let user = |number: usize| {
+        let name = format!("user{number}@example.com");
+        format!(
+            "{}\n",
+            json!({ "id": number.to_string(), "userName": name, "meta": { "created": "2020-01-02T03:04:05Z" } })
+        )
+    };
+    format!("{group}\n{}", (0..count).map(user).collect::<String>())
+}
+
+/// By the ids that an identity provider has remembered, without a change at its end.
+#[test]
+fn what_is_imported_is_served() {
+    let desk = Desk::new();
+    let secret = desk.json(&["tenant", "create", "acme"])["secretToken"].clone();
+    let file = desk.folder.path().join("users.jsonl");
+    let user = json!({ "id": "a@b.c", "userName": "BJensen@example.com", "externalId": "e" });
+    std::fs::write(&file, format!("{}{user}\n", users_of_another_service(40))).unwrap();
+    let import = ["import", "acme", "users.jsonl"];
+    let planned = desk.json(&[&import[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (&planned["end"], &planned["users"]["made"]),
+        (&json!("planned"), &json!(41))
+    );
+    let server = Server::start(&desk, &[]);
+    let send = |request: &str, body: &str| -> Value {
+        let answer = server.ask(request, secret.as_str().unwrap(), body);
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    assert_eq!(send("GET /scim/acme/Users", "")["totalResults"], 0);
+    let done = desk.json(&import);
+    assert_eq!(
+        (&done["end"], &done["memberships"]["made"]),
+        (&json!("done"), &json!(40))
+    );
+    assert_eq!(desk.json(&import)["users"], json!({ "made": 0, "unchanged": 41 }));
+
+    assert_eq!(send("GET /scim/acme/Users?count=0", "")["totalResults"], 41);
+    let one = send("GET /scim/acme/Users/7", "");
+    assert_eq!(one["meta"]["created"], "2020-01-02T03:04:05.000Z");
+    assert_eq!(one["groups"][0]["value"], "everyone");
+    let found = send(
+        "GET /scim/acme/Users?filter=userName%20eq%20%22bjensen@EXAMPLE.com%22",
+        "",
+    );
+    assert_eq!(found["Resources"][0]["id"], "a@b.c");
+    let patch = |path: &str, operation: &Value| {
+        let schema = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+        let body = json!({ "schemas": [schema], "Operations": [operation] }).to_string();
+        send(&format!("PATCH /scim/acme{path}"), &body)
+    };
+    let patched = patch(
+        "/Users/a@b.c",
+        &json!({ "op": "replace", "path": "active", "value": false }),
+    );
+    assert_eq!(patched["active"], false);
+    patch(
+        "/Groups/everyone",
+        &json!({ "op": "remove", "path": "members[value eq \"7\"]" }),
+    );
+    assert!(send("GET /scim/acme/Users/7", "").get("groups").is_none());
+    let history = desk.json(&["history", "acme", "a@b.c"]);
+    assert!(history.to_string().contains("\"import\""), "{history}");
+    // What has changed since is told, and left alone.
+    let again = desk.run(&import);
+    let said = text(&again.stdout);
+    assert_eq!(again.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("line 1: it is there already, with another members"),
+        "{said}"
+    );
+    assert!(
+        said.contains("line 42: it is there already, with another active"),
+        "{said}"
+    );
+    assert_eq!(desk.json(&["check", "acme"])["sound"], true);
+}
+
+#[test]
+fn a_file_that_cannot_be_imported_is_told_line_by_line() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    desk.fails(&["import", "acme", "no.jsonl"], 1, "no.jsonl can't be read");
+    desk.fails(&["import", "globex", "no.jsonl"], 1, "globex");
+    let bad = "\u{FEFF}{\"userName\":\"a\"}\r\n\r\n{\"userName\":\"A\"}\r\n{\"userName\"";
+    let output = piped(&desk, &["import", "acme", "-", "--json"], bad.as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["end"], "refused");
+    let kinds: Vec<_> = report["conflicts"].as_array().unwrap().iter().collect();
+    assert_eq!((&kinds[0]["line"], &kinds[0]["kind"]), (&json!(3), &json!("twice")));
+    assert_eq!((&kinds[1]["line"], &kinds[1]["kind"]), (&json!(4), &json!("not-json")));
+    let output = piped(&desk, &["import", "acme", "-"], b"{\"userName\":\"a\"}");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+/// Whatever ends it, the same command goes on.
+#[test]
+fn an_import_that_was_killed_or_interrupted_goes_on() {
+    const USERS: usize = 6_000;
+    for (how, code) in [("KILL", None), ("INT", Some(130)), ("KILL", None)] {
+        let desk = Desk::new();
+        desk.json(&["tenant", "create", "acme"]);
+        std::fs::write(desk.folder.path().join("users.jsonl"), users_of_another_service(USERS)).unwrap();
+        let written = || {
+            let files = ["scimgate.db", "scimgate.db-wal"].map(|name| desk.folder.path().join(name));
+            files
+                .iter()
+                .filter_map(|file| Some(file.metadata().ok()?.len()))
+                .sum::<u64>()
+        };
+        let before = written();
+        let mut command = desk.command(&["import", "acme", "users.jsonl"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while written() < before + 300_000 && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        signal(&child, how);
+        assert_eq!(child.wait().unwrap().code(), code, "it was too fast to be ended");
+        let again = desk.json(&["import", "acme", "users.jsonl"]);
+        let all = |of: &Value| of["made"].as_u64().unwrap() + of["unchanged"].as_u64().unwrap();
+        assert_eq!(
+            (all(&again["users"]), all(&again["memberships"])),
+            (USERS as u64, USERS as u64),
+            "{how}"
+        );
+        assert!(again["users"]["made"].as_u64().unwrap() > 0 || again["memberships"]["made"].as_u64().unwrap() > 0);
+        let sound = desk.json(&["check", "acme"]);
+        assert_eq!(
+            (&sound["sound"], &sound["memberships"]),
+            (&json!(true), &json!(USERS)),
+            "{how}"
+        );
+        assert_eq!(desk.json(&["tenant", "list"])[0]["users"], USERS);
+    }
+}
