@@ -505,7 +505,7 @@ async fn what_comes_in_between_is_left_alone_and_told() {
         elsewhere.create(json!({ "userName": "B" })).await.unwrap()
     };
     let (report, other) = world
-        .in_the_middle((Call::Commit, 1), world.import(&lines), other)
+        .in_the_middle((Call::Commit, 1), Box::pin(world.import(&lines)), other)
         .await;
     assert_eq!(conflicts(&report), [(2, "taken")]);
     assert_eq!((report.users.made, report.end), (2, End::Done));
