@@ -25,12 +25,14 @@ mod formats;
 )]
 mod idp;
 mod moved;
+mod moving;
 mod no_store;
 mod tenant;
 mod wire;
 mod world;
 
 use case::Case;
+use conversation::Named;
 use tenant::Tenant;
 use world::{KINDS, Kind, NO_AZURITE, WAYS, Way, Worlds};
 
@@ -108,7 +110,24 @@ fn trials(runtime: &Arc<Runtime>, worlds: &Arc<Worlds>) -> Vec<Trial> {
             }));
         }
     }
+    trials.extend(moving_trials(runtime, worlds, &conversations));
     trials
+}
+
+/// The conversations with Entra once more, with users and groups that are moved in their midst.
+fn moving_trials(runtime: &Arc<Runtime>, worlds: &Arc<Worlds>, conversations: &[Arc<Named>]) -> Vec<Trial> {
+    let movable = conversations.iter().filter(|conversation| conversation.may_move());
+    let each = movable.flat_map(|conversation| KINDS.map(|kind| (kind, Arc::clone(conversation))));
+    let trial = |(kind, held): (Kind, Arc<Named>)| {
+        let (runtime, worlds) = (Arc::clone(runtime), Arc::clone(worlds));
+        trial(kind, format!("{kind}/moving/{}", held.name), move || {
+            runtime.block_on(async {
+                let world = worlds.world(kind, Way::Direct, world::Setup::BasePaths).await?;
+                held.hold_moving(&Tenant::create(world).await).await
+            })
+        })
+    };
+    each.map(trial).collect()
 }
 
 /// All ways on all stores; Envoy makes no difference to a store, and is there only when its program was named.

@@ -6,6 +6,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
+    process::Stdio,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -21,8 +22,9 @@ use scimgate::{
     store::Store,
     tenants::Tenants,
 };
+use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
 use crate::envoy::{Envoy, Version};
 
@@ -120,7 +122,10 @@ impl Setup {
     fn settings(self) -> Vec<(&'static str, String)> {
         match self {
             Setup::Standard => Vec::new(),
-            Setup::BasePaths => vec![("base-paths", "/api/scim,/api/{tenant}/scim/v2".to_owned())],
+            Setup::BasePaths => vec![(
+                "base-paths",
+                "/api/scim,/api/{tenant}/scim/v2,/tenants/{any}/scim,/".to_owned(),
+            )],
             Setup::PublicUrl => vec![("public-url", PUBLIC_URL.to_owned())],
             Setup::TrustProxy => vec![("trust-proxy", String::new())],
             Setup::Support => vec![("support", SUPPORT.to_owned())],
@@ -137,6 +142,7 @@ pub(crate) struct World {
     /// With `direct` the service's own, so that what is done here is in force there at once.
     pub(crate) tenants: Tenants,
     store: Arc<dyn Store>,
+    settings: Vec<(&'static str, String)>,
     running: Running,
     _folder: TempDir,
 }
@@ -217,6 +223,7 @@ impl World {
             origin,
             tenants,
             store,
+            settings,
             running,
             _folder: folder,
         };
@@ -251,6 +258,37 @@ impl World {
     /// An operator whose clock is slow by this much: what is announced and comes into force later is in force by now.
     pub(crate) fn operator(&self, slow: time::Duration) -> Tenants {
         Tenants::new(Arc::clone(&self.store), Arc::new(Skewed(Arc::new(System), -slow)))
+    }
+
+    /// What an operator's command prints as JSON that is given this on standard input: the executable, on the service's store.
+    pub(crate) async fn command(&self, words: &[&str], input: &str) -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scimgate"));
+        command
+            .args(words)
+            .arg("--json")
+            .env_clear()
+            .envs(environment(&self.settings))
+            // Many work at once here.
+            .env("SCIMGATE_DEADLINE", "200");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the executable starts");
+        let mut stdin = child.stdin.take().expect("it has a standard input");
+        let (written, output) = tokio::join!(
+            async move { stdin.write_all(input.as_bytes()).await },
+            child.wait_with_output(),
+        );
+        let output = output.expect("the executable ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{words:?}: {said} {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        written.expect("the executable reads its input");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     async fn until_ready(&self) -> Result<(), String> {
@@ -338,15 +376,21 @@ pub(crate) fn serve(app: &Arc<App>) -> (Running, SocketAddr) {
     (Running::Thread(handle, thread), address)
 }
 
+/// Settings as an executable is told them.
+fn environment(settings: &[(&'static str, String)]) -> BTreeMap<String, String> {
+    let variable = |(name, value): &(&str, String)| {
+        let name = format!("SCIMGATE_{}", name.replace('-', "_").to_uppercase());
+        let value = if value.is_empty() { "1" } else { value };
+        (name, value.to_owned())
+    };
+    settings.iter().map(variable).collect()
+}
+
 /// Runs the executable behind the host, with the product's own host.json and functions, and with these app settings.
 pub(crate) async fn host(mode: Mode, settings: &[(&'static str, String)]) -> Result<Host, String> {
     let program = "AzureFunctionsJobHost__customHandler__description__defaultExecutablePath";
-    let mut environment = BTreeMap::from([(program.to_owned(), env!("CARGO_BIN_EXE_scimgate").to_owned())]);
-    for (name, value) in settings {
-        let name = format!("SCIMGATE_{}", name.replace('-', "_").to_uppercase());
-        let value = if value.is_empty() { "1" } else { value };
-        environment.insert(name, value.to_owned());
-    }
+    let mut environment = environment(settings);
+    environment.insert(program.to_owned(), env!("CARGO_BIN_EXE_scimgate").to_owned());
     let options = Options {
         mode: Some(mode),
         environment,

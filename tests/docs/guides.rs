@@ -20,6 +20,7 @@ const OPERATED: [&str; 8] = [
     "docs/deploy.md",
     "docs/entra-setup.md",
     "docs/front-door.md",
+    "docs/migrate.md",
     "docs/operate.md",
     "docs/recovery.md",
     "infra/README.md",
@@ -175,8 +176,14 @@ fn commands(text: &str) -> Vec<(&str, bool)> {
         let parts = line.split('`').skip(skipped).step_by(step);
         parts.map(move |part| (part, is_code))
     });
-    // Behind it a comment, or where its output goes.
-    let ends = |part: &str| part.find(" # ").or_else(|| part.find(" > ")).unwrap_or(part.len());
+    // Behind it a comment, or where its input comes from and its output goes.
+    let ends = |part: &str| {
+        [" # ", " < ", " > "]
+            .iter()
+            .filter_map(|end| part.find(end))
+            .min()
+            .unwrap_or(part.len())
+    };
     let commands = parts.filter(|(part, _)| part.starts_with("scimgate "));
     commands.map(|(part, is_code)| (&part[..ends(part)], is_code)).collect()
 }
@@ -239,7 +246,7 @@ fn quotations(text: &str) -> Vec<(String, &str)> {
 fn every_message_quoted_is_in_the_table() {
     let table = error::markdown();
     let entry = |rule| table.split("\n### ").find(|entry| entry.lines().next() == Some(rule));
-    let text = text("docs/entra-setup.md");
+    let text = text("docs/entra-setup.md") + &text("docs/migrate.md");
     let quotations = quotations(&text);
     assert!(quotations.len() > 15, "{quotations:?}");
     for (quoted, rule) in quotations {

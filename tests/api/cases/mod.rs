@@ -23,6 +23,7 @@ mod framing;
 mod groups;
 mod host_modes;
 mod memberships;
+mod migration;
 mod names;
 mod paging;
 mod patch;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
         groups::cases(),
         host_modes::cases(),
         memberships::cases(),
+        migration::cases(),
         names::cases(),
         paging::cases(),
         patch::cases(),
