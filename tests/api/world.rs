@@ -234,7 +234,8 @@ impl World {
     /// A service over this store, reached as with [`Setup::PublicUrl`].
     pub(crate) async fn over(store: Arc<dyn Store>) -> Result<World, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let app = App::new(parse(&Setup::PublicUrl.settings()), Arc::new(System));
+        let settings = Setup::PublicUrl.settings();
+        let app = App::new(parse(&settings), Arc::new(System));
         let (running, address) = serve(&app);
         let tenants = app.start(app.over(Arc::clone(&store))).tenants.clone();
         let world = World {
@@ -243,6 +244,7 @@ impl World {
             origin: PUBLIC_URL.to_owned(),
             tenants,
             store,
+            settings,
             running,
             _folder: folder,
         };

@@ -14,7 +14,7 @@ use scimgate::{
 };
 
 /// Pages whose readers set something or type commands; the others also name what only tests know.
-const OPERATED: [&str; 8] = [
+const OPERATED: [&str; 9] = [
     "README.md",
     "docs/502.md",
     "docs/deploy.md",
