@@ -8,9 +8,12 @@ use super::{
     show::{self, date, or_dash},
     token::{self, Validity},
 };
-use crate::tenants::{ALL_WRITES, Count, Counted, Error, Issued, Listed, NewTenant, Progress, Tenant};
+use crate::tenants::{Counted, Error, Issued, Listed, NewTenant, Progress, Tenant};
 
 mod pause;
+mod writes;
+
+use writes::Writes;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -239,48 +242,6 @@ fn state(listed: &Listed) -> String {
         _ if listed.deleting => "being removed".to_owned(),
         Some(since) => format!("paused since {}", show::minute(since)),
         None => "in use".to_owned(),
-    }
-}
-
-/// What a tenant wrote in the last 24 hours.
-struct Writes {
-    all: u64,
-    /// By rule, the most frequent first.
-    failed: Vec<Count>,
-}
-
-impl Writes {
-    fn of(counts: Vec<Count>) -> Self {
-        let (all, failed): (Vec<Count>, _) = counts.into_iter().partition(|count| count.name == ALL_WRITES);
-        Self {
-            all: all.first().map_or(0, |count| count.requests),
-            failed,
-        }
-    }
-
-    fn failures(&self) -> u64 {
-        self.failed.iter().map(|count| count.requests).sum()
-    }
-
-    fn text(&self) -> String {
-        let rules = self
-            .failed
-            .iter()
-            .map(|count| format!("{} {}", count.name, count.requests));
-        let rules = rules.collect::<Vec<_>>().join(", ");
-        let failed = match self.failures() {
-            0 => "none failed".to_owned(),
-            failed => format!("{failed} failed ({rules}; docs/errors.md explains them)"),
-        };
-        format!("{} in the last 24 h, {failed}", self.all)
-    }
-
-    fn json(&self) -> Value {
-        let rules = self
-            .failed
-            .iter()
-            .map(|count| (count.name.clone(), json!(count.requests)));
-        json!({ "requests": self.all, "failed": self.failures(), "byRule": rules.collect::<serde_json::Map<_, _>>() })
     }
 }
 
