@@ -30,7 +30,8 @@ pub(super) async fn run(operator: &Operator, erase: &Erase) -> anyhow::Result<()
     let erased = operator.directory(tenant).erase(id).await;
     let erased = erased.with_context(|| format!("{id} is not erased in tenant '{name}'"))?;
     let text = format!(
-        "User {id} is erased in tenant '{name}': nothing of it is kept but its id, and when it was made, changed and deleted. \
+        "User {id} is erased in tenant '{name}': nothing of it is kept but its id, and when it was made, changed and deleted, \
+         and, in the log until its time is over, keyed hashes of its names. \
          Whoever is still in the identity provider's scope comes back with its next cycle, as a new user: take the person out \
          of it there. Backups keep what they hold."
     );

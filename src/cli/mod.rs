@@ -60,8 +60,9 @@ enum Command {
     Schema(schema::Command),
     /// Tell what happened to a user: never sent, refused, done and undone, or done, with every request that did it
     ///
-    /// First the answer, what is there now, and the query that finds the same person's requests in Application Insights; then
-    /// every change in order with who did it and the Reference of the request, membership by membership, and what was refused.
+    /// First the answer; then what is there now, and every change in order with who did it and the Reference of the request,
+    /// membership by membership, and what was refused; last the query that finds the same person's requests in Application
+    /// Insights.
     /// With --all instead everything in the log: changes, refusals, and what operators did to the tenant and its tokens;
     /// with --json one JSON object a line. Values are not shown; --names shows what the user and groups are called.
     History(history::History),
@@ -99,7 +100,8 @@ enum Command {
     Restore(restore::Restore),
     /// Remove a person at once and for good: the user, deleted or not, and everything that is kept of it but ids and times
     ///
-    /// Whoever is still in the identity provider's scope comes back with its next cycle: take the person out of it first.
+    /// The log keeps keyed hashes of names until its time is over. Whoever is still in the identity provider's scope comes back
+    /// with its next cycle: take the person out of it first.
     Erase(erase::Erase),
     /// Write a backup of a tenant, or of the whole store: everything that a restore needs, while others go on writing
     ///
@@ -113,7 +115,8 @@ enum Command {
     /// off, the same command goes on with it. A tenant takes requests when all of it is there, with its old tokens. The exit
     /// code is 0 when everything is sound, 1 when something is not.
     Load(load::Load),
-    /// Remove what nobody needs any more: deleted users and groups whose retention is over, and what requests have left behind
+    /// Remove what nobody needs any more: deleted users and groups whose retention is over, events older than they are kept, and
+    /// what requests have left behind
     ///
     /// Every running service does this now and then by itself; nothing else need call it.
     Purge(purge::Purge),

@@ -9,11 +9,14 @@ use super::{
     edges::{Edge, Range, Seen, Side},
     in_parallel,
 };
-use crate::scim::{
-    limits::MAX_GROUP_LEVELS,
-    members::{Link, Member},
-    projection::Selection,
-    schema::ResourceType,
+use crate::{
+    rows::Operation,
+    scim::{
+        limits::MAX_GROUP_LEVELS,
+        members::{Link, Member},
+        projection::Selection,
+        schema::ResourceType,
+    },
 };
 
 /// Looks at a group that is being changed, before its members are shown beside an older version.
@@ -150,7 +153,8 @@ impl Directory {
     pub(super) fn agree(&self, stored: &Stored, seen: &Seen) -> bool {
         if stored.members.is_empty() {
             // Whatever was read in the same request, the group's last change is in it.
-            return !self.is_recent(stored.envelope.last_modified) && seen.version <= stored.envelope.version;
+            let changed = Operation::time_of(&stored.envelope.version).unwrap_or(stored.envelope.last_modified);
+            return !self.is_recent(changed) && seen.version <= stored.envelope.version;
         }
         stored.members == seen.version
     }

@@ -7,10 +7,11 @@ use std::{
 
 use super::{
     Count, Failed, Flight, Import, PORTION, PORTION_BYTES, Portion, Progress, Survey,
-    conflict::Why,
+    conflict::{MAX_LISTED, Why},
     ledger::{Entry, Fate, Hash, Ledger},
     lines::{Line, Lines},
     look::{Found, LOOK_AT_ONCE},
+    members::Outlook,
     parse::{Described, describe},
 };
 use crate::scim::members::Kind;
@@ -125,26 +126,57 @@ impl Import {
     async fn survey_members<R: Read + Seek>(&self, lines: &mut Lines<R>, survey: &mut Survey) -> Result<(), Failed> {
         let ledger = Arc::new(std::mem::take(&mut survey.ledger));
         let mut flight = Flight::new();
-        let mut found = Vec::new();
+        let mut found = Strangers::default();
         let mut place = 0;
         while !self.is_stopped()
             && let Some(portion) = Portion::read(lines, &ledger.entries, &mut place, is_filled)?
         {
             let is_large = portion.is_large();
-            found.extend(flight.room(is_large).await?.into_iter().flatten());
+            flight
+                .room(is_large)
+                .await?
+                .into_iter()
+                .flatten()
+                .for_each(|one| found.take(one));
             let (import, ledger) = (self.clone(), Arc::clone(&ledger));
             flight.start(async move { import.outlooks(portion, &ledger).await });
         }
         while let Some(outlooks) = flight.next().await? {
-            found.extend(outlooks);
+            outlooks.into_iter().for_each(|one| found.take(one));
         }
         survey.ledger = Arc::into_inner(ledger).expect("nothing is under way");
-        for outlook in found {
-            survey.memberships.made += outlook.missing;
-            survey.memberships.same += outlook.same;
-            survey.note(outlook.line, outlook.whys);
+        survey.memberships.made += found.memberships.made;
+        survey.memberships.same += found.memberships.same;
+        for (line, whys) in found.whys {
+            survey.note(line, whys);
         }
+        survey.ledger.unlisted += found.unlisted;
         Ok(())
+    }
+}
+
+/// What was found of groups' members, in bounded memory: a file without its users names one who is unknown with each membership.
+#[derive(Default)]
+struct Strangers {
+    memberships: Count,
+    whys: Vec<(u32, Vec<Why>)>,
+    listed: usize,
+    unlisted: usize,
+}
+
+impl Strangers {
+    fn take(&mut self, mut of: Outlook) {
+        self.memberships.made += of.missing;
+        self.memberships.same += of.same;
+        of.whys.retain(|why| {
+            let is_kept = self.listed < MAX_LISTED || !why.is_partial();
+            *(if is_kept { &mut self.listed } else { &mut self.unlisted }) += 1;
+            is_kept
+        });
+        if !of.whys.is_empty() {
+            of.whys.shrink_to_fit();
+            self.whys.push((of.line, of.whys));
+        }
     }
 }
 
