@@ -124,7 +124,7 @@ fn provoke(telemetry: &str, tables: &str) {
         ("SCIMGATE_DEADLINE", "2"),
     ];
     let service = Service::start(&settings);
-    let user = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "u", "nonsense": 1 });
+    let user = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "u", "externalId": "e", "nonsense": 1 });
     let created = service.ask_with("POST", "/Users", &identified(), &user.to_string());
     assert_eq!(created.status, 201, "{created:?}");
     let id = created.json()["id"].as_str().unwrap().to_owned();

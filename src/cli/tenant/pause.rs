@@ -3,7 +3,10 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::{Operator, show};
+use crate::{
+    cli::{Operator, show},
+    tenants::Error,
+};
 
 #[derive(Args)]
 pub(in crate::cli) struct Pause {
@@ -36,12 +39,21 @@ struct Which {
 }
 
 impl Which {
+    /// All of them are there, so that nobody is stopped beside a name that was misspelt.
     async fn names(&self, operator: &Operator) -> anyhow::Result<Vec<String>> {
-        if !self.all {
-            return Ok(self.names.clone());
-        }
         let all = operator.tenants.all(operator.deadline()).await?;
-        Ok(all.into_iter().map(|tenant| tenant.name).collect())
+        let all: Vec<String> = all.into_iter().map(|tenant| tenant.name).collect();
+        if self.all {
+            return Ok(all);
+        }
+        if let Some(name) = self
+            .names
+            .iter()
+            .find(|name| !all.iter().any(|one| one.eq_ignore_ascii_case(name)))
+        {
+            return Err(Error::NoTenant(name.clone()).into());
+        }
+        Ok(self.names.clone())
     }
 }
 

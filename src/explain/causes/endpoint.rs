@@ -166,7 +166,7 @@ pub(in crate::explain) const CAUSES: &[Cause] = &[
                a licence), the row's steps say so, and no request was ever sent.",
         queries: &[Query::Around, Query::HostOnly],
         customer: [
-            "The message in your log does not come from our service, and we do not know its words.",
+            "We do not know the words of the message in your log, and are finding out who wrote it.",
             ASK,
             "You need not change anything until we have answered.",
         ],
