@@ -39,7 +39,7 @@ impl Service {
     /// Starts one on the file in a folder, which several may share; port 0 is any.
     pub(crate) fn start(folder: &Path, port: u16) -> Result<Service, String> {
         let (store, port) = (format!("sqlite:{}", folder.join("rows.db").display()), port.to_string());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_scimgate"))
+        let child = Command::new(env!("CARGO_BIN_EXE_scimgate"))
             .args([
                 "serve",
                 "--port",
@@ -56,18 +56,21 @@ impl Service {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| error.to_string())?;
-        let mut said = BufReader::new(child.stdout.take().expect("its output is ours"));
-        let mut line = String::new();
-        said.read_line(&mut line).map_err(|error| error.to_string())?;
-        // One line for each request follows; somebody has to take them.
-        std::thread::spawn(move || std::io::copy(&mut said.by_ref(), &mut std::io::sink()));
-        let port = line.strip_prefix("scimgate listens on port ");
-        let port = port.and_then(|rest| rest.split(';').next()?.parse().ok());
-        let port: u16 = port.ok_or_else(|| format!("scimgate says: {line}"))?;
-        Ok(Service {
+        let mut service = Service {
             child,
-            address: ([127, 0, 0, 1], port).into(),
-        })
+            address: ([127, 0, 0, 1], 0).into(),
+        };
+        let mut said = BufReader::new(service.child.stdout.take().expect("its output is ours"));
+        // The proxy knows the port from before, and asks on it at once: its requests may have their lines first.
+        let port = said.by_ref().lines().map_while(Result::ok).find_map(|line| {
+            let rest = line.strip_prefix("scimgate listens on port ")?;
+            rest.split(';').next()?.parse::<u16>().ok()
+        });
+        let port = port.ok_or("scimgate ended before it listened")?;
+        // One line for each request follows; somebody has to take them.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        service.address.set_port(port);
+        Ok(service)
     }
 
     /// Asks it to stop, as whoever rolls out a new version does.

@@ -142,7 +142,9 @@ impl Import {
             flight.start(async move { import.outlooks(portion, &ledger).await });
         }
         while let Some(outlooks) = flight.next().await? {
-            outlooks.into_iter().for_each(|one| found.take(one));
+            for one in outlooks {
+                found.take(one);
+            }
         }
         survey.ledger = Arc::into_inner(ledger).expect("nothing is under way");
         survey.memberships.made += found.memberships.made;
