@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     endpoint::{Endpoint, Mode},
-    service::{Answer, Service, TENANT, TOKEN, command, free_port},
+    service::{Answer, Service, TENANT, TOKEN, command_reading, free_port},
     tables::{Tap, connection_string},
 };
 
@@ -128,15 +128,28 @@ impl Stage {
 
     /// An operator's command, on the same store; how it ended. What was typed is left out of what is printed.
     fn command(&mut self, words: &[&str]) -> Option<i32> {
+        self.command_reading("", words).0
+    }
+
+    /// The same with this on its standard input; how it ended, and its standard output.
+    fn command_reading(&mut self, input: &str, words: &[&str]) -> (Option<i32>, String) {
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let output = command(words, &settings);
-        let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).to_lowercase();
+        let output = command_reading(input, words, &settings);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let printed = format!("{told}{}", String::from_utf8_lossy(&output.stderr)).to_lowercase();
         let typed = words.iter().map(|word| word.to_lowercase());
         let typed = typed.filter(|word| word.contains(MARK) || word.contains(ID_MARK));
         let printed = typed.fold(printed, |printed, word| printed.replace(&word, ""));
         assert!(!printed.is_empty(), "{words:?} prints nothing");
         self.doors.add("command", &printed);
-        output.status.code()
+        (output.status.code(), told)
+    }
+
+    /// A file of an operator's.
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 
     /// Stops, looks at everything, and names the doors by which a marker left.
@@ -424,6 +437,8 @@ fn too_much(stage: &mut Stage) {
 /// An operator's whole day: every command that reads what a customer sent, and a schema with mistakes in it.
 fn operate(stage: &mut Stage, id: &str) {
     let (user_name, external) = (format!("{}@example.com", mark("userName")), mark("externalId"));
+    import(stage, id);
+    hand_over(stage);
     for (words, code) in [
         (&["tenant", "list"][..], 0),
         (&["tenant", "show", TENANT], 0),
@@ -454,6 +469,155 @@ fn operate(stage: &mut Stage, id: &str) {
     explain(stage);
     let url = format!("http://{}/scim/{TENANT}", stage.service.address);
     stage.command(&["doctor", &url, "--token", TOKEN, "--read-only", "--quick"]);
+}
+
+/// A user as another service would have it.
+fn described(id: &str, attribute: &str, value: &Value) -> Value {
+    let mut user = user(id);
+    for unknown in ["nonsense", "password"] {
+        user.as_object_mut().unwrap().remove(unknown);
+    }
+    user["id"] = id.into();
+    user[attribute] = value.clone();
+    user
+}
+
+/// A group as another service would have it.
+fn described_group(id: &str, member: &str) -> Value {
+    json!({ "id": id, "displayName": mark(id), "externalId": mark(id), "members": [{ "value": member }] })
+}
+
+/// Lines that are not imported, each with the kind of its conflict; `deleted` is the id of a user who was.
+fn conflicting(deleted: &str) -> Vec<(String, &'static str)> {
+    let refused = [
+        ("active", json!(mark("active"))),
+        ("emails", json!([[mark("array")]])),
+        ("userName", json!({ "x": mark("deep") })),
+        ("schemas", json!([mark("schema")])),
+        ("title", json!(mark("title").repeat(40_000))),
+        ("profileUrl", json!({ "x": mark("url") })),
+        ("x509Certificates", json!([{ "value": { "x": mark("base64") } }])),
+    ];
+    let refused = refused.iter().enumerate();
+    let mut lines: Vec<(String, &'static str)> = refused
+        .map(|(number, (attribute, value))| (described(&format!("r{number}"), attribute, value), "refused"))
+        .chain([
+            (described("taken", "userName", &user("there")["userName"]), "taken"),
+            (described("also", "title", &json!(mark("other"))), "differs"),
+            (described("one", "userName", &json!(mark("twice"))), ""),
+            (described("two", "userName", &json!(mark("twice"))), "twice"),
+            (
+                described("unknown", "nonsense", &json!(mark("nonsense"))),
+                "unknown-attribute",
+            ),
+            (
+                described("secret", "password", &json!(mark("password"))),
+                "unknown-attribute",
+            ),
+            (described("time", "meta", &json!({ "created": mark("time") })), "time"),
+            (described("x", "id", &json!(mark("with spaces"))), "id"),
+            (described(deleted, "title", &json!(mark("title"))), "deleted"),
+            (described("others", "title", &json!(mark("title"))), "other-type"),
+            (described_group("lonely", "nobody"), "unknown-member"),
+            (described_group("odd", "Canary7 who has no id"), "unknown-member"),
+            (described_group("own", "own"), "own-member"),
+            (json!([mark("array")]), "no-type"),
+            (json!({ "title": mark("title") }), "no-type"),
+        ])
+        .map(|(line, kind)| (line.to_string(), kind))
+        .collect();
+    lines.extend([
+        ("{\"userName\":\"Canary7".to_owned(), "not-json"),
+        ("Canary7".to_owned(), "not-json"),
+        (
+            "{\"userName\":\"Canary7a\",\"userName\":\"Canary7b\"}".to_owned(),
+            "refused",
+        ),
+    ]);
+    lines
+}
+
+/// What another service had: first what comes in, then every reason why something does not.
+fn import(stage: &mut Stage, deleted: &str) {
+    let lines = [
+        described("there", "title", &json!(mark("title"))).to_string(),
+        described("also", "title", &json!(mark("title"))).to_string(),
+        described_group("others", "there").to_string(),
+    ];
+    let file = stage.file("users.jsonl", &lines.join("\n"));
+    for words in [&["import", TENANT, &file, "--dry-run"][..], &["import", TENANT, &file]] {
+        let (code, told) = stage.command_reading("", words);
+        assert_eq!(code, Some(0), "{words:?}: {told}");
+    }
+    let lines = conflicting(deleted);
+    let text: Vec<&str> = lines.iter().map(|(line, _)| line.as_str()).collect();
+    let file = stage.file("conflicts.jsonl", &text.join("\n"));
+    let (code, told) = stage.command_reading("", &["import", TENANT, &file, "--json"]);
+    assert_eq!(code, Some(1), "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let kinds = told["conflicts"].as_array().unwrap().iter();
+    let kinds: Vec<_> = kinds
+        .map(|one| (one["line"].as_u64().unwrap(), one["kind"].as_str().unwrap()))
+        .collect();
+    let expected = (1..).zip(&lines).map(|(number, (_, kind))| (number, *kind));
+    // Of two that are alike the second is listed.
+    let expected: Vec<_> = expected.filter(|(_, kind)| !kind.is_empty()).collect();
+    assert_eq!(kinds, expected, "{told:#}");
+    for (words, input) in [
+        (&["import", TENANT, &file][..], ""),
+        (&["import", TENANT, "-", "--dry-run"], &*text.join("\n")),
+        (&["import", TENANT, &file, "--skip-conflicts", "--as-new"], ""),
+    ] {
+        assert_eq!(stage.command_reading(input, words).0, Some(1), "{words:?}");
+    }
+}
+
+/// Backups, whole and damaged, where they have no place; a tenant at rest; a secret that somebody else has made.
+fn hand_over(stage: &mut Stage) {
+    let path = |name: &str| stage.folder.path().join(name).to_str().unwrap().to_owned();
+    let backup = path("backup.jsonl");
+    assert_eq!(stage.command(&["export", TENANT, "--output", &backup]), Some(0));
+    let whole = std::fs::read_to_string(&backup).unwrap();
+    assert!(whole.to_lowercase().contains(MARK), "the backup holds what was sent");
+    let cut = stage.file("cut.jsonl", &whole[..whole.len() / 2]);
+    let changed = stage.file("changed.jsonl", &whole.replacen("Canary7", "Canary7x", 1));
+    let strange = stage.file("strange.jsonl", &whole.replacen("\n{\"row\"", "\n{\"Canary7\"", 1));
+    let typed = stage.file(
+        "typed.jsonl",
+        &whole.replacen("\"body\":", "\"body\":7,\"Canary7\":", 1),
+    );
+    for (words, code) in [
+        // It is there already.
+        (&["export", TENANT, "--output", &backup][..], 1),
+        (&["load", &backup, "--tenant", TENANT], 1),
+        (&["load", &backup, "--tenant", TENANT, "--discard", "--json"], 1),
+        (&["load", &backup, "--tenant", "other"], 1),
+        (&["load", &backup, "--all"], 1),
+        (&["load", &cut, "--tenant", TENANT], 1),
+        (&["load", &changed, "--tenant", TENANT], 1),
+        (&["load", &strange, "--tenant", TENANT], 1),
+        (&["load", &typed, "--tenant", TENANT], 1),
+        (&["tenant", "pause", TENANT, "--no-wait"], 0),
+        (&["tenant", "resume", TENANT], 0),
+    ] {
+        assert_eq!(stage.command(words), Some(code), "{words:?}");
+    }
+    let secret = mark("-a-secret-of-another-service");
+    let (code, told) = stage.command_reading(&secret, &["token", "import", TENANT, "--json"]);
+    assert_eq!(code, Some(0), "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let id = told["token"]["id"].as_str().unwrap();
+    for (input, words, code) in [
+        // It is in use already; it is none; it is no hash.
+        (&*secret, &["token", "import", TENANT][..], 1),
+        ("Canary7 with spaces\u{1}", &["token", "import", TENANT], 1),
+        (&secret, &["token", "import", TENANT, "--sha256"], 1),
+        ("", &["token", "revoke", TENANT, id], 0),
+        ("", &["token", "revoke", TENANT, "nobody"], 1),
+    ] {
+        let (ended, told) = stage.command_reading(input, words);
+        assert_eq!(ended, Some(code), "{words:?}: {told}");
+    }
 }
 
 /// Schema documents with mistakes, and one that is looked at beside all that is stored. What is in them the operator wrote, so

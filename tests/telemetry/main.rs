@@ -11,5 +11,6 @@ mod host;
 mod inside;
 mod outages;
 mod questions;
+mod sampling;
 mod service;
 mod tables;

@@ -186,13 +186,23 @@ fn gather(stream: impl Read + Send + 'static, output: &Arc<Mutex<String>>) {
 
 /// An operator's command.
 pub(crate) fn command(words: &[&str], settings: &[(&str, &str)]) -> Output {
+    command_reading("", words, settings)
+}
+
+/// An operator's command with this on its standard input.
+pub(crate) fn command_reading(input: &str, words: &[&str], settings: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scimgate"));
     command
         .args(words)
         .env_clear()
         .envs(settings.iter().copied())
-        .output()
-        .unwrap()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Who reads nothing may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
 }
 
 /// One request on a connection of its own.

@@ -5,7 +5,11 @@ use std::fmt;
 use time::OffsetDateTime;
 
 use super::lines::MAX_LINE_BYTES;
-use crate::scim::{error::Error as Refused, members::Kind};
+use crate::scim::{
+    error::{Error as Refused, Rule},
+    members::Kind,
+    resource::is_id,
+};
 
 /// Conflicts that are listed; further ones are counted.
 pub const MAX_LISTED: usize = 100_000;
@@ -54,7 +58,13 @@ pub enum Why {
 
 impl Why {
     pub(super) fn refused(error: &Refused) -> Self {
-        Self::Refused(error.to_string())
+        let says = match (error.rule(), error.text("subject")) {
+            (Rule::UnknownSchema | Rule::OtherResourceType, Some(urn)) if !is_urn(urn) => {
+                error.clone().with("subject", "what is no URN").to_string()
+            }
+            _ => error.to_string(),
+        };
+        Self::Refused(says)
     }
 
     /// Whether the rest of the line can be imported.
@@ -106,6 +116,9 @@ impl fmt::Display for Why {
                 write!(f, "its userName is that of line {line}; upper and lower case make no difference")
             }
             Self::Twice(attribute, line) => write!(f, "its {attribute} is that of line {line}"),
+            Self::UnknownMember(id) if !is_id(id) => {
+                f.write_str("one of its members is named by what cannot be an id, so that it is nobody's")
+            }
             Self::UnknownMember(id) => write!(
                 f,
                 "its member {id} is not in the tenant, and no line of the file makes it"
@@ -121,4 +134,13 @@ impl fmt::Display for Why {
             Self::Differs(paths) => write!(f, "it is there already, with another {}", paths.join(", ")),
         }
     }
+}
+
+/// Whether it is the name of a schema by its looks, rather than a value that came there by mistake.
+fn is_urn(text: &str) -> bool {
+    let head = text.get(..4).unwrap_or_default();
+    head.eq_ignore_ascii_case("urn:")
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b":._-".contains(&byte))
 }
