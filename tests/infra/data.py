@@ -1,11 +1,10 @@
 """Queries and alerts on made-up rows: where exactly they begin to find something. Rows that were really written are in recorded.py."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
-from engine import Engine
+from engine import NOW, Engine
 from queries import HERE_VALUES, asked, fill
 
-NOW = datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
 # Rows begin a minute after START: where every alert looks, too.
 START, END = NOW - timedelta(minutes=13), NOW - timedelta(minutes=5)
 VALUES = {name: value for name, value in HERE_VALUES.items() if name != "{Reference}"} | {"{TimeRange:start}": f"datetime({START.isoformat()})", "{TimeRange:end}": f"datetime({END.isoformat()})", "{Tenant}": "*"}

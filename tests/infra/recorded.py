@@ -8,11 +8,11 @@ changes stands in it. What neither of the two writes (the availability test's ro
 import copy
 import json
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import queries
-from engine import Engine
+from engine import NOW, Engine
 
 # Tests, by what the rows are of.
 CUSTOMERS = "questions::a_customer_who_fails_stands_beside_one_who_is_well"
@@ -28,7 +28,7 @@ THROTTLED = "contract::rows_have_the_names_that_are_documented_and_asked_for"
 WELL = "host::rows_have_a_price_that_is_known"
 
 # When the last row came: inside of what every alert looks at, late in its minute so that a test's rows stand in one.
-LAST = datetime.now(timezone.utc).replace(tzinfo=None, second=0, microsecond=0) - timedelta(minutes=6, seconds=-50)
+LAST = NOW.replace(second=0) - timedelta(minutes=6, seconds=-50)
 SINCE, UNTIL = LAST - timedelta(hours=2), LAST + timedelta(seconds=20)
 NO_ROWS = 'datetime(null), "", "", ""'
 
@@ -282,6 +282,8 @@ CASES = [
     Case("nearly the day's ration, and more than it", "25", lambda _: used(4.5) + STOPPED, ("what", "gb"), [("at the cap", 5.0), ("near the cap", 4.5)]),
     Case("the same", "daily-cap", lambda _: used(4.5), ("what",), [("near the cap",)]),
     Case("a day like others", "25", lambda _: used(1.0), ("what",), [], **CALM),
+    Case("writes that were done, and none of twelve that were refused", "26", CUSTOMERS, ("tenant", "writes"), [("acme", 2), ("calm", 1)]),
+    Case("who asked, and who was refused", "26", lambda all: of(all[CUSTOMERS], resultCode="200") + of(all[CUSTOMERS], resultCode="400"), ("tenant",), [], **CALM),
     Case("nor does it raise the alert", "daily-cap", lambda _: used(1.0), ("what",), [], **CALM),
 ]
 
