@@ -200,6 +200,7 @@ PLANTED_MEANINGS = [
     ("infra/kql/03_lost_between_host_and_handler.kql", "isempty(invocation1)", "isempty(invocation)", "is lost"),
     ("infra/modules/alerts.bicep", "failed >= 5 or", "failed >= 4 or", "four among many"),
     ("infra/modules/alerts.bicep", "failed >= 10 and", "failed >= 9 and", "nine do not"),
+    ("infra/modules/alerts.bicep", "and failedPct >= 1'", "and failedPct >= 0'", "nor do ten"),
 ]
 PLANTED_MEANINGS_OF_WRITTEN_ROWS = [
     ("infra/kql/05_heartbeat_gaps.kql", "timestamp - before > 75s", "timestamp - before > 150s", "two signs of life"),
