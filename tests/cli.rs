@@ -387,6 +387,12 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
 
     desk.fails(&["restore", "acme", id], 1, "not deleted");
     assert_eq!(send("DELETE", &path, "").0, 204);
+    let told = |name: &str| text(&desk.run(&["history", "acme", name]).stdout);
+    let way_back = format!("UTC with: scimgate restore acme {id}\n");
+    for name in ["bjensen@example.com", id] {
+        let told = told(name);
+        assert!(told.contains("\nIt can be restored until ") && told.contains(&way_back), "{told}");
+    }
     let listed = desk.json(&["restore", "acme", "--list"]);
     assert_eq!((&listed[0]["id"], &listed[0]["type"]), (&json!(id), &json!("User")));
     assert!(!listed.to_string().contains("bjensen"), "{listed}");
@@ -413,6 +419,8 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
     assert_eq!(desk.json(&["erase", "acme", id, "--yes"])["wasThere"], true);
     assert_eq!(send("GET", &path, "").0, 404);
     desk.fails(&["restore", "acme", id], 1, "erased");
+    let erased = told(id);
+    assert!(erased.contains("\nWhat was kept of it was erased at ") && !erased.contains("scimgate restore"), "{erased}");
     desk.fails(&["erase", "acme", "nobody", "--yes"], 1, "no user or group of that id");
     desk.fails(&["restore", "globex", id], 1, "globex");
     // As long as the service keeps it, whatever is set where the command runs.

@@ -3,11 +3,13 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{Followed, History, Teller, event::refusal};
 use crate::{
     cli::{
         Operator,
+        purge::Kept,
         show::{self, exact, printable, second},
     },
     directory::history::{Account, Deed, Event, Follower, Scope, State, Story, Told, Verdict, advice},
@@ -44,6 +46,8 @@ pub(super) async fn tell(
     let since = command.since.map(|_| scope.since);
     let told = Words {
         story: &story,
+        kept: Kept::read(operator).await?,
+        now: operator.ambient.now(),
         teller: &teller,
         name,
         tenant: &tenant.name,
@@ -60,6 +64,8 @@ pub(super) async fn tell(
 
 struct Words<'s> {
     story: &'s Story,
+    kept: Kept,
+    now: OffsetDateTime,
     teller: &'s Teller,
     name: &'s str,
     tenant: &'s str,
@@ -150,7 +156,10 @@ impl Words<'_> {
                     _ => "deleted",
                 };
                 let by = by.map_or_else(
-                    || "; the log does not go back to when".to_owned(),
+                    || match account.deleted {
+                        Some(time) => format!(" at {} UTC; the log does not go back to by whom", second(time)),
+                        None => "; the log does not go back to when".to_owned(),
+                    },
                     |by| {
                         let reference = by.event.body.reference.as_ref();
                         let reference = reference.map(|id| format!(", Reference {id}"));
@@ -162,7 +171,7 @@ impl Words<'_> {
                         )
                     },
                 );
-                format!("DONE AND UNDONE. It was here and was {what}{by}.")
+                format!("DONE AND UNDONE. It was here and was {what}{by}.{}", self.left(account))
             }
             Verdict::Done(account) => {
                 let state = match account.state {
@@ -171,6 +180,31 @@ impl Words<'_> {
                 };
                 format!("DONE. It is here{state}.{}", self.lost(account))
             }
+        }
+    }
+
+    /// What became of it since it was deleted.
+    fn left(&self, account: &Account) -> String {
+        match (account.state, account.until(self.kept.days.retention())) {
+            (State::Erased, _) => {
+                let own = |told: &&Told| told.account.as_ref() == Some(&account.id) && told.event.body.kind == "erase";
+                let by = self.story.told.iter().rfind(own).map(|told| {
+                    let time = second(told.event.time());
+                    format!(" at {time} UTC by {}", self.teller.who(&told.event))
+                });
+                format!(
+                    "\nWhat was kept of it was erased{}: it can't be restored.",
+                    by.unwrap_or_default()
+                )
+            }
+            (_, Some(until)) if until > self.now => format!(
+                "\nIt can be restored until {} UTC with: scimgate restore {} {}",
+                second(until),
+                self.tenant,
+                account.id
+            ),
+            (_, Some(until)) => format!("\nIt could be restored until {} UTC.", second(until)),
+            _ => String::new(),
         }
     }
 
@@ -280,6 +314,8 @@ impl Words<'_> {
                 "state": words(account.state),
                 "name": account.name,
                 "created": account.created.map(exact),
+                "deleted": account.deleted.map(exact),
+                "restorableUntil": account.until(self.kept.days.retention()).map(exact),
                 "groups": groups.collect::<Vec<_>>(),
                 "lastChange": account.last.as_ref().map(|event| self.teller.json(event)),
             })
@@ -303,6 +339,7 @@ fn words(state: State) -> &'static str {
         State::Inactive => "inactive",
         State::There => "there",
         State::Deleted => "deleted, still kept",
+        State::Erased => "erased",
         State::Gone => "deleted",
     }
 }

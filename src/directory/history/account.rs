@@ -3,13 +3,20 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::log::Event;
 use crate::{
     directory::{Directory, Error, Shown, Stored, subject},
     rows::{self, IndexBody, Key, ResourceBody},
-    scim::{attributes::Attributes, error::Rule, projection::Selection, schema::ResourceType},
+    scim::{
+        attributes::Attributes,
+        error::Rule,
+        projection::Selection,
+        resource::{is_id, is_nobodys_name},
+        schema::ResourceType,
+    },
+    store::Row,
 };
 
 /// Most resources that one value leads to.
@@ -26,6 +33,8 @@ pub enum State {
     There,
     /// It was deleted; what it was is still kept.
     Deleted,
+    /// It was deleted, and what was kept of it erased.
+    Erased,
     /// Only events tell of it.
     Gone,
 }
@@ -45,6 +54,8 @@ pub struct Account {
     pub groups: Vec<(String, Option<String>)>,
     /// When it was made.
     pub created: Option<OffsetDateTime>,
+    /// When it was deleted, if something of it is kept.
+    pub deleted: Option<OffsetDateTime>,
     /// The event of its last change, if that is kept.
     pub last: Option<Event>,
 }
@@ -70,27 +81,51 @@ impl Directory {
 
     /// The ids of what is deleted and had this name: the log may not go back so far.
     pub(super) async fn deleted_holders(&self, name: &str) -> Result<BTreeSet<String>, Error> {
-        let (mut from, until) = rows::range(rows::GONE_PREFIX);
         let mut ids = BTreeSet::new();
+        self.look_at(rows::GONE_PREFIX, |row| {
+            let is_tombstone = matches!(Key::parse(&row.key), Some(Key::Tombstone(_)));
+            // What can't be read a check tells of.
+            if is_tombstone
+                && ids.len() < MAX_FOUND
+                && let Ok(body) = rows::body::<ResourceBody>(row)
+            {
+                let is_it = subject::names().any(|index| {
+                    let value = body.attributes.get(index.attribute()).and_then(Value::as_str);
+                    value.is_some_and(|value| index.same(value, name))
+                });
+                ids.extend(is_it.then_some(body.id));
+            }
+        })
+        .await?;
+        Ok(ids)
+    }
+
+    /// Whether something is there, or kept of it, that has this id. It may be somebody's name instead, so storage is asked only for
+    /// how its key begins.
+    pub(super) async fn is_id(&self, text: &str) -> Result<bool, Error> {
+        if is_nobodys_name(text) || !is_id(text) {
+            return Ok(is_nobodys_name(text));
+        }
+        let mut is_found = false;
+        for key in [
+            rows::resource_key("u", text),
+            rows::resource_key("g", text),
+            rows::gone_key(text),
+        ] {
+            self.look_at(beginning(&key), |row| is_found |= row.key == key)
+                .await?;
+        }
+        Ok(is_found)
+    }
+
+    async fn look_at(&self, prefix: &str, mut look: impl FnMut(&Row)) -> Result<(), Error> {
+        let (mut from, until) = rows::range(prefix);
         loop {
             let page = self.tombstones((&from, &until)).await?;
-            for row in &page.rows {
-                let is_tombstone = matches!(Key::parse(&row.key), Some(Key::Tombstone(_)));
-                // What can't be read a check tells of.
-                if is_tombstone
-                    && ids.len() < MAX_FOUND
-                    && let Ok(body) = rows::body::<ResourceBody>(row)
-                {
-                    let is_it = subject::names().any(|index| {
-                        let value = body.attributes.get(index.attribute()).and_then(Value::as_str);
-                        value.is_some_and(|value| index.same(value, name))
-                    });
-                    ids.extend(is_it.then_some(body.id));
-                }
-            }
+            page.rows.iter().for_each(&mut look);
             match page.rows.last() {
                 Some(last) if page.more => from = rows::behind(&last.key),
-                _ => return Ok(ids),
+                _ => return Ok(()),
             }
         }
     }
@@ -119,12 +154,14 @@ impl Directory {
         let body: ResourceBody = rows::body(&row)?;
         let attributes = Attributes::from_stored(body.attributes);
         // Nothing is left of who was erased, and only users are.
-        let erased = rows::gone_stamp(&row)?.erased;
+        let stamp = rows::gone_stamp(&row)?;
+        let erased = stamp.erased;
         let is_user = erased || attributes.as_map().contains_key("userName");
         let of = catalog.resource_type(if is_user { "User" } else { "Group" });
         let subjects = of.map(|of| self.subjects(of, [Some(&attributes)])).unwrap_or_default();
         let account = Account {
-            state: if erased { State::Gone } else { State::Deleted },
+            state: if erased { State::Erased } else { State::Deleted },
+            deleted: Some(stamp.stamp.modified),
             name: text(attributes.as_map(), if is_user { "userName" } else { "displayName" }),
             created: Some(body.created),
             ..Account::gone(&body.id, if is_user { "User" } else { "Group" })
@@ -163,6 +200,12 @@ impl Directory {
 }
 
 impl Account {
+    /// Until when it can be restored, if what was deleted is kept for so long.
+    pub fn until(&self, retention: Duration) -> Option<OffsetDateTime> {
+        let deleted = self.deleted.filter(|_| self.state == State::Deleted);
+        deleted.map(|deleted| deleted + retention)
+    }
+
     /// One of which nothing but events is left.
     pub(super) fn gone(id: &str, resource_type: &str) -> Self {
         Self {
@@ -172,11 +215,33 @@ impl Account {
             name: None,
             groups: Vec::new(),
             created: None,
+            deleted: None,
             last: None,
         }
     }
 }
 
+/// So much of a resource's key as names nobody: of an id the first character, of an id's hash what thousands have in common.
+fn beginning(key: &str) -> &str {
+    let id = key.find('~').map_or(0, |end| end + 1);
+    let length = if key[id..].starts_with('_') { 4 } else { 1 };
+    &key[..id + length]
+}
+
 fn text(map: &Map<String, Value>, name: &str) -> Option<String> {
     map.get(name)?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{beginning, rows};
+
+    /// It goes into the address of a call to storage.
+    #[test]
+    fn no_name_is_told_by_the_beginning_of_a_key() {
+        assert_eq!(beginning(&rows::resource_key("u", "bjensen")), "u~b");
+        assert_eq!(beginning(&rows::gone_key("b")), "gone~b");
+        let hashed = rows::resource_key("u", "bjensen@example.com");
+        assert_eq!(beginning(&hashed), &hashed[.."u~_abc".len()]);
+    }
 }

@@ -13,10 +13,7 @@ use super::{
     account::Account,
     log::{Event, Events, Scope},
 };
-use crate::{
-    directory::{Directory, Error, subject},
-    scim::resource::is_nobodys_name,
-};
+use crate::directory::{Directory, Error, subject};
 
 /// Most events of a story; the oldest are left out.
 const MAX_EVENTS: usize = 10_000;
@@ -220,9 +217,8 @@ impl Directory {
         ids.insert(name.to_owned());
         let mut found = Vec::new();
         let mut subjects = asked.clone();
-        // What is asked by may be somebody's name, which is not to stand in the address of a call to storage. If it is an id, the log
-        // has it.
-        for id in ids.iter().filter(|id| *id != name || is_nobodys_name(id)) {
+        let is_id = self.at(step).is_id(name).await?;
+        for id in ids.iter().filter(|id| *id != name || is_id) {
             if let Some((account, names)) = self.at(step).account(id).await? {
                 subjects.extend(names);
                 found.push(account);

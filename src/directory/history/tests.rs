@@ -25,6 +25,15 @@ impl World {
             .unwrap()
     }
 
+    /// The same where the log goes back to nothing.
+    async fn story_without_log(&self, name: &str) -> Story {
+        let until = self.scope().until;
+        self.directory
+            .story(name, (until, until), STEP, |_, _| ())
+            .await
+            .unwrap()
+    }
+
     async fn group(&self, name: &str, members: &[&str]) -> String {
         let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
         let group = json!({ "displayName": name, "members": members });
@@ -153,14 +162,44 @@ async fn who_is_deleted_is_found_by_name_without_the_log() {
     let world = World::new().await;
     let id = world.create(user("a")).await.unwrap();
     world.delete(&id).await;
-    let until = world.directory.ambient.now() + Duration::HOUR;
-    let told = world
-        .directory
-        .story("A", (until, until), STEP, |_, _| ())
-        .await
-        .unwrap();
+    let told = world.story_without_log("A").await;
     check(&told, "done-and-undone", &[State::Deleted]);
     assert_eq!(told.accounts[0].id, id);
+    assert!(told.accounts[0].deleted.is_some());
+}
+
+/// Imported ids may be somebody's address, or their name, and the log may have passed away. A part of one is none.
+#[tokio::test]
+async fn who_is_there_or_deleted_is_found_by_any_id_without_the_log() {
+    let world = World::new().await;
+    let long = "x".repeat(128);
+    let ids = ["bjensen@example.com", "bjensen", "b", "4711", "~odd", &long];
+    let users = ids.iter().enumerate();
+    let users = users.map(|(number, id)| ((*id).to_owned(), user(&format!("user{number}"))));
+    world.fill("u", users.collect::<Vec<_>>().into_iter()).await;
+    let group = ("Tour.Guides".to_owned(), json!({ "displayName": "Tour Guides" }));
+    world.fill("g", [group].into_iter()).await;
+    for id in ids {
+        check(&world.story_without_log(id).await, "done", &[State::Active]);
+    }
+    check(&world.story_without_log("Tour.Guides").await, "done", &[State::There]);
+    for nobody in ["bjense", "Bjensen", "bjensen@example.co", "Tour"] {
+        check(&world.story_without_log(nobody).await, "never-sent", &[]);
+    }
+    for id in [ids[0], ids[1]] {
+        world.delete(id).await;
+        check(&world.story_without_log(id).await, "done-and-undone", &[State::Deleted]);
+    }
+}
+
+#[tokio::test]
+async fn who_was_erased_is_told_as_such() {
+    let world = World::new().await;
+    let id = world.create(user("a")).await.unwrap();
+    world.directory.erase(&id).await.unwrap();
+    let story = world.story(&id).await;
+    check(&story, "done-and-undone", &[State::Erased]);
+    assert_eq!(story.accounts[0].until(Duration::days(30)), None);
 }
 
 /// A command's step may take two minutes, and what it writes has the time at which it began.

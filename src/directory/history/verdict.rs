@@ -55,7 +55,7 @@ impl Story {
 
     /// Who had the name last: who is there, else of whom the last event tells.
     fn latest(&self) -> Option<&Account> {
-        let is_there = |account: &&Account| !matches!(account.state, State::Deleted | State::Gone);
+        let is_there = |account: &&Account| !matches!(account.state, State::Deleted | State::Erased | State::Gone);
         let there = self.accounts.iter().find(is_there);
         let told = || self.told.iter().rev().find_map(|told| told.account.as_ref());
         let last = || {
@@ -70,7 +70,7 @@ impl Story {
         let mut own = self.told.iter().rev().filter(own);
         match account.state {
             State::Active | State::There => Verdict::Done(account),
-            State::Deleted | State::Gone => {
+            State::Deleted | State::Erased | State::Gone => {
                 Verdict::DoneAndUndone(account, own.find(|told| told.event.body.kind == "delete"))
             }
             State::Inactive => {
@@ -95,7 +95,7 @@ fn is_repeated(refused: &Told, account: &Account) -> bool {
     let rule = refused.event.body.refused.as_ref().map(|refused| &*refused.rule);
     match account.state {
         State::Active | State::Inactive | State::There => rule == Some("unique-taken"),
-        State::Deleted | State::Gone => rule == Some("not-found"),
+        State::Deleted | State::Erased | State::Gone => rule == Some("not-found"),
     }
 }
 
