@@ -50,9 +50,12 @@ impl FromStr for StoreSetting {
     }
 }
 
+/// Their place in the help.
+pub const SETTINGS: &str = "Settings";
+
 /// Everything that can be set. Each is an environment variable (an app setting of the Function App) and a flag.
 #[derive(Args, Clone)]
-#[command(next_help_heading = "Settings")]
+#[command(next_help_heading = SETTINGS)]
 pub struct Settings {
     /// Where tenants, users and groups are kept: sqlite:<path>, memory: or tables: [default: tables: on Azure, else
     /// sqlite:./scimgate.db]

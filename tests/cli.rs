@@ -292,6 +292,9 @@ fn a_secret_is_imported_by_its_hash() {
     assert_eq!(server.status("acme", &hash), 401);
     assert_eq!(server.status("acme", &hash.to_lowercase()), 401);
     check_failure(&import(&hash), 1, "in use already");
+    for name in ["  -\n", " *acme.secret\r\n"] {
+        check_failure(&import(&format!("{}{name}", hash.to_lowercase())), 1, "in use already");
+    }
     check_failure(&import(&hash[1..]), 1, "64 hexadecimal digits");
     check_failure(&import("from-an-earlier-endpoint"), 1, "64 hexadecimal digits");
 }
@@ -391,7 +394,10 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
     let way_back = format!("UTC with: scimgate restore acme {id}\n");
     for name in ["bjensen@example.com", id] {
         let told = told(name);
-        assert!(told.contains("\nIt can be restored until ") && told.contains(&way_back), "{told}");
+        assert!(
+            told.contains("\nIt can be restored until ") && told.contains(&way_back),
+            "{told}"
+        );
     }
     let listed = desk.json(&["restore", "acme", "--list"]);
     assert_eq!((&listed[0]["id"], &listed[0]["type"]), (&json!(id), &json!("User")));
@@ -420,8 +426,17 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
     assert_eq!(send("GET", &path, "").0, 404);
     desk.fails(&["restore", "acme", id], 1, "erased");
     let erased = told(id);
-    assert!(erased.contains("\nWhat was kept of it was erased at ") && !erased.contains("scimgate restore"), "{erased}");
-    desk.fails(&["erase", "acme", "nobody", "--yes"], 1, "no user or group of that id");
+    assert!(
+        erased.contains("\nWhat was kept of it was erased at ") && !erased.contains("scimgate restore"),
+        "{erased}"
+    );
+    for words in [
+        &["erase", "acme", "bjensen@example.com", "--yes"][..],
+        &["restore", "acme", "bjensen@example.com"],
+    ] {
+        desk.fails(words, 1, "no user or group of that id");
+        desk.fails(words, 1, "'scimgate history acme <name>' shows the id");
+    }
     desk.fails(&["restore", "globex", id], 1, "globex");
     // As long as the service keeps it, whatever is set where the command runs.
     let purged = desk.json(&["purge", "acme", "--yes", "--retention-days", "0"]);
@@ -896,6 +911,72 @@ fn help_names_every_setting() {
     }
 }
 
+/// A page of settings would hide what the command itself can do; they work all the same.
+#[test]
+fn help_of_a_command_names_where_the_settings_are() {
+    let desk = Desk::new();
+    let help = |words: &[&str]| text(&desk.run(words).stdout);
+    let settings = "SCIMGATE_TENANT_RATE";
+    assert!(help(&["serve", "--help"]).contains(settings));
+    for (command, is_told) in [
+        (&["tenant", "create"][..], true),
+        (&["history"], true),
+        (&["explain"], false),
+    ] {
+        let help = help(&[command, &["--help"]].concat());
+        assert!(!help.contains(settings), "{help}");
+        assert_eq!(help.contains("'scimgate --help'"), is_told, "{help}");
+    }
+    desk.json(&["tenant", "create", "acme", "--store", "sqlite:other.db"]);
+    assert_eq!(
+        desk.json(&["--store", "sqlite:other.db", "tenant", "list"])[0]["name"],
+        "acme"
+    );
+}
+
+/// Of each of two ways, when neither was said.
+#[test]
+fn usage_names_each_way() {
+    let desk = Desk::new();
+    for (words, usage) in [
+        (&["export"][..], "scimgate export <TENANT|--all>"),
+        (&["purge"], "scimgate purge <TENANT|--all>"),
+        (
+            &["load", "backup.jsonl"],
+            "scimgate load <--tenant <NAME>|--all> <FILE>",
+        ),
+        (&["tenant", "pause"], "scimgate tenant pause <NAME|--all>"),
+        (
+            &["history", "acme"],
+            "scimgate history [OPTIONS] <TENANT> <NAME>\n       scimgate history [OPTIONS] [TENANT] --all",
+        ),
+    ] {
+        desk.fails(words, 2, &format!("Usage: {usage}\n"));
+    }
+}
+
+/// As it is counted: one row, and more.
+#[test]
+fn one_is_told_of_in_the_singular() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let output = piped(
+        &desk,
+        &["import", "acme", "-"],
+        b"{\"userName\":\"a\"}\n{\"displayName\":\"b\"}",
+    );
+    assert!(output.status.success());
+    let backup = desk.run(&["export", "acme", "--output", "backup.jsonl"]);
+    assert!(
+        text(&backup.stderr).starts_with("1 tenant, "),
+        "{}",
+        text(&backup.stderr)
+    );
+    let other = ["load", "backup.jsonl", "--all", "--store", "sqlite:other.db"];
+    let loaded = text(&desk.run(&other).stdout);
+    assert!(loaded.contains("is back: 1 user, 1 group, 0 memberships."), "{loaded}");
+}
+
 const BADGE: &str = "urn:example:2.0:Badge";
 
 fn badge(attributes: Value) -> Value {
@@ -1321,6 +1402,31 @@ fn a_failing_log_is_compared_with_a_healthy_one() {
     }
 }
 
+/// Whoever exported the wrong hour should notice.
+#[test]
+fn a_log_without_rows_is_told_as_such_and_what_a_query_lacks_too() {
+    let desk = Desk::new();
+    let output = piped(&desk, &["explain", "--log", "-"], b"[]");
+    assert_eq!(
+        text(&output.stdout),
+        "-: There is no row in it: nothing happened in that time, or the export's filter let nothing through.\n"
+    );
+    let filled = [
+        (&[][..], "by --tenant <NAME> and --at <TIME>."),
+        (&["--tenant", "acme"], "by --at <TIME>."),
+    ];
+    let envoy = "upstream connect error or disconnect/reset before headers. reset reason: protocol error";
+    for (flags, hint) in filled {
+        let said = text(&desk.run(&[&["explain", envoy], flags].concat()).stdout);
+        assert!(
+            said.contains(&format!("\nWhat stands in braces is filled in {hint}\n")),
+            "{said}"
+        );
+    }
+    let all = desk.run(&["explain", envoy, "--tenant", "acme", "--at", "2026-11-22T10:42:07Z"]);
+    assert!(!text(&all.stdout).contains("in braces"));
+}
+
 #[test]
 fn what_cannot_be_explained_is_told_in_one_line() {
     let desk = Desk::new();
@@ -1548,6 +1654,17 @@ fn a_log_is_exported_line_by_line() {
         events(&["history", "acme2", "--all", "--since", "2099-01-01", "--json"]),
         []
     );
+    let places = |words: &[&str]| {
+        let output = text(&desk.run(words).stdout);
+        let place = |line: &str| line.split("  ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        output.lines().map(place).collect::<Vec<_>>()
+    };
+    let all = places(&["history", "--all"]);
+    assert_eq!(
+        all,
+        ["acme2:", "acme2:", "other:", "acme2:", "acme2:", "acme2:", "acme2:"]
+    );
+    assert_eq!(places(&["history", "acme2", "--all"])[1], "create");
     desk.fails(&["history", "acme2"], 2, "<NAME>");
     desk.fails(&["history", "acme2", "--all", "--since", "yesterday"], 2, "24h");
     desk.fails(&["history", "acme", "--all"], 1, "no tenant 'acme'");

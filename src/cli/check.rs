@@ -56,8 +56,10 @@ async fn run(operator: &Operator, tenant: &str, deed: Deed, output: &show::Outpu
     let directory = operator.directory(tenant);
     let inspection = Inspection::new(directory, operator.settings.deadline(), MORE_EXAMPLES, |progress| {
         show::progress(&match progress {
-            Progress::Read(rows) => format!("{rows} rows read"),
-            Progress::LookedAgain(rows, doubts) => format!("{doubts} doubts looked at, up to row {rows}"),
+            Progress::Read(rows) => format!("{} read", show::some(rows, "row")),
+            Progress::LookedAgain(rows, doubts) => {
+                format!("{} looked at, up to row {rows}", show::some(doubts, "doubt"))
+            }
         });
     });
     let report = match deed {
@@ -117,7 +119,7 @@ fn text(tenant: &str, deed: Deed, report: &Report) -> String {
         (groups, "group"),
         (memberships, "membership"),
     ]
-    .map(|(count, of)| show::some(*count, of));
+    .map(|(count, of)| show::some(count, of));
     let seen = format!("{rows}: {users}, {groups}, {memberships}");
     let mut text = String::new();
     for (damage, count) in &report.mended {

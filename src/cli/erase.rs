@@ -1,10 +1,9 @@
 //! `scimgate erase`
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::{Operator, show};
+use super::{Operator, denied, show};
 
 #[derive(Args)]
 pub(super) struct Erase {
@@ -28,7 +27,7 @@ pub(super) async fn run(operator: &Operator, erase: &Erase) -> anyhow::Result<()
         show::confirm(&what, "id", id)?;
     }
     let erased = operator.directory(tenant).erase(id).await;
-    let erased = erased.with_context(|| format!("{id} is not erased in tenant '{name}'"))?;
+    let erased = erased.map_err(|why| denied(why, format!("{id} is not erased in tenant '{name}'"), &name))?;
     let text = format!(
         "User {id} is erased in tenant '{name}': nothing of it is kept but its id, and when it was made, changed and deleted, \
          and, in the log until its time is over, keyed hashes of its names. \

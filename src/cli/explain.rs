@@ -44,10 +44,10 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE", requires = "log")]
     healthy: Vec<PathBuf>,
     /// The tenant, to be filled into the query
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
     /// When it was, in UTC: 2026-11-22T10:42:07Z, to be filled into the query
-    #[arg(long, value_parser = time_of)]
+    #[arg(long, value_parser = time_of, value_name = "TIME")]
     at: Option<OffsetDateTime>,
     #[command(flatten)]
     output: show::Output,
@@ -178,7 +178,7 @@ fn count(mut sources: Vec<Source>) -> anyhow::Result<Log> {
         let facts = read::read(source.reader, &mut |kind, record| {
             rows += 1;
             if rows.is_multiple_of(10_000) {
-                show::progress(&format!("{rows} rows read"));
+                show::progress(&format!("{} read", show::some(rows, "row")));
             }
             match kind {
                 Kind::Log => tally.add(record),

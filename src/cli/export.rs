@@ -13,9 +13,9 @@ use super::{Operator, show};
 use crate::backup::{Exporter, Target};
 
 #[derive(Args)]
+#[command(group = clap::ArgGroup::new("which").args(["tenant", "all"]).required(true))]
 pub(super) struct Export {
     /// The tenant's name
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     tenant: Option<String>,
     /// The whole store
     #[arg(long)]
@@ -42,7 +42,7 @@ pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<
         tenants: operator.tenants.clone(),
         ambient: Arc::clone(&operator.ambient),
         patience: operator.settings.deadline(),
-        progress: |tenant, rows| show::progress(&format!("{tenant}: {rows} rows written")),
+        progress: |tenant, rows| show::progress(&format!("{tenant}: {} written", show::some(rows, "row"))),
     };
     let made = exporter.write(tenant.as_ref(), target).await;
     show::progress("");
@@ -53,10 +53,10 @@ pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<
         ));
     }
     show::say(format_args!(
-        "{} tenants, {} rows. The file holds personal data, the tenants' keys and the hashes of their credentials: keep it \
+        "{}, {}. The file holds personal data, the tenants' keys and the hashes of their credentials: keep it \
          like the store itself.\n",
-        made.tenants.len(),
-        made.rows
+        show::some(made.tenants.len(), "tenant"),
+        show::some(made.rows, "row")
     ));
     Ok(())
 }

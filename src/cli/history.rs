@@ -20,12 +20,15 @@ use event::Teller;
 const POLL: Step = Step::from_secs(5);
 
 #[derive(Args)]
+#[command(
+    group = clap::ArgGroup::new("which").args(["name", "all"]).required(true),
+    override_usage = "scimgate history [OPTIONS] <TENANT> <NAME>\n       scimgate history [OPTIONS] [TENANT] --all"
+)]
 pub(super) struct History {
     /// The tenant's name
     #[arg(required_unless_present = "all")]
     tenant: Option<String>,
     /// The userName, externalId or id of a user, or the displayName, externalId or id of a group
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     name: Option<String>,
     /// Everything in the tenant's log; without a tenant, of all tenants
     #[arg(long)]
@@ -99,7 +102,8 @@ pub(super) async fn run(operator: &Operator, command: &History) -> anyhow::Resul
             since,
             until,
         };
-        let teller = Teller::new("", BTreeMap::new());
+        let names = tenants.iter().map(|tenant| (tenant.id.clone(), tenant.name.clone()));
+        let teller = Teller::new("", BTreeMap::new()).among(names.collect());
         followed.push(tell(operator, command, scope, teller).await?);
     }
     for tenant in tenants {
@@ -108,7 +112,10 @@ pub(super) async fn run(operator: &Operator, command: &History) -> anyhow::Resul
             since,
             until,
         };
-        let teller = teller(operator, &tenant).await?;
+        let mut teller = teller(operator, &tenant).await?;
+        if command.tenant.is_none() {
+            teller = teller.among(BTreeMap::new());
+        }
         followed.push(match &command.name {
             Some(name) => story::tell(operator, command, &tenant, (name, scope), teller).await?,
             None => tell(operator, command, scope, teller).await?,
@@ -142,7 +149,7 @@ async fn tell(operator: &Operator, command: &History, scope: Scope, teller: Tell
     let mut rows = 0;
     while let Some(event) = events.next().await? {
         if std::mem::replace(&mut rows, events.rows) != events.rows {
-            show::progress(&format!("{rows} rows read"));
+            show::progress(&format!("{} read", show::some(rows, "row")));
         }
         follower.told(&event);
         // What operators did to a tenant is among those of all.

@@ -13,11 +13,12 @@ use crate::{
 };
 
 #[derive(Args)]
+#[command(group = clap::ArgGroup::new("which").args(["tenant", "all"]).required(true))]
 pub(super) struct Load {
     /// A backup
     file: PathBuf,
     /// Load only this tenant of it
-    #[arg(long, value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
     /// Load everything into an empty store
     #[arg(long)]
@@ -74,14 +75,16 @@ fn text(loaded: &Loaded) -> String {
         return format!("Tenant '{name}' was loaded before.");
     };
     let mut text = format!(
-        "Tenant '{name}' is back: {} users, {} groups, {} memberships.",
-        report.users, report.groups, report.memberships
+        "Tenant '{name}' is back: {}, {}, {}.",
+        show::some(report.users, "user"),
+        show::some(report.groups, "group"),
+        show::some(report.memberships, "membership")
     );
     let mended: usize = report.mended.values().sum();
     if mended > 0 {
         let _ = write!(
             text,
-            " {mended} rows that changed while the backup was made were made to fit."
+            " Rows that changed while the backup was made, and were made to fit: {mended}."
         );
     }
     if !report.is_sound() {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::{
     ambient::{Ambient, System},
     app,
-    config::{Settings, StoreSetting, without_empty_variables},
-    directory::Directory,
+    config::{SETTINGS, Settings, StoreSetting, without_empty_variables},
+    directory::{Denied, Directory},
     store::Store,
     telemetry,
     tenants::{Access, Catalogs, Tenant, Tenants},
@@ -140,9 +140,33 @@ impl Cli {
     /// What was said, on the command line and in the environment; ends the process when it makes no sense.
     pub fn read() -> Self {
         let mut command = without_empty_variables(Self::command());
+        command.build();
+        command.get_subcommands_mut().for_each(without_settings);
         let matches = command.get_matches_mut();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
     }
+}
+
+/// Settings stand in the help of the command itself and of 'serve'; all others would be nothing but settings.
+fn without_settings(command: &mut clap::Command) {
+    let reads = match command.get_name() {
+        "serve" => return,
+        "explain" | "doctor" => "",
+        _ => {
+            "Settings, such as which store, are variables (SCIMGATE_STORE) or flags (--store); 'scimgate --help' lists them."
+        }
+    };
+    let is_setting = |argument: &clap::Arg| argument.get_help_heading() == Some(SETTINGS);
+    *command = std::mem::take(command)
+        .mut_args(|argument| {
+            if is_setting(&argument) {
+                argument.hide(true)
+            } else {
+                argument
+            }
+        })
+        .after_help(reads);
+    command.get_subcommands_mut().for_each(without_settings);
 }
 
 impl Cli {
@@ -284,6 +308,18 @@ impl Operator {
     fn tenant_url(&self, name: &str) -> String {
         tenant_url(&self.settings, name)
     }
+}
+
+/// Why something was not done to a resource. Who is not found may have been asked for by another name than the id.
+fn denied(denied: Denied, what: String, tenant: &str) -> anyhow::Error {
+    let hint = matches!(denied, Denied::Unknown);
+    let error = anyhow::Error::new(denied);
+    let error = if hint {
+        anyhow!("{error}; 'scimgate history {tenant} <name>' shows the id of who has, or had, a userName or externalId")
+    } else {
+        error
+    };
+    error.context(what)
 }
 
 fn tenant_url(settings: &Settings, name: &str) -> String {

@@ -12,9 +12,9 @@ use crate::{
 };
 
 #[derive(Args)]
+#[command(group = clap::ArgGroup::new("which").args(["tenant", "all"]).required(true))]
 pub(super) struct Purge {
     /// The tenant's name
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     tenant: Option<String>,
     /// All tenants
     #[arg(long)]
@@ -60,7 +60,7 @@ impl Kept {
         } else {
             "by this command's own, as no service has said so yet,"
         };
-        format!("{what} for {}, {whose} {setting}", show::some(days.into(), "day"))
+        format!("{what} for {}, {whose} {setting}", show::some(days, "day"))
     }
 
     fn both(&self) -> directory::Kept {

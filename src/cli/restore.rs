@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Operator, purge::Kept, show};
+use super::{Operator, denied, purge::Kept, show};
 use crate::directory::{Denied, Restorable, Restored};
 
 #[derive(Args)]
@@ -43,10 +43,10 @@ pub(super) async fn run(operator: &Operator, restore: &Restore) -> anyhow::Resul
         return list(&restorable, restore, &kept);
     };
     let restored = directory.restore(id, retention, restore.dry_run).await;
-    let restored = restored.map_err(|denied| {
-        let kept = matches!(denied, Denied::Past(..)).then(|| format!(" ({})", kept.of_deleted()));
+    let restored = restored.map_err(|why| {
+        let kept = matches!(why, Denied::Past(..)).then(|| format!(" ({})", kept.of_deleted()));
         let what = format!("{id} is not restored in tenant '{name}'{}", kept.unwrap_or_default());
-        anyhow::Error::new(denied).context(what)
+        denied(why, what, &name)
     })?;
     restore.output.print(
         &json!({

@@ -1,6 +1,9 @@
 //! How commands show what they have to say: text for people, JSON for programs.
 
-use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+use std::{
+    fmt::Display,
+    io::{BufRead, ErrorKind, IsTerminal, Write},
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -145,8 +148,9 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// So many of them: `1 user`, `2 users`.
-pub(super) fn some(count: usize, of: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
+pub(super) fn some(count: impl Display, of: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
     format!("{count} {of}{plural}")
 }
 

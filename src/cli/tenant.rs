@@ -333,13 +333,14 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
         match removal.step(operator.deadline()).await? {
             Progress::Removed(rows) => {
                 removed = rows;
-                show::progress(&format!("{rows} rows removed"));
+                show::progress(&format!("{} removed", show::some(rows, "row")));
             }
             Progress::Until(_) if delete.no_wait => break false,
             Progress::Until(time) => {
                 let left = (time - operator.ambient.now()).whole_seconds().max(0) + 1;
                 show::progress(&format!(
-                    "{removed} rows removed; waiting {left} s until every instance has noticed"
+                    "{} removed; waiting {left} s until every instance has noticed",
+                    show::some(removed, "row")
                 ));
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
@@ -348,12 +349,13 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
     };
     show::progress("");
     let text = if finished {
-        format!("Tenant '{}' is gone, with {removed} rows.", delete.name)
+        format!("Tenant '{}' is gone, with {}.", delete.name, show::some(removed, "row"))
     } else {
         format!(
-            "Tenant '{0}' is refused, and {removed} rows are gone. In two minutes run 'scimgate tenant delete {0}' again to \
+            "Tenant '{0}' is refused, and {1} removed so far. In two minutes run 'scimgate tenant delete {0}' again to \
              finish.",
-            delete.name
+            delete.name,
+            show::some(removed, "row")
         )
     };
     delete.output.print(

@@ -49,7 +49,7 @@ pub(super) enum Command {
     Import {
         /// The tenant's name
         tenant: String,
-        /// What is read is not the secret but its SHA-256, without salt, in hexadecimal digits
+        /// What is read is not the secret but its SHA-256, without salt, in hexadecimal digits, as sha256sum prints it too
         #[arg(long)]
         sha256: bool,
         #[command(flatten)]
@@ -169,6 +169,8 @@ async fn import_hashed(
     output: &show::Output,
 ) -> anyhow::Result<()> {
     let terms = validity.terms(operator.ambient.now())?;
+    // Behind it sha256sum names the file.
+    let hash = hash.split_ascii_whitespace().next().unwrap_or_default();
     let credential = operator
         .tenants
         .add_hashed(tenant, hash, &terms, &operator.name, operator.deadline())

@@ -121,7 +121,7 @@ fn verdict(report: &Report) -> String {
         let of = report.findings.iter();
         of.filter(|finding| finding.fault.entry().severity == severity).count()
     };
-    let sent = format!("{} requests in {:.0} s", report.requests, report.seconds);
+    let sent = format!("{} in {:.0} s", show::some(report.requests, "request"), report.seconds);
     let mut verdict = if !report.is_reached {
         format!("Nothing could be said of {}: there is no connection.", report.url)
     } else if report.is_clean() {
@@ -132,8 +132,9 @@ fn verdict(report: &Report) -> String {
         };
         format!("{is_wrong} {} ({sent}).", report.url)
     } else {
-        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-        format!("{}: {errors} errors, {warnings} warnings ({sent}).", report.url)
+        let errors = show::some(count(Severity::Error), "error");
+        let warnings = show::some(count(Severity::Warning), "warning");
+        format!("{}: {errors}, {warnings} ({sent}).", report.url)
     };
     if report.is_reached && !report.has_token {
         verdict += "\nOnly what can be seen without a token was looked at.";

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{
     Log, show,
-    text::{advice, customer},
+    text::{advice, customer, open},
 };
 use crate::explain::{
     cause::{Author, Reached},
@@ -113,7 +113,14 @@ fn text_of(log: &Log) -> String {
         .statuses
         .iter()
         .map(|(status, rows)| format!("{rows} {}", status.name()));
-    let mut text = format!("{}: {} rows", log.names.join(", "), tally.rows);
+    if tally.rows == 0 {
+        let nothing =
+            "There is no row in it: nothing happened in that time, or the export's filter let nothing through.";
+        return [vec![format!("{}: {nothing}", log.names.join(", "))], notes(log)]
+            .concat()
+            .join("\n");
+    }
+    let mut text = format!("{}: {}", log.names.join(", "), show::some(tally.rows, "row"));
     if let Some((first, last)) = tally.span() {
         let _ = write!(text, " from {} to {} UTC", show::minute(first), show::minute(last));
     }
@@ -262,11 +269,11 @@ fn notes(log: &Log) -> Vec<String> {
     let strange: u64 = log.facts.iter().map(|facts| facts.strange).sum();
     if strange > 0 {
         notes.push(format!(
-            "{strange} entries are no rows of a provisioning log and were left out."
+            "Entries that are no rows of a provisioning log, and left out: {strange}."
         ));
     }
     if log.tally.timeless > 0 {
-        notes.push(format!("{} rows have no time that can be read.", log.tally.timeless));
+        notes.push(format!("Rows without a time that can be read: {}.", log.tally.timeless));
     }
     notes
 }
@@ -310,7 +317,7 @@ fn comparison(measures: &[Measure]) -> String {
 fn lost(tally: &Tally, query: &str) -> String {
     let (never, perhaps) = (rows_that(tally, Reached::No), rows_that(tally, Reached::Perhaps));
     let mut text = format!(
-        "{never} failed rows never reached the application, as their texts say; of {perhaps} more the text leaves it open. \
+        "Of the failed rows {never} never reached the application, as their texts say; of {perhaps} more the text leaves it open. \
          Query 04 below finds out"
     );
     if tally.lost_in_all > tally.lost.len() as u64 {
@@ -319,7 +326,7 @@ fn lost(tally: &Tally, query: &str) -> String {
     if tally.lost_unplaced > 0 {
         let _ = write!(
             text,
-            " ({} rows without a time or a method are left out)",
+            " (without those that have no time or no method: {})",
             tally.lost_unplaced
         );
     }
@@ -327,5 +334,5 @@ fn lost(tally: &Tally, query: &str) -> String {
         ". The method is inferred from what Entra did. A row's time is not exactly its request's: slack is as long as the rows \
          took, at most a minute.",
     );
-    format!("{}\n\n{query}", show::wrapped("Not reached", &text))
+    format!("{}\n\n{query}{}", show::wrapped("Not reached", &text), open(query))
 }

@@ -74,11 +74,23 @@ pub(super) fn text(explained: &Explanation<'_>, filling: &Filling) -> String {
         part("", &format!("Here, after {} UTC.", show::second(again)));
     }
     part("Look next", cause.next);
+    let mut queries = String::new();
     for query in cause.queries {
-        let _ = write!(text, "\n{}\n", query.text(filling));
+        let _ = write!(queries, "\n{}\n", query.text(filling));
     }
-    let _ = write!(text, "\n{}", customer(explained.customer()));
+    let _ = write!(text, "{queries}{}\n{}", open(&queries), customer(explained.customer()));
     text
+}
+
+/// What queries have left open, and how it is filled in.
+pub(super) fn open(queries: &str) -> String {
+    let flags = [("{tenant}", "--tenant <NAME>"), ("{from}", "--at <TIME>")];
+    let open = flags.iter().filter(|(mark, _)| queries.contains(mark));
+    let open: Vec<_> = open.map(|(_, flag)| *flag).collect();
+    if open.is_empty() {
+        return String::new();
+    }
+    format!("\nWhat stands in braces is filled in by {}.\n", open.join(" and "))
 }
 
 /// What to do about a rule, and where that stands.

@@ -16,6 +16,8 @@ pub(super) struct Teller {
     labels: BTreeMap<String, String>,
     /// What people call its groups, as far as they may be told.
     names: BTreeMap<String, String>,
+    /// Among those of other tenants, the tenant is named too: by these names, or its id.
+    among: Option<BTreeMap<String, String>>,
     /// Only of these ids and subjects is told; nothing means of everything.
     about: Option<BTreeSet<String>>,
 }
@@ -26,8 +28,15 @@ impl Teller {
             tenant: tenant.to_owned(),
             labels,
             names: BTreeMap::new(),
+            among: None,
             about: None,
         }
+    }
+
+    /// Names the tenant in each line; that of operators' deeds to all tenants is known by its id.
+    pub(super) fn among(mut self, tenants: BTreeMap<String, String>) -> Self {
+        self.among = Some(tenants);
+        self
     }
 
     /// From now on only of these ids and subjects.
@@ -74,7 +83,15 @@ impl Teller {
                 paths(event)
             ),
         };
-        self.told(event, what.trim_end())
+        let tenant = self.place(event).map(|tenant| format!("{tenant}: "));
+        self.told(event, &format!("{}{}", tenant.unwrap_or_default(), what.trim_end()))
+    }
+
+    /// Which tenant's it is, where that is told.
+    fn place<'t>(&'t self, event: &'t Event) -> Option<&'t str> {
+        let names = self.among.as_ref()?;
+        let id = event.body.tenant.as_ref().filter(|_| self.tenant.is_empty());
+        Some(id.map_or(&self.tenant, |id| names.get(id).unwrap_or(id)))
     }
 
     /// For people: what it did to somebody.

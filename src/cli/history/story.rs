@@ -28,7 +28,7 @@ pub(super) async fn tell(
     let mut rows = 0;
     let read = |event: &Event, so_far: usize| {
         if std::mem::replace(&mut rows, so_far) != so_far {
-            show::progress(&format!("{so_far} rows read"));
+            show::progress(&format!("{} read", show::some(so_far, "row")));
         }
         follower.told(event);
     };
@@ -86,8 +86,8 @@ impl Words<'_> {
         if self.story.left_out > 0 {
             let _ = writeln!(
                 text,
-                "\n{} older events are left out; --all shows them.",
-                self.story.left_out
+                "\n{} left out, the oldest; --all shows all.",
+                show::some(self.story.left_out, "event")
             );
         }
         let _ = write!(

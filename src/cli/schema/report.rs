@@ -136,7 +136,11 @@ impl Outcome {
         }
         text.push('\n');
         for Count { name, requests } in dropped {
-            let _ = write!(text, "\n{name} was dropped {requests} times in the last 24 h.");
+            let _ = write!(
+                text,
+                "\n{name} was dropped {} in the last 24 h.",
+                show::some(requests, "time")
+            );
         }
         text.push_str(
             "\nEntra sends values that it has sent before only after Restart provisioning (Provisioning > Overview): ask the \

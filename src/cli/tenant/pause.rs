@@ -29,9 +29,10 @@ pub(in crate::cli) struct Resume {
 
 /// Of which tenants it is told.
 #[derive(Args)]
+#[command(group = clap::ArgGroup::new("which").args(["names", "all"]).required(true))]
 struct Which {
     /// Their names
-    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All tenants
     #[arg(long)]

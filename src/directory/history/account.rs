@@ -112,8 +112,7 @@ impl Directory {
             rows::resource_key("g", text),
             rows::gone_key(text),
         ] {
-            self.look_at(beginning(&key), |row| is_found |= row.key == key)
-                .await?;
+            self.look_at(beginning(&key), |row| is_found |= row.key == key).await?;
         }
         Ok(is_found)
     }
