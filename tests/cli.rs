@@ -183,6 +183,44 @@ fn the_second_start_prints_no_secret() {
     assert!(!server.greeting.contains("sg_"), "{}", server.greeting);
 }
 
+/// What customers have pasted for an earlier endpoint, too.
+#[test]
+fn every_tenant_url_is_printed_at_the_start_and_for_each_tenant() {
+    let paths = ("SCIMGATE_BASE_PATHS", "/api/scim,/api/{tenant}/v2,/t/{any}/scim,/");
+    let url = ("SCIMGATE_PUBLIC_URL", "https://scim.example.com");
+    let desk = Desk::new();
+    let first = Server::start(&desk, &[paths]);
+    let origin = format!("http://localhost:{}", first.port);
+    for path in ["/scim/demo", "/api/scim", "/api/demo/v2", "/t/{any}/scim"] {
+        let urls = first.greeting.lines().map(|line| line.split_whitespace().next_back());
+        let url = format!("{origin}{path}");
+        assert!(
+            urls.into_iter().any(|last| last == Some(&url)),
+            "{path}: {}",
+            first.greeting
+        );
+    }
+    drop(first);
+    for environment in [&[paths, url][..], &[paths, url, ("FUNCTIONS_CUSTOMHANDLER_PORT", "0")]] {
+        let server = Server::start(&desk, environment);
+        let first = server.greeting.lines().next().unwrap();
+        assert_eq!(
+            first.split_once("; ").unwrap().1,
+            "Tenant URLs are https://scim.example.com/scim/<tenant> and https://scim.example.com/api/scim and \
+             https://scim.example.com/api/<tenant>/v2 and https://scim.example.com/t/{any}/scim and https://scim.example.com"
+        );
+    }
+    let show = ["tenant", "show", "demo", "--base-paths", "/api/scim,/{tenant}"];
+    assert_eq!(
+        desk.json(&show)["earlierUrls"],
+        json!(["http://localhost:8080/api/scim", "http://localhost:8080/demo"])
+    );
+    let said = text(&desk.run(&show).stdout);
+    let earlier = "\nEarlier URLs  http://localhost:8080/api/scim\n              http://localhost:8080/demo\nTitle";
+    assert!(said.contains(earlier), "{said}");
+    assert!(!text(&desk.run(&show[..3]).stdout).contains("Earlier"));
+}
+
 #[test]
 fn a_bootstrap_tenant_takes_the_place_of_demo() {
     let desk = Desk::new();

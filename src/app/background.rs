@@ -44,7 +44,11 @@ pub async fn finish_left_behind(app: &App, service: &Service) -> Infallible {
         if !has_said {
             let said = service
                 .tenants
-                .keep_days(days(app), Instant::now() + app.settings.deadline())
+                .note_settings(
+                    days(app),
+                    app.settings.deadline(),
+                    Instant::now() + app.settings.deadline(),
+                )
                 .await;
             has_said = said.is_ok();
         }

@@ -308,6 +308,11 @@ impl Operator {
     fn tenant_url(&self, name: &str) -> String {
         tenant_url(&self.settings, name)
     }
+
+    /// What it may have pasted for an earlier endpoint.
+    fn earlier_urls(&self, name: &str) -> Vec<String> {
+        tenant_urls(&self.settings, name).split_off(1)
+    }
 }
 
 /// Why something was not done to a resource. Who is not found may have been asked for by another name than the id.
@@ -323,9 +328,17 @@ fn denied(denied: Denied, what: String, tenant: &str) -> anyhow::Error {
 }
 
 fn tenant_url(settings: &Settings, name: &str) -> String {
-    let base = match &settings.public_url {
+    tenant_urls(settings, name).swap_remove(0)
+}
+
+/// At all base paths, the standard one first.
+fn tenant_urls(settings: &Settings, name: &str) -> Vec<String> {
+    let origin = match &settings.public_url {
         Some(url) => url.clone(),
         None => format!("http://localhost:{}", settings.port()),
     };
-    format!("{base}/scim/{name}")
+    let bases = settings.base_paths().into_iter();
+    bases
+        .map(|base| origin.clone() + &base.to_string().replace("{tenant}", name))
+        .collect()
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::tenant_url;
+use super::tenant_urls;
 use crate::{
     ambient::System,
     app::{self, App, Service},
@@ -175,13 +175,12 @@ async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
     app::bootstrap(app, service).await?;
     let settings = &app.settings;
     if settings.is_custom_handler() {
-        // The address that customers use is the host's, not this port's.
-        println!("scimgate listens on port {}", settings.port());
+        println!("{}", listens(settings));
         return Ok(());
     }
     let deadline = Instant::now() + settings.deadline();
     if settings.store() == StoreSetting::Tables || !service.tenants.is_empty(deadline).await? {
-        listens(settings);
+        say_where(settings);
         return Ok(());
     }
     let new = NewTenant {
@@ -198,31 +197,43 @@ async fn prepare(app: &App, service: &Service) -> Result<(), tenants::Error> {
         .create(&new, None, &terms, "first start", deadline)
         .await
     {
-        Ok((tenant, issued)) => greet(&tenant_url(settings, &tenant.name), &issued.secret),
+        Ok((tenant, issued)) => greet(&tenant_urls(settings, &tenant.name), &issued.secret),
         // Another process started at the same moment.
-        Err(tenants::Error::NameTaken(_)) => listens(settings),
+        Err(tenants::Error::NameTaken(_)) => say_where(settings),
         Err(error) => return Err(error),
     }
     Ok(())
 }
 
-fn listens(settings: &Settings) {
+fn say_where(settings: &Settings) {
     println!(
-        "scimgate listens on port {}; Tenant URLs are {}\n'scimgate tenant list' shows the tenants, 'scimgate token create \
-         <tenant>' makes a new token for one.",
-        settings.port(),
-        tenant_url(settings, "<tenant>")
+        "{}\n'scimgate tenant list' shows the tenants, 'scimgate token create <tenant>' makes a new token for one.",
+        listens(settings)
     );
 }
 
-fn greet(url: &str, secret: &str) {
+fn listens(settings: &Settings) -> String {
+    let listens = format!("scimgate listens on port {}", settings.port());
+    if settings.is_custom_handler() && settings.public_url.is_none() {
+        // The address that customers use is the host's, not this port's.
+        return listens;
+    }
+    format!(
+        "{listens}; Tenant URLs are {}",
+        tenant_urls(settings, "<tenant>").join(" and ")
+    )
+}
+
+fn greet(urls: &[String], secret: &str) {
+    let url = &urls[0];
+    let earlier: String = urls[1..].iter().map(|url| format!("                {url}\n")).collect();
     let terminal = std::io::stdout().is_terminal();
     let (bold, plain) = if terminal { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     println!(
         "scimgate is running, with a first tenant 'demo'. This token is shown once.
 
   {bold}Tenant URL{plain}    {url}
-  {bold}Secret token{plain}  {secret}
+{earlier}  {bold}Secret token{plain}  {secret}
 
 Try it:
 

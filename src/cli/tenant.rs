@@ -216,8 +216,14 @@ async fn show(operator: &Operator, name: &str, output: &show::Output) -> anyhow:
         .tenants
         .lately(Counted::Writes, &tenant.id, operator.deadline());
     let writes = Writes::of(lately.await?);
+    let earlier = operator.earlier_urls(&tenant.name).join("\n              ");
+    let earlier = if earlier.is_empty() {
+        earlier
+    } else {
+        format!("Earlier URLs  {earlier}\n")
+    };
     let text = format!(
-        "Tenant        {}\nTenant URL    {}\nTitle         {}\nContact       {}\nState         {}\nMade          {}\n\
+        "Tenant        {}\nTenant URL    {}\n{earlier}Title         {}\nContact       {}\nState         {}\nMade          {}\n\
          Users         {}\nLast request  {}\nWrites        {}\nNext expiry   {}\nPartition     {}",
         tenant.name,
         operator.tenant_url(&tenant.name),
@@ -260,6 +266,7 @@ fn describe(operator: &Operator, listed: &Listed, users: Option<u64>) -> Value {
         "title": listed.tenant.title,
         "contact": listed.tenant.contact,
         "tenantUrl": operator.tenant_url(&listed.tenant.name),
+        "earlierUrls": operator.earlier_urls(&listed.tenant.name),
         "partition": listed.tenant.id,
         "created": show::exact(listed.tenant.created),
         "rate": listed.tenant.rate,

@@ -1,5 +1,7 @@
-//! How long what is past is kept: as the service says, which notes it in the store, so that operators' commands keep it as long on
-//! whichever machine they run.
+//! What operators' commands must know of the service's settings, on whichever machine they run: it notes them in the store. How long
+//! what is past is kept, and how long a request may take.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -22,12 +24,20 @@ pub struct KeptDays {
     pub history: u16,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct KeptBody {
     format: u32,
     #[serde(flatten)]
     days: KeptDays,
+    /// Seconds; services of earlier versions did not say it.
+    #[serde(default)]
+    deadline: u64,
 }
+
+/// Requests that were let in just before they were refused have ended by then, at least; those which may take longer, so long after
+/// their deadline.
+const LAST_REQUEST: time::Duration = time::Duration::seconds(60);
+const BEHIND_DEADLINE: u64 = 5;
 
 impl KeptDays {
     /// How long is kept what was deleted.
@@ -36,8 +46,8 @@ impl KeptDays {
     }
 
     /// How long the log is kept.
-    pub fn history(self) -> std::time::Duration {
-        std::time::Duration::from_hours(24 * u64::from(self.history))
+    pub fn history(self) -> Duration {
+        Duration::from_hours(24 * u64::from(self.history))
     }
 }
 
@@ -47,20 +57,38 @@ impl Tenants {
     /// # Errors
     /// [`Error::Store`], [`Error::Format`].
     pub async fn kept_days(&self, deadline: Instant) -> Result<Option<KeptDays>, Error> {
-        let found = settle::patient_get(&*self.store, CONTROL, &[KEY], deadline).await?;
-        let body: Option<KeptBody> = found.first().and_then(Option::as_ref).map(rows::body).transpose()?;
-        Ok(body.map(|body| body.days))
+        Ok(self.said(deadline).await?.map(|body| body.days))
     }
 
-    /// Notes how long the service keeps what is past. Of several that say so the last one to start is right.
+    /// How long after nobody is let in any more a request may still be under way that was let in before.
     ///
     /// # Errors
     /// As [`Self::kept_days`].
-    pub async fn keep_days(&self, days: KeptDays, deadline: Instant) -> Result<(), Error> {
-        if self.kept_days(deadline).await? == Some(days) {
+    pub(super) async fn last_request(&self, deadline: Instant) -> Result<time::Duration, Error> {
+        let said = self.said(deadline).await?.map_or(0, |body| body.deadline);
+        let longest = i64::try_from(said.saturating_add(BEHIND_DEADLINE)).unwrap_or(i64::MAX);
+        Ok(LAST_REQUEST.max(time::Duration::seconds(longest)))
+    }
+
+    async fn said(&self, deadline: Instant) -> Result<Option<KeptBody>, Error> {
+        let found = settle::patient_get(&*self.store, CONTROL, &[KEY], deadline).await?;
+        Ok(found.first().and_then(Option::as_ref).map(rows::body).transpose()?)
+    }
+
+    /// Notes how long the service keeps what is past, and how long its requests may take. Of several that say so the last one to
+    /// start is right.
+    ///
+    /// # Errors
+    /// As [`Self::kept_days`].
+    pub async fn note_settings(&self, days: KeptDays, longest: Duration, deadline: Instant) -> Result<(), Error> {
+        let body = KeptBody {
+            format: FORMAT,
+            days,
+            deadline: longest.as_secs(),
+        };
+        if self.said(deadline).await?.as_ref() == Some(&body) {
             return Ok(());
         }
-        let body = KeptBody { format: FORMAT, days };
         let written = Change::Upsert(rows::write(KEY.to_owned(), &body));
         Ok(self.store.commit(CONTROL, &[written]).await?)
     }
@@ -68,6 +96,8 @@ impl Tenants {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{
         super::tests::{World, soon},
         KeptDays,
@@ -80,7 +110,8 @@ mod tests {
         assert_eq!(said().await, None);
         for deleted in [30, 7] {
             let days = KeptDays { deleted, history: 365 };
-            world.tenants.keep_days(days, soon()).await.unwrap();
+            let noted = world.tenants.note_settings(days, Duration::from_secs(15), soon());
+            noted.await.unwrap();
             assert_eq!(said().await, Some(days));
         }
     }

@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
-use super::{CACHED, Error, Tenant, TenantBody, Tenants, removal::LAST_REQUEST};
+use super::{CACHED, Error, Tenant, TenantBody, Tenants};
 
 /// A pause has reached the store so long after its time at the latest, also by another operator's clock.
 const LANDING: Duration = Duration::minutes(5);
@@ -16,6 +16,8 @@ pub struct Pause {
     pub since: OffsetDateTime,
     /// When it was in the store, at the latest.
     stood: OffsetDateTime,
+    /// How long requests may go on that were let in before.
+    last_request: Duration,
 }
 
 impl Pause {
@@ -26,7 +28,7 @@ impl Pause {
 
     /// From when on none is under way that was let in before: nobody but operators changes anything then.
     pub fn quiet(&self) -> OffsetDateTime {
-        self.in_force() + LAST_REQUEST
+        self.in_force() + self.last_request
     }
 }
 
@@ -43,6 +45,7 @@ impl Tenants {
         let (tenant, _) = self.amend(name, pause, ("tenant-pause", by), deadline).await?;
         let since = tenant.paused.unwrap_or(began);
         Ok(Pause {
+            last_request: self.last_request(deadline).await?,
             tenant,
             since,
             stood: self.ambient.now().min(since + LANDING),

@@ -12,9 +12,6 @@ use crate::{
     store::{self, Change, MAX_CHANGES, settle},
 };
 
-/// Requests that were let in just before the credential was refused have ended by then.
-pub(super) const LAST_REQUEST: Duration = Duration::seconds(60);
-
 /// How long a busy store is left alone.
 const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
@@ -35,6 +32,8 @@ pub struct Removal<'a> {
     name: String,
     tenant: String,
     since: OffsetDateTime,
+    /// How long requests may go on that were let in before.
+    last_request: Duration,
     removed: usize,
 }
 
@@ -62,6 +61,7 @@ impl Tenants {
             self.cache.forget(&hash);
         }
         Ok(Removal {
+            last_request: self.last_request(deadline).await?,
             tenants: self,
             name,
             tenant: id,
@@ -92,7 +92,7 @@ impl Removal<'_> {
             };
             return Ok(Progress::Removed(self.removed));
         }
-        let quiet = refused + LAST_REQUEST;
+        let quiet = refused + self.last_request;
         if tenants.ambient.now() < quiet {
             return Ok(Progress::Until(quiet));
         }

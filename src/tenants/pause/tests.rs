@@ -9,7 +9,7 @@ use crate::{
     rows::{self, CONTROL, EventBody},
     store::{Store, counting::CountingStore, sqlite::SqliteStore},
     tenants::{
-        Error, Expiry, Terms,
+        Error, Expiry, KeptDays, Progress, Terms,
         tests::{World, outcome, soon},
     },
 };
@@ -50,6 +50,36 @@ async fn a_pause_and_its_end_are_in_force_on_every_instance_after_60_s() {
     world.clock.pass(Duration::seconds(1));
     for tenants in instances {
         assert_eq!(outcome(tenants, Some("acme"), &secret).await, "let in");
+    }
+}
+
+/// As long as the service's own requests may take, whatever is set where the command runs.
+#[tokio::test]
+async fn who_pauses_waits_for_the_longest_request() {
+    let world = World::new();
+    world.tenant("acme", None).await;
+    for (deadline, seconds) in [(0, 60), (15, 60), (60, 65), (200, 205)] {
+        if deadline > 0 {
+            let days = KeptDays {
+                deleted: 30,
+                history: 365,
+            };
+            let deadline = std::time::Duration::from_secs(deadline);
+            world.tenants.note_settings(days, deadline, soon()).await.unwrap();
+        }
+        let pause = world.tenants.pause("acme", "test", soon()).await.unwrap();
+        assert_eq!(pause.quiet() - pause.in_force(), Duration::seconds(seconds));
+    }
+    world.tenants.remove("acme", "test", soon()).await.unwrap();
+    world.clock.pass(Duration::seconds(60));
+    let mut removal = world.tenants.remove("acme", "test", soon()).await.unwrap();
+    let refused = world.clock.now();
+    loop {
+        match removal.step(soon()).await.unwrap() {
+            Progress::Removed(_) => {}
+            Progress::Until(quiet) => break assert_eq!(quiet - refused, Duration::seconds(205)),
+            Progress::Done => panic!("requests may be under way"),
+        }
     }
 }
 
