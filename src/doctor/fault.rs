@@ -190,6 +190,7 @@ pub enum Fault {
     // Of what is answered
     ProxyText,
     ServerError,
+    TenantPaused,
     Throttled,
     CredentialRefused,
     CredentialIgnored,

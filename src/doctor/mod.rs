@@ -199,6 +199,7 @@ fn reason_to_skip(visit: &Visit, check: Check, met: &[Fault]) -> Option<&'static
         Check::Reach => None,
         _ if has_met(Fault::NoConnection) => Some("there is no connection"),
         _ if has_met(Fault::TenantUrl) => Some("the Tenant URL is another one"),
+        _ if has_met(Fault::TenantPaused) => Some("the tenant is paused"),
         _ if has_met(Fault::PlainPort) => Some("the port speaks no TLS"),
         Check::Versions => None,
         _ if has_met(Fault::Certificate) => Some("the certificate is not accepted"),

@@ -356,6 +356,9 @@ pub(super) fn of_server(response: &Response) -> Option<Flaw> {
             (Fault::ProxyText, seen)
         }
         501 | 505 => return None,
+        503 if explained.rule.is_some_and(|rule| rule.name == "tenant-paused") => {
+            (Fault::TenantPaused, format!("status {status}"))
+        }
         500..=599 => (Fault::ServerError, format!("status {status}")),
         _ => return None,
     };

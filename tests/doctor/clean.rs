@@ -98,6 +98,22 @@ pub(crate) async fn directly(service: SocketAddr) -> Result<(), String> {
     nothing(&visit(plan(&format!("http://{service}"), true)).await)
 }
 
+/// What an operator did on purpose is told as such, and nothing else.
+pub(crate) async fn paused() -> Result<(), String> {
+    let service = Service::start();
+    let mut pause = Command::new(env!("CARGO_BIN_EXE_scimgate"));
+    let store = settings(&service.folder)[0].1.clone();
+    let paused = pause.args(["tenant", "pause", "acme", "--no-wait", "--store", &store]);
+    let paused = paused.output().map_err(|error| error.to_string())?;
+    if !paused.status.success() {
+        return Err(format!("{paused:?}"));
+    }
+    named(
+        &visit(plan(&format!("http://{}", service.address), true)).await,
+        &["tenant-paused"],
+    )
+}
+
 /// It is refused on purpose, and nothing of that is taken for the customer's.
 #[cfg(unix)]
 pub(crate) async fn without_a_trace() -> Result<(), String> {

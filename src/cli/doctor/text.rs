@@ -46,7 +46,7 @@ fn finding_json(finding: &Finding) -> Value {
         "times": finding.times,
         "when": show::exact(finding.when),
         "seen": finding.seen,
-        "bytes": finding.bytes.escape_ascii().to_string(),
+        "bytes": bytes(&finding.bytes),
         "hop": finding.hop,
         "causes": entry.effect.says(),
         "cause": entry.effect.cause(),
@@ -107,13 +107,22 @@ fn describe(text: &mut String, finding: &Finding) {
     }
     part("  Seen", &finding.seen);
     part("  At", &place);
-    part("  Bytes", &finding.bytes.escape_ascii().to_string());
+    part("  Bytes", &bytes(&finding.bytes));
     part("  Written by", &finding.hop);
     part("  Causes", entry.effect.says());
     part("  Do", entry.advice);
     if let Some(cause) = entry.effect.cause() {
         part("  See", &format!("'scimgate explain' calls such an error {cause}."));
     }
+}
+
+/// What can be printed as it is: JSON is full of quotation marks.
+fn bytes(bytes: &[u8]) -> String {
+    let escaped = |byte: &u8| match byte {
+        b' '..=b'~' => char::from(*byte).to_string(),
+        _ => byte.escape_ascii().to_string(),
+    };
+    bytes.iter().map(escaped).collect()
 }
 
 fn verdict(report: &Report) -> String {
@@ -150,4 +159,17 @@ fn verdict(report: &Report) -> String {
         );
     }
     verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn only_what_cannot_be_printed_is_escaped() {
+        assert_eq!(
+            bytes(b"HTTP/1.1 200\r\n{\"a\":\"\\u00e9\"}\0\xc3"),
+            "HTTP/1.1 200\\r\\n{\"a\":\"\\u00e9\"}\\x00\\xc3"
+        );
+    }
 }

@@ -35,6 +35,12 @@ pub(super) async fn reach(visit: &Visit) -> Result<Outcome, Spent> {
         );
         return told;
     }
+    if response.status == 404 && nothing_is_there(visit).await? {
+        let seen = "status 404 to all that was asked there";
+        let flaw = Flaw::new(Fault::TenantUrl, seen, &response.body);
+        visit.found("the Tenant URL", flaw, Some(&response));
+        return told;
+    }
     let flaw = match response.status {
         _ if is_found => None,
         500..=599 if of_server(&response).is_some() => None,
@@ -47,6 +53,18 @@ pub(super) async fn reach(visit: &Visit) -> Result<Outcome, Spent> {
         visit.found(&ask.title(), Flaw::new(fault, seen, &response.body), Some(&response));
     }
     told
+}
+
+/// Whether the path is unknown: servers that say 404 where a filter finds nobody have a list or say what they can.
+async fn nothing_is_there(visit: &Visit) -> Result<bool, Spent> {
+    let mut session = Session::new(visit);
+    for path in ["/Users?count=1", "/ServiceProviderConfig", "/Schemas"] {
+        let response = session.ask(&Ask::get(path)).await?;
+        if response.is_none_or(|response| response.status != 404) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn first_answer(visit: &Visit, ask: &Ask) -> Result<Option<Response>, Spent> {

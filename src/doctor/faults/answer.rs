@@ -27,6 +27,16 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         "See the server's log at this time.",
     ),
     row(
+        Fault::TenantPaused,
+        "tenant-paused",
+        Error,
+        "The tenant is paused",
+        Effect::Says(
+            "Every request is answered 503. Identity providers come again by themselves, and go on when the pause is over.",
+        ),
+        "'scimgate tenant resume <tenant>' lets it go on; come again a minute later. Nothing else was looked at.",
+    ),
+    row(
         Fault::Throttled,
         "throttled",
         Warning,

@@ -19,11 +19,13 @@ pub(in crate::doctor) const ENTRIES: &[Entry] = &[
         Fault::TenantUrl,
         "tenant-url",
         Error,
-        "The Tenant URL ends with the name of an endpoint",
+        "The Tenant URL is that of no SCIM endpoint",
         Effect::Says(
             "Clients add /Users and the like by themselves, so every request goes to a path that is none: Test Connection fails.",
         ),
-        "Paste the URL that was seen to be meant. Nothing else was looked at.",
+        "Paste the Tenant URL that was handed out, or that was seen to be meant: of scimgate https://<host>/scim/<tenant>, with or \
+         without /v2 behind it, or a path that SCIMGATE_BASE_PATHS names. A front end may also take a part of the path away. \
+         Nothing else was looked at.",
     ),
     row(
         Fault::PlainHttp,
