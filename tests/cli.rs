@@ -403,11 +403,38 @@ fn a_paused_tenant_is_shown_and_refused_until_it_goes_on() {
         ["tenant-create", "tenant-pause", "tenant-resume", "token-create"]
     );
     desk.fails(&["tenant", "pause", "nobody"], 1, "there is no tenant 'nobody'");
-    desk.fails(&["tenant", "pause"], 2, "<NAME>");
+    desk.fails(&["tenant", "pause"], 2, "<NAME|--all>");
     desk.fails(&["tenant", "resume", "acme", "--all"], 2, "cannot be used with");
 }
 
 /// A deleted user comes back, is erased, and asked for again.
+/// Whoever reads that it was deleted wants it back, or knows that it can't be.
+#[test]
+fn history_tells_how_who_was_deleted_comes_back() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &BOOTSTRAP);
+    let token = BOOTSTRAP[1].1;
+    let schema = "urn:ietf:params:scim:schemas:core:2.0:User";
+    let user = json!({ "schemas": [schema], "userName": "bjensen@example.com" });
+    let made = server.create("acme", token, &user);
+    let made: Value = serde_json::from_str(made.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let id = made["id"].as_str().unwrap();
+    server.ask(&format!("DELETE /scim/acme/Users/{id}"), token, "");
+    for name in ["bjensen@example.com", id] {
+        let told = text(&desk.run(&["history", "acme", name]).stdout);
+        let line = told.lines().find(|line| line.starts_with("It can be restored until "));
+        let way_back = format!(" UTC with: scimgate restore acme {id}");
+        assert!(line.unwrap().ends_with(&way_back), "{told}");
+    }
+    let told = desk.json(&["history", "acme", id, "--retention-days", "0"]);
+    assert_eq!(told["accounts"][0]["state"], "deleted, still kept");
+    assert!(told["accounts"][0]["restorableUntil"].is_string(), "{told}");
+    desk.json(&["erase", "acme", id, "--yes"]);
+    let told = text(&desk.run(&["history", "acme", id]).stdout);
+    assert!(told.contains("\nWhat was kept of it was erased at "), "{told}");
+    assert!(!told.contains("scimgate restore"), "{told}");
+}
+
 #[test]
 fn what_is_deleted_comes_back_until_it_is_erased() {
     let desk = Desk::new();
@@ -428,15 +455,6 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
 
     desk.fails(&["restore", "acme", id], 1, "not deleted");
     assert_eq!(send("DELETE", &path, "").0, 204);
-    let told = |name: &str| text(&desk.run(&["history", "acme", name]).stdout);
-    let way_back = format!("UTC with: scimgate restore acme {id}\n");
-    for name in ["bjensen@example.com", id] {
-        let told = told(name);
-        assert!(
-            told.contains("\nIt can be restored until ") && told.contains(&way_back),
-            "{told}"
-        );
-    }
     let listed = desk.json(&["restore", "acme", "--list"]);
     assert_eq!((&listed[0]["id"], &listed[0]["type"]), (&json!(id), &json!("User")));
     assert!(!listed.to_string().contains("bjensen"), "{listed}");
@@ -463,11 +481,6 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
     assert_eq!(desk.json(&["erase", "acme", id, "--yes"])["wasThere"], true);
     assert_eq!(send("GET", &path, "").0, 404);
     desk.fails(&["restore", "acme", id], 1, "erased");
-    let erased = told(id);
-    assert!(
-        erased.contains("\nWhat was kept of it was erased at ") && !erased.contains("scimgate restore"),
-        "{erased}"
-    );
     for words in [
         &["erase", "acme", "bjensen@example.com", "--yes"][..],
         &["restore", "acme", "bjensen@example.com"],
@@ -1692,20 +1705,35 @@ fn a_log_is_exported_line_by_line() {
         events(&["history", "acme2", "--all", "--since", "2099-01-01", "--json"]),
         []
     );
-    let places = |words: &[&str]| {
-        let output = text(&desk.run(words).stdout);
-        let place = |line: &str| line.split("  ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-        output.lines().map(place).collect::<Vec<_>>()
-    };
-    let all = places(&["history", "--all"]);
-    assert_eq!(
-        all,
-        ["acme2:", "acme2:", "other:", "acme2:", "acme2:", "acme2:", "acme2:"]
-    );
-    assert_eq!(places(&["history", "acme2", "--all"])[1], "create");
     desk.fails(&["history", "acme2"], 2, "<NAME>");
     desk.fails(&["history", "acme2", "--all", "--since", "yesterday"], 2, "24h");
     desk.fails(&["history", "acme", "--all"], 1, "no tenant 'acme'");
+}
+
+#[test]
+fn each_line_of_all_logs_names_its_tenant() {
+    let desk = Desk::new();
+    for tenant in ["acme", "other"] {
+        desk.json(&["tenant", "create", tenant]);
+    }
+    piped(&desk, &["import", "other", "-"], b"{\"userName\":\"a\"}");
+    let begins = |words: &[&str]| {
+        let output = text(&desk.run(words).stdout);
+        let begin = |line: &str| {
+            let what = line.split_once("  ").unwrap().1;
+            what.split(' ').take(2).collect::<Vec<_>>().join(" ")
+        };
+        output.lines().map(begin).collect::<Vec<_>>()
+    };
+    let all = ["acme: tenant-create", "other: tenant-create", "other: import"];
+    assert_eq!(begins(&["history", "--all"]), all);
+    assert_eq!(
+        begins(&["history", "other", "--all"]),
+        ["tenant-create Tenant", "import User"]
+    );
+    // The log outlasts the name.
+    desk.json(&["tenant", "delete", "acme", "--yes", "--no-wait"]);
+    assert_eq!(begins(&["history", "--all"]).len(), 4);
 }
 
 #[test]

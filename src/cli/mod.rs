@@ -317,14 +317,15 @@ impl Operator {
 
 /// Why something was not done to a resource. Who is not found may have been asked for by another name than the id.
 fn denied(denied: Denied, what: String, tenant: &str) -> anyhow::Error {
-    let hint = matches!(denied, Denied::Unknown);
-    let error = anyhow::Error::new(denied);
-    let error = if hint {
-        anyhow!("{error}; 'scimgate history {tenant} <name>' shows the id of who has, or had, a userName or externalId")
-    } else {
-        error
+    let why = match denied {
+        Denied::Unknown => {
+            let hint =
+                format!("'scimgate history {tenant} <name>' shows the id of who has, or had, a userName or externalId");
+            anyhow!("{denied}; {hint}")
+        }
+        denied => denied.into(),
     };
-    error.context(what)
+    why.context(what)
 }
 
 fn tenant_url(settings: &Settings, name: &str) -> String {

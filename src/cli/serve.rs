@@ -226,14 +226,14 @@ fn listens(settings: &Settings) -> String {
 
 fn greet(urls: &[String], secret: &str) {
     let url = &urls[0];
-    let earlier: String = urls[1..].iter().map(|url| format!("                {url}\n")).collect();
+    let all = urls.join("\n                ");
     let terminal = std::io::stdout().is_terminal();
     let (bold, plain) = if terminal { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     println!(
         "scimgate is running, with a first tenant 'demo'. This token is shown once.
 
-  {bold}Tenant URL{plain}    {url}
-{earlier}  {bold}Secret token{plain}  {secret}
+  {bold}Tenant URL{plain}    {all}
+  {bold}Secret token{plain}  {secret}
 
 Try it:
 
