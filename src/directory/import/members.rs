@@ -22,13 +22,14 @@ use super::{
 use crate::{
     directory::{
         Directory, Error, Stored,
-        edges::Side,
+        edges::{Side, resource_key},
         edit::spreading,
         memberships::{Memberships, Sizes, Turn},
         write::{Draft, Imported, Kind as Deed},
     },
     rows::{self, EventBody},
     scim::{limits::MAX_MEMBERS, members::Kind},
+    store,
 };
 
 /// Commits that members join with one after another; more members are decided at once, and spread by several commits at a time.
@@ -148,7 +149,8 @@ impl Import {
         }
     }
 
-    /// Lets members join; counts them as they do.
+    /// Lets members join; counts them as they do. Each commit rests on nobody having changed the group since its members were
+    /// looked at, so nobody who left meanwhile is thought of as missing still.
     async fn join(&self, group: &Group, stored: &Stored, turns: &RwLock<()>, made: &mut u64) -> Result<(), Error> {
         let all: Vec<(&String, &Kind)> = group.joins.iter().collect();
         let at_once = Sizes::now().at_once;
@@ -157,6 +159,7 @@ impl Import {
         let _all = if is_large { Some(turns.write().await) } else { None };
         let _one = if is_large { None } else { Some(turns.read().await) };
         let mut before = stored.clone();
+        let mut left = all.len();
         for joins in all.chunks(size) {
             if self.is_stopped() {
                 break;
@@ -177,18 +180,22 @@ impl Import {
                 before: Some(&before),
                 after: Some(&before.attributes),
                 memberships: Memberships::Turn(turn),
-                guarded: false,
+                guarded: true,
             };
             let written = directory.write(&draft).await?;
             *made += joins.len() as u64;
-            before = match written.journal {
-                None => written.stored,
-                Some(journal) => {
-                    self.spreading_directory().spread(&journal).await?;
-                    // What decides the next ones rests on it.
-                    self.directory().read_one(&group.described.of, draft.id).await?
+            left -= joins.len();
+            if let Some(journal) = &written.journal {
+                self.spreading_directory().spread(journal).await?;
+            }
+            if left > 0 {
+                // What lets the next ones join rests on it.
+                let now = self.directory().read_one(draft.of, draft.id).await?;
+                if now.envelope.version != written.stored.envelope.version {
+                    return Err(store::Error::Changed(resource_key(draft.id, Kind::Group)).into());
                 }
-            };
+                before = now;
+            }
         }
         Ok(())
     }

@@ -517,6 +517,48 @@ async fn what_comes_in_between_is_left_alone_and_told() {
     world.check_sound().await;
 }
 
+/// Somebody leaves a group while others are still joining it, before each of the commits there are.
+#[tokio::test]
+async fn who_leaves_between_two_commits_of_an_import_stays_out() {
+    let lines = large_file(70, &[70]);
+    let mut left = 0;
+    for number in 1.. {
+        let world = World::new().await;
+        let other = async {
+            let elsewhere = world.elsewhere();
+            let leave = json!([{ "op": "remove", "path": "members[value eq \"u0\"]" }]);
+            let changed = elsewhere.directory.change(&elsewhere.groups, "g0", leave).await;
+            changed.ok().map(|group| group.envelope)
+        };
+        let (report, changed) = world
+            .in_the_middle((Call::Commit, number), Box::pin(world.import(&lines)), other)
+            .await;
+        let Some(changed) = changed else { break };
+        let Some(changed) = changed else { continue };
+        let now = world.document(&world.groups, "g0").await;
+        let has_left = !world.members_of("g0").await.contains(&"u0".to_owned());
+        if has_left {
+            left += 1;
+            let is_told = conflicts(&report) == [(1, "differs")];
+            assert!(is_told || report.memberships.made == 70, "{number}: {report:?}");
+            let told = now["meta"]["lastModified"].as_str().unwrap();
+            assert_eq!(
+                crate::scim::resource::parse_date_time(told),
+                Some(changed.last_modified),
+                "{number}"
+            );
+        }
+        world.import(&lines).await;
+        assert_eq!(
+            has_left,
+            !world.members_of("g0").await.contains(&"u0".to_owned()),
+            "{number}"
+        );
+        world.check_sound().await;
+    }
+    assert!(left >= 2, "{left}");
+}
+
 #[tokio::test]
 async fn what_is_imported_lives_on_like_everything_else() {
     let world = World::new().await;
