@@ -6,7 +6,7 @@ use std::{
     io::{self, IsTerminal, Read, Seek},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use super::{Operator, show};
 use crate::{
     directory::import::{Conflict, Count, End, How, Import as Run, Progress, Report},
-    tenants::{TenantExtension, Tenants},
+    tenants::{Error, TenantExtension, Tenants},
 };
 
 /// Exit code of who was interrupted, as shells have it.
@@ -29,6 +29,8 @@ const INTERRUPTED: u8 = 130;
 const EVERY: Duration = Duration::from_secs(5);
 /// How often it looks whether somebody changes the tenant's schemas: a change is announced for much longer.
 const WATCH: Duration = Duration::from_secs(20);
+/// How long it goes on without such a look, while the store does not answer.
+const BLIND: Duration = Duration::from_mins(1);
 /// Characters of a bar.
 const BAR: usize = 30;
 
@@ -73,21 +75,30 @@ pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result
         stop: Arc::new(AtomicBool::new(false)),
     };
     let interrupted = tokio::spawn(stop_when_told(Arc::clone(&import.stop)));
-    let changed = Arc::new(AtomicBool::new(false));
-    let watched = tokio::spawn(stop_when_schemas_change(
-        (operator.tenants.clone(), operator.settings.deadline()),
-        (name.clone(), schemas.extensions),
-        (Arc::clone(&import.stop), Arc::clone(&changed)),
-    ));
+    let watch = Watch {
+        tenants: operator.tenants.clone(),
+        patience: operator.settings.deadline(),
+        id: import.directory.access.tenant.id.clone(),
+        extensions: schemas.extensions,
+    };
+    let (stop, reason) = (Arc::clone(&import.stop), Arc::new(OnceLock::new()));
+    let watched = tokio::spawn({
+        let reason = Arc::clone(&reason);
+        async move {
+            _ = reason.set(watch.reason_to_stop().await);
+            stop.store(true, Relaxed);
+        }
+    });
     let teller = Teller::default();
     let report = import.run(&mut file, |progress| teller.tell(progress)).await;
     interrupted.abort();
     watched.abort();
     show::progress("");
-    let report = report.context("not everything is imported; what is stays, and the same command goes on")?;
-    if changed.load(Relaxed) {
-        bail!("the schemas of tenant '{name}' are about to change; give the same command again when they have");
+    let is_over = matches!(&report, Ok(report) if report.end != End::Stopped);
+    if let Some(reason) = reason.get().filter(|_| !is_over) {
+        bail!("{reason}\nNot everything is imported; what is stays, and then the same command goes on");
     }
+    let report = report.context("not everything is imported; what is stays, and the same command goes on")?;
     command
         .output
         .print(&json(&name, &report), &text(&name, command, &report))?;
@@ -124,18 +135,36 @@ async fn stop_when_told(stop: Arc<AtomicBool>) {
     }
 }
 
-/// Lines were read by schemas that are in force no more, or not for long.
-async fn stop_when_schemas_change(
-    (tenants, patience): (Tenants, Duration),
-    (name, extensions): (String, Vec<TenantExtension>),
-    (stop, changed): (Arc<AtomicBool>, Arc<AtomicBool>),
-) {
-    loop {
-        sleep(WATCH).await;
-        let now = tenants.schemas(&name, Instant::now() + patience).await;
-        if now.is_ok_and(|now| now.coming.is_some() || now.extensions != extensions) {
-            changed.store(true, Relaxed);
-            stop.store(true, Relaxed);
+/// Looks whether the lines were read by schemas that are in force no more, or not for long.
+struct Watch {
+    tenants: Tenants,
+    /// How long one look may take.
+    patience: Duration,
+    /// The tenant's: its name may change meanwhile.
+    id: String,
+    /// What the lines were read by.
+    extensions: Vec<TenantExtension>,
+}
+
+impl Watch {
+    /// Comes back when there is a reason to stop.
+    async fn reason_to_stop(&self) -> String {
+        let mut last = Instant::now();
+        loop {
+            let now = Instant::now();
+            match self.tenants.schemas_of(&self.id, now + self.patience).await {
+                Ok(found) if found.coming.is_some() || found.extensions != self.extensions => {
+                    let name = found.tenant.name;
+                    return format!("the schemas of tenant '{name}' are about to change: wait until they have");
+                }
+                Ok(_) => last = now,
+                Err(Error::Store(error)) if last.elapsed() > BLIND => {
+                    return format!("nobody could look whether the tenant's schemas are about to change: {error}");
+                }
+                Err(Error::Store(_)) => {}
+                Err(error) => return error.to_string(),
+            }
+            sleep(WATCH).await;
         }
     }
 }

@@ -73,7 +73,7 @@ impl Tenants {
     }
 
     /// The tenant's name, and whether it is being removed. Between two moments of a renaming there is none.
-    async fn alias(&self, id: &str, deadline: Instant) -> Result<Option<(String, bool)>, Error> {
+    pub(super) async fn alias(&self, id: &str, deadline: Instant) -> Result<Option<(String, bool)>, Error> {
         let Some(alias) = self.control_rows(&[alias_key(id)], deadline).await?.pop() else {
             return Ok(None);
         };

@@ -174,6 +174,23 @@ impl Tenants {
         })
     }
 
+    /// As [`Self::schemas`], of the tenant with this id, whatever its name is by now.
+    pub async fn schemas_of(&self, id: &str, deadline: Instant) -> Result<Schemas, Error> {
+        let mut before = None;
+        loop {
+            let Some((name, _)) = self.alias(id, deadline).await? else {
+                return Err(Error::NoTenant(before.unwrap_or_else(|| id.to_owned())));
+            };
+            match self.schemas(&name, deadline).await {
+                Ok(schemas) if schemas.tenant.id == id => return Ok(schemas),
+                // It may have been renamed between the two looks.
+                Ok(_) | Err(Error::NoTenant(_)) if before.as_ref() != Some(&name) => before = Some(name),
+                Ok(_) => return Err(Error::NoTenant(name)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Announces a change; returns when it is in force, which is the same moment for every instance.
     ///
     /// # Errors
