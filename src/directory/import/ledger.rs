@@ -51,6 +51,8 @@ pub(super) struct Ledger {
     pub(super) conflicts: Vec<Conflict>,
     /// Conflicts that are not listed.
     pub(super) unlisted: usize,
+    /// Those of them that leave the rest of their lines be.
+    partial: usize,
 }
 
 impl Ledger {
@@ -71,8 +73,21 @@ impl Ledger {
             self.conflicts.push(Conflict { line, why });
         } else {
             self.unlisted += 1;
+            self.partial += usize::from(why.is_partial());
         }
         before
+    }
+
+    /// Notes conflicts that leave the rest of their lines be, and find no room.
+    pub(super) fn more_partial(&mut self, unlisted: usize) {
+        self.unlisted += unlisted;
+        self.partial += unlisted;
+    }
+
+    /// Forgets the conflicts that leave the rest of their lines be: whoever writes it tells them anew.
+    pub(super) fn forget_partial(&mut self) {
+        self.conflicts.retain(|conflict| !conflict.why.is_partial());
+        self.unlisted -= std::mem::take(&mut self.partial);
     }
 
     fn entry(&mut self, number: u32) -> Option<&mut Entry> {

@@ -17,7 +17,7 @@ use super::{
     look::Found,
     parse::Described,
     pause,
-    survey::is_filled,
+    survey::{Strangers, is_filled},
 };
 use crate::{
     directory::{
@@ -75,19 +75,15 @@ impl Import {
         survey: &mut Survey,
         progress: impl Fn(Progress),
     ) -> Result<(), Failed> {
+        survey.ledger.forget_partial();
         let ledger = Arc::new(std::mem::take(&mut survey.ledger));
         let all = ledger.entries.iter().filter(|entry| is_filled(entry)).count() as u64;
         let turns = Arc::new(RwLock::new(()));
         let mut flight = Flight::new();
-        let (mut found, mut groups, mut made, mut place) = (Vec::new(), 0, 0, 0);
-        let mut take = |outlooks: Vec<Outlook>| {
-            for outlook in outlooks {
-                made += outlook.missing;
-                groups += 1;
-                if !outlook.whys.is_empty() {
-                    found.push(outlook);
-                }
-            }
+        let (mut found, mut groups, mut place) = (Strangers::default(), 0, 0);
+        let mut take = |outlook: Outlook| {
+            found.take(outlook);
+            groups += 1;
             progress(Progress::Filled(groups, all));
         };
         while !self.is_stopped()
@@ -97,22 +93,23 @@ impl Import {
                 let is_large = line.bytes() > super::PORTION_BYTES / 8;
                 flight.room(is_large).await?.into_iter().for_each(&mut take);
                 let (import, ledger, turns) = (self.clone(), Arc::clone(&ledger), Arc::clone(&turns));
-                flight.start(async move { import.fill_one(&line, &ledger, &turns).await.map(|one| vec![one]) });
+                flight.start(async move { import.fill_one(&line, &ledger, &turns).await });
                 if is_large {
                     flight.room(true).await?.into_iter().for_each(&mut take);
                 }
             }
         }
-        while let Some(outlooks) = flight.next().await? {
-            take(outlooks);
+        while let Some(outlook) = flight.next().await? {
+            take(outlook);
         }
-        survey.memberships.made = made;
+        survey.memberships.made = found.memberships.made;
         survey.ledger = Arc::into_inner(ledger).expect("nothing is under way");
-        for outlook in found {
-            for why in outlook.whys {
-                survey.ledger.conflict(outlook.line, why);
+        for (line, whys) in found.whys {
+            for why in whys {
+                survey.ledger.conflict(line, why);
             }
         }
+        survey.ledger.more_partial(found.unlisted);
         Ok(())
     }
 
@@ -123,10 +120,11 @@ impl Import {
         loop {
             // Who met somebody looks at everything again.
             let known = (tries == 0).then_some(ledger);
-            let mut group = self.group(line, known).await?;
-            let mut whys = std::mem::take(&mut group.whys);
+            let group = self.group(line, known).await?;
             let done = match &group.stored {
-                Some(stored) if whys.iter().all(Why::is_partial) => self.join(&group, stored, turns, &mut made).await,
+                Some(stored) if group.whys.iter().all(Why::is_partial) => {
+                    self.join(&group, stored, turns, &mut made).await
+                }
                 _ => Ok(()),
             };
             match done {
@@ -136,13 +134,11 @@ impl Import {
                 }
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    // Of the others the first reading has told.
-                    whys.retain(|why| !matches!(why, Why::UnknownMember(id) if ledger.kind_of(id).is_none()));
                     return Ok(Outlook {
                         line: line.number,
                         missing: made,
                         same: group.same,
-                        whys,
+                        whys: group.whys,
                     });
                 }
             }

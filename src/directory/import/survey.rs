@@ -152,22 +152,22 @@ impl Import {
         for (line, whys) in found.whys {
             survey.note(line, whys);
         }
-        survey.ledger.unlisted += found.unlisted;
+        survey.ledger.more_partial(found.unlisted);
         Ok(())
     }
 }
 
 /// What was found of groups' members, in bounded memory: a file without its users names one who is unknown with each membership.
 #[derive(Default)]
-struct Strangers {
-    memberships: Count,
-    whys: Vec<(u32, Vec<Why>)>,
+pub(super) struct Strangers {
+    pub(super) memberships: Count,
+    pub(super) whys: Vec<(u32, Vec<Why>)>,
     listed: usize,
-    unlisted: usize,
+    pub(super) unlisted: usize,
 }
 
 impl Strangers {
-    fn take(&mut self, mut of: Outlook) {
+    pub(super) fn take(&mut self, mut of: Outlook) {
         self.memberships.made += of.missing;
         self.memberships.same += of.same;
         of.whys.retain(|why| {

@@ -386,6 +386,33 @@ async fn conflicts_can_be_skipped() {
     world.check_sound().await;
 }
 
+/// A user's line turns out to be in conflict only when it is written, so the group's cannot have told it before.
+#[tokio::test]
+async fn a_member_who_comes_to_nothing_between_the_readings_is_told() {
+    let world = World::new().await;
+    world.import(&file(&[user("z", "z")])).await;
+    let lines = file(&[
+        user("a", "a"),
+        user("b", "b"),
+        user("z", "z"),
+        group("g", &["a", "b", "z"]),
+    ]);
+    let other = async {
+        let elsewhere = world.elsewhere();
+        elsewhere.create(json!({ "userName": "B" })).await.unwrap();
+        elsewhere.delete("z").await;
+    };
+    let (report, other) = world
+        .in_the_middle((Call::Commit, 1), Box::pin(world.import(&lines)), other)
+        .await;
+    other.unwrap();
+    let expected = [(2, "taken"), (4, "unknown-member"), (4, "unknown-member")];
+    assert_eq!(conflicts(&report), expected);
+    assert_eq!((report.memberships.made, report.end), (1, End::Done));
+    assert_eq!(world.members_of("g").await, ["a"]);
+    world.check_sound().await;
+}
+
 /// Only what an import began is completed: a membership that somebody ended since stays ended.
 #[tokio::test]
 async fn a_membership_that_was_ended_since_does_not_come_back() {
