@@ -99,9 +99,7 @@ pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result
         bail!("{reason}\nNot everything is imported; what is stays, and then the same command goes on");
     }
     let report = report.context("not everything is imported; what is stays, and the same command goes on")?;
-    command
-        .output
-        .print(&json(&name, &report), &text(&name, command, &report))?;
+    command.output.print(&json(&name, &report), &text(&name, &report))?;
     Ok(match report.end {
         End::Stopped => INTERRUPTED,
         _ => u8::from(!report.conflicts.is_empty()),
@@ -222,7 +220,7 @@ fn json(tenant: &str, report: &Report) -> Value {
     })
 }
 
-fn text(tenant: &str, command: &Import, report: &Report) -> String {
+fn text(tenant: &str, report: &Report) -> String {
     let is_done = matches!(report.end, End::Done | End::Stopped);
     let mut text = String::new();
     for Conflict { line, why } in &report.conflicts {
@@ -249,10 +247,7 @@ fn text(tenant: &str, command: &Import, report: &Report) -> String {
         End::Refused => {
             "\nNothing was written: correct the lines, or import the others with --skip-conflicts.".to_owned()
         }
-        End::Stopped => format!(
-            "\nStopped. What is imported stays; 'scimgate import {tenant} {}' goes on.",
-            command.file.display()
-        ),
+        End::Stopped => "\nStopped. What is imported stays; the same command goes on.".to_owned(),
         End::Done => String::new(),
     };
     text + &advice

@@ -187,10 +187,12 @@ impl Import {
         } else {
             End::Done
         };
+        if matches!(end, End::Stopped | End::Done) {
+            survey.forget_plan();
+        }
         if end != End::Done {
             return Ok(survey.report(end));
         }
-        survey.forget_plan();
         self.make(&mut lines, &mut survey, &progress).await?;
         if !self.is_stopped() {
             self.fill(&mut lines, &mut survey, &progress).await?;

@@ -517,7 +517,11 @@ async fn who_asks_to_stop_gets_what_is_done_and_goes_on_later() {
         let progress = |_: Progress| stop.store(told.fetch_add(1, Relaxed) + 1 >= stop_at, Relaxed);
         let report = import.run(Cursor::new(&file), progress).await.unwrap();
         assert_eq!(report.end, End::Stopped);
-        assert_eq!(world.import(&file).await.end, End::Done);
+        let made = [report.users.made, report.groups.made, report.memberships.made];
+        let again = world.import(&file).await;
+        assert_eq!(again.end, End::Done);
+        assert_eq!(again.users.same, made[0], "what was only planned is not done");
+        assert_eq!((again.groups.same, again.memberships.same), (made[1], made[2]));
         assert!(world.content().await == whole.content().await, "{stop_at}");
     }
 }
