@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Operator, show};
 use crate::{
-    directory::import::{Conflict, Count, End, How, Import as Run, Progress, Report},
+    directory::import::{Conflict, Count, End, How, Import as Run, Progress, Pulse, Report},
     tenants::{Error, TenantExtension, Tenants},
 };
 
@@ -73,6 +73,7 @@ pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result
             as_new: command.as_new,
         },
         stop: Arc::new(AtomicBool::new(false)),
+        pulse: Pulse::default(),
     };
     let interrupted = tokio::spawn(stop_when_told(Arc::clone(&import.stop)));
     let watch = Watch {

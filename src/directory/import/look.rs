@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Lines that are looked up with one call: four rows each.
-pub(super) const LOOK_AT_ONCE: usize = 50;
+pub(super) const LOOK_AT_ONCE: usize = 10;
 const KEYS_EACH: usize = 4;
 
 /// What there is.

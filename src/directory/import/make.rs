@@ -10,6 +10,7 @@ use super::{
     look::Found,
     parse::Described,
     pause,
+    pulse::is_answer_lost,
 };
 use crate::{
     directory::{
@@ -171,49 +172,62 @@ impl Import {
         let done = settle::settle(&*directory.store, partition, &pack.changes, directory.deadline).await;
         match done.map_err(Error::from) {
             Ok(()) => {
+                self.pulse.beat();
                 outcome.made += n as u64;
                 if totals::is_due(operation) {
                     directory.fold(kind);
                 }
                 Ok(())
             }
-            // Somebody has made one of them meanwhile.
-            Err(error) if is_between(&error) => {
+            Err(error) => {
+                let is_lost = is_answer_lost(&error);
+                // Otherwise somebody has made one of them meanwhile.
+                if !is_between(&error) {
+                    self.wait_out(error).await?;
+                }
                 for ready in &pack.ready {
-                    self.make_one(ready, outcome).await?;
+                    self.make_one(ready, is_lost, outcome).await?;
+                    self.pulse.beat();
                 }
                 Ok(())
             }
-            Err(error) => Err(error.into()),
         }
     }
 
-    async fn make_one(&self, ready: &Ready, outcome: &mut Outcome) -> Result<(), Failed> {
+    /// `is_lost`: it may be made already, by us.
+    async fn make_one(&self, ready: &Ready, mut is_lost: bool, outcome: &mut Outcome) -> Result<(), Failed> {
         let mut tries = 0;
         loop {
             let directory = self.directory();
-            let done = match directory.look(&[&ready.described]).await?.pop() {
-                Some(Found::Same(_)) => {
-                    outcome.same += 1;
+            let error = match directory.look(&[&ready.described]).await.map(|mut found| found.pop()) {
+                Ok(Some(Found::Same(_))) => {
+                    *(if is_lost { &mut outcome.made } else { &mut outcome.same }) += 1;
                     return Ok(());
                 }
-                Some(Found::Conflict(why)) => Err(why),
-                Some(Found::Nothing) | None => match directory.write(&self.draft(ready)).await {
-                    Ok(_) => Ok(()),
-                    Err(Error::Refused(refused)) => Err(Why::refused(&refused)),
-                    Err(error) if is_between(&error) && tries < TRIES => {
-                        tries += 1;
-                        pause(tries).await;
-                        continue;
+                Ok(Some(Found::Conflict(why))) => {
+                    outcome.conflicts.push((ready.line, why));
+                    return Ok(());
+                }
+                Ok(Some(Found::Nothing) | None) => match directory.write(&self.draft(ready)).await {
+                    Ok(_) => {
+                        outcome.made += 1;
+                        return Ok(());
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(Error::Refused(refused)) => {
+                        outcome.conflicts.push((ready.line, Why::refused(&refused)));
+                        return Ok(());
+                    }
+                    Err(error) => error,
                 },
+                Err(error) => error,
             };
-            match done {
-                Ok(()) => outcome.made += 1,
-                Err(why) => outcome.conflicts.push((ready.line, why)),
+            is_lost |= is_answer_lost(&error);
+            if is_between(&error) && tries < TRIES {
+                tries += 1;
+                pause(tries).await;
+            } else {
+                self.wait_out(error).await?;
             }
-            return Ok(());
         }
     }
 }

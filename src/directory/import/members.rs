@@ -1,7 +1,7 @@
 //! Memberships: who the members of a group are that a line names, and making them so.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io::{Read, Seek},
     sync::Arc,
 };
@@ -35,6 +35,9 @@ use crate::{
 /// Commits that members join with one after another; more members are decided at once, and spread by several commits at a time.
 const MAX_COMMITS: usize = 10;
 
+/// Members that the file does not have, looked up in one step.
+const STRANGERS_AT_ONCE: usize = 1_000;
+
 /// What would become of a group's members.
 pub(super) struct Outlook {
     pub(super) line: u32,
@@ -57,7 +60,13 @@ impl Import {
     pub(super) async fn outlooks(&self, portion: Portion, ledger: &Ledger) -> Result<Vec<Outlook>, Failed> {
         let mut outlooks = Vec::new();
         for line in portion.0 {
-            let group = self.group(&line, Some(ledger)).await?;
+            let group = loop {
+                match self.group(&line, Some(ledger)).await {
+                    Err(Failed::Directory(error)) => self.wait_out(error).await?,
+                    group => break group?,
+                }
+            };
+            self.pulse.beat();
             outlooks.push(Outlook {
                 line: line.number,
                 missing: group.joins.len() as u64,
@@ -115,34 +124,47 @@ impl Import {
 
     /// `turns`: whoever spreads over many members has as many commits under way as all others together.
     async fn fill_one(&self, line: &Line, ledger: &Ledger, turns: &RwLock<()>) -> Result<Outlook, Failed> {
-        let mut made = 0;
-        let mut tries = 0;
+        let (mut same, mut made, mut tries) = (None, 0, 0);
+        // Who met somebody, or lost an answer, looks at everything again.
+        let mut known = Some(ledger);
         loop {
-            // Who met somebody looks at everything again.
-            let known = (tries == 0).then_some(ledger);
-            let group = self.group(line, known).await?;
-            let done = match &group.stored {
-                Some(stored) if group.whys.iter().all(Why::is_partial) => {
-                    self.join(&group, stored, turns, &mut made).await
-                }
-                _ => Ok(()),
-            };
-            match done {
-                Err(error) if is_between(&error) && tries < TRIES => {
-                    tries += 1;
-                    pause(tries).await;
-                }
-                Err(error) => return Err(error.into()),
-                Ok(()) => {
+            match self.fill_once(line, known.take(), turns, (&mut same, &mut made)).await {
+                Ok(whys) => {
+                    self.pulse.beat();
                     return Ok(Outlook {
                         line: line.number,
                         missing: made,
-                        same: group.same,
-                        whys: group.whys,
+                        same: same.unwrap_or_default(),
+                        whys,
                     });
                 }
+                Err(Failed::Directory(error)) if is_between(&error) && tries < TRIES => {
+                    tries += 1;
+                    pause(tries).await;
+                }
+                Err(Failed::Directory(error)) => self.wait_out(error).await?,
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// `same`: how many members of the line's there were when it was looked at first; `made`: how many there are since.
+    async fn fill_once(
+        &self,
+        line: &Line,
+        known: Option<&Ledger>,
+        turns: &RwLock<()>,
+        (same, made): (&mut Option<u64>, &mut u64),
+    ) -> Result<Vec<Why>, Failed> {
+        let group = self.group(line, known).await?;
+        // Those too whose commit was done although its answer was lost.
+        *made = (*made).max(group.same.saturating_sub(*same.get_or_insert(group.same)));
+        if let Some(stored) = &group.stored
+            && group.whys.iter().all(Why::is_partial)
+        {
+            self.join(&group, stored, turns, made).await?;
+        }
+        Ok(group.whys)
     }
 
     /// Lets members join; counts them as they do. Each commit rests on nobody having changed the group since its members were
@@ -179,6 +201,7 @@ impl Import {
                 guarded: true,
             };
             let written = directory.write(&draft).await?;
+            self.pulse.beat();
             *made += joins.len() as u64;
             left -= joins.len();
             if let Some(journal) = &written.journal {
@@ -201,7 +224,6 @@ impl Import {
     async fn group(&self, line: &Line, known: Option<&Ledger>) -> Result<Group, Failed> {
         let mut described = self.describe(line).map_err(|_| Failed::FileChanged(line.number))?;
         let members = std::mem::take(&mut described.members);
-        let directory = self.directory();
         let mut group = Group {
             stored: None,
             joins: BTreeMap::new(),
@@ -209,7 +231,7 @@ impl Import {
             whys: Vec::new(),
             described,
         };
-        match directory.look(&[&group.described]).await?.pop() {
+        match self.directory().look(&[&group.described]).await?.pop() {
             Some(Found::Same(stored)) => group.stored = Some(*stored),
             Some(Found::Conflict(why)) => {
                 group.whys.push(why);
@@ -224,7 +246,10 @@ impl Import {
                 None => strangers.push(member.id),
             }
         }
-        let kinds = directory.kinds(&strangers).await?;
+        let mut kinds = HashMap::new();
+        for some in strangers.chunks(STRANGERS_AT_ONCE) {
+            kinds.extend(self.directory().kinds(some).await?);
+        }
         for id in strangers {
             match kinds.get(&id) {
                 Some(kind) => _ = group.joins.insert(id, *kind),
@@ -233,7 +258,7 @@ impl Import {
         }
         if let Some(stored) = &group.stored {
             let id = stored.envelope.id.clone();
-            let whys = self.without_members(&directory, &id, &mut group).await?;
+            let whys = self.without_members(&id, &mut group).await?;
             group.whys.extend(whys);
         }
         Ok(group)
@@ -241,17 +266,25 @@ impl Import {
 
     /// Takes those out who are members already. As long as nobody but an import has changed the group, others are missing
     /// because that was cut off; otherwise nobody can tell whether they were removed on purpose.
-    async fn without_members(&self, directory: &Directory, id: &str, group: &mut Group) -> Result<Option<Why>, Error> {
+    async fn without_members(&self, id: &str, group: &mut Group) -> Result<Option<Why>, Error> {
         let Some(stored) = &group.stored else { return Ok(None) };
         if group.joins.remove(id).is_some() {
             return Ok(Some(Why::OwnMember));
         }
         if !self.how.dry_run
-            && let Some(gate) = directory.rows(&[rows::closed_gate_key(id)]).await?.pop().flatten()
+            && let Some(gate) = self
+                .directory()
+                .rows(&[rows::closed_gate_key(id)])
+                .await?
+                .pop()
+                .flatten()
         {
             self.spreading_directory().finish(&spreading(&gate)?).await?;
         }
-        let present = directory.edges(&Side::Members.of(id), usize::MAX).await?;
+        let present = self
+            .spreading_directory()
+            .edges(&Side::Members.of(id), usize::MAX)
+            .await?;
         let mut others = false;
         for edge in present.edges {
             match group.joins.remove(&edge.member) {
@@ -259,14 +292,14 @@ impl Import {
                 None => others = true,
             }
         }
-        let differs = others || (!group.joins.is_empty() && !directory.is_imported(stored).await?);
+        let differs = others || (!group.joins.is_empty() && !self.directory().is_imported(stored).await?);
         if differs {
             group.joins.clear();
         }
         Ok(differs.then(|| Why::Differs(vec!["members".to_owned()])))
     }
 
-    /// The directory, with time for the commits of a large change.
+    /// The directory, with time for all members of a large group.
     fn spreading_directory(&self) -> Directory {
         Self {
             step: self.step * 10,

@@ -8,7 +8,7 @@
 //! a commit and that their events say `import`.
 //!
 //! Reading order: this file, `lines`, `parse` (what a line describes), `conflict`, `ledger` (what is remembered of each),
-//! `look` (what the tenant has), `survey` (the first reading), `make` (the second), `members`.
+//! `look` (what the tenant has), `survey` (the first reading), `make` (the second), `members`, `pulse` (when it gives up).
 
 use std::{
     fmt,
@@ -42,12 +42,14 @@ mod look;
 mod make;
 mod members;
 mod parse;
+mod pulse;
 mod survey;
 #[cfg(test)]
 mod tests;
 
 pub use conflict::{Conflict, MAX_LISTED, Why};
 pub use lines::MAX_LINE_BYTES;
+pub use pulse::Pulse;
 
 /// Lines that are worked on together, and the bytes of them that are enough: [`MAX_PARALLEL`] times as many are in memory.
 const PORTION: usize = 400;
@@ -166,6 +168,8 @@ pub struct Import {
     pub how: How,
     /// Somebody asks to stop: what is under way is finished first.
     pub stop: Arc<AtomicBool>,
+    /// Whether it still comes on: while it does, whatever the store fails is tried again.
+    pub pulse: Pulse,
 }
 
 impl Import {
@@ -175,6 +179,7 @@ impl Import {
     ///
     /// Any of [`Failed`]. What was written until then stays; done again, the import goes on.
     pub async fn run(&self, file: impl Read + Seek, progress: impl Fn(Progress)) -> Result<Report, Failed> {
+        self.pulse.beat();
         let mut lines = Lines::new(file);
         let mut survey = self.survey(&mut lines, &progress).await?;
         let has_conflicts = survey.ledger.conflicting() > 0;

@@ -103,7 +103,13 @@ impl Import {
         }
         for some in described.chunks(LOOK_AT_ONCE) {
             let looked_at: Vec<&Described> = some.iter().map(|(_, one)| one).collect();
-            let found = self.directory().look(&looked_at).await?;
+            let found = loop {
+                match self.directory().look(&looked_at).await {
+                    Ok(found) => break found,
+                    Err(error) => self.wait_out(error).await?,
+                }
+            };
+            self.pulse.beat();
             for ((place, _), found) in some.iter().zip(found) {
                 let judged = &mut all[*place];
                 match found {

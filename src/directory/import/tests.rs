@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Conflict, Count, End, How, Import, Progress, Report};
+use super::{Conflict, Count, End, How, Import, Progress, Pulse, Report};
 use crate::{
     directory::{
         Directory, Precondition,
@@ -34,6 +34,7 @@ impl World {
             step: Duration::from_mins(1),
             how,
             stop: Arc::new(AtomicBool::new(false)),
+            pulse: Pulse::default(),
         }
     }
 
@@ -488,18 +489,71 @@ async fn whatever_cuts_an_import_off_it_goes_on_exactly() {
                 step: Duration::from_secs(1),
                 ..world.import_as(How::default())
             };
+            world.store.take();
             let cut_off = import.run(Cursor::new(&file), |_| {}).await.is_err();
+            let is_behind_the_end = world.store.take().commits < cut;
+            assert!(!cut_off || !is_behind_the_end, "{fault:?} {cut}");
             world.faults.heal();
             world.directory.shared.idle().await;
             let again = world.import(&file).await;
             assert_eq!((again.end, again.conflicts.len()), (End::Done, 0), "{fault:?} {cut}");
             assert!(world.content().await == expected, "{fault:?} {cut}");
             world.check_sound().await;
-            if !cut_off {
+            if is_behind_the_end {
                 assert!(cut > 20, "{cut}");
                 break;
             }
         }
+    }
+}
+
+/// A store that is away for a while delays it, whatever it is at; one that stays away ends it.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_a_while_delays_an_import() {
+    let file = large_file(370, &[360, 40, 3]);
+    let whole = World::new().await;
+    let expected = whole.import(&file).await;
+    let away = |fault, seconds, first: usize| {
+        let file = &file;
+        async move {
+            let world = World::new().await;
+            let import = Import {
+                step: Duration::from_secs(15),
+                ..world.import_as(How::default())
+            };
+            world.faults.inject(Call::Any, first.., fault);
+            let run = async {
+                let begun = Instant::now();
+                let report = import.run(Cursor::new(file), |_| {}).await;
+                (report, begun.elapsed().as_secs())
+            };
+            let heal = async {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                world.faults.heal();
+            };
+            let ((report, took), ()) = tokio::join!(Box::pin(run), heal);
+            (world, report, took)
+        }
+    };
+    for fault in [Fault::Unavailable, Fault::LoseAnswer] {
+        for first in (1..60).step_by(7) {
+            let (world, report, took) = away(fault, 90, first).await;
+            let case = format!("{fault:?} from call {first} on, {took} s: {report:?}");
+            let report = report.unwrap();
+            assert!((90..120).contains(&took), "{case}");
+            assert_eq!(
+                (report.users, report.groups),
+                (expected.users, expected.groups),
+                "{case}"
+            );
+            assert_eq!((report.end, report.conflicts.len()), (End::Done, 0), "{case}");
+            assert_eq!(report.memberships, expected.memberships, "{case}");
+            assert!(world.content().await == whole.content().await, "{case}");
+        }
+    }
+    for first in [1, 10, 20, 30] {
+        let (_, report, took) = away(Fault::Unavailable, 900, first).await;
+        assert!(report.is_err() && (120..300).contains(&took), "{took} s: {report:?}");
     }
 }
 
