@@ -183,7 +183,7 @@ impl Import {
                 let is_lost = is_answer_lost(&error);
                 // Otherwise somebody has made one of them meanwhile.
                 if !is_between(&error) {
-                    self.wait_out(error).await?;
+                    self.wait_out(first.line, error).await?;
                 }
                 for ready in &pack.ready {
                     self.make_one(ready, is_lost, outcome).await?;
@@ -226,7 +226,7 @@ impl Import {
                 tries += 1;
                 pause(tries).await;
             } else {
-                self.wait_out(error).await?;
+                self.wait_out(ready.line, error).await?;
             }
         }
     }

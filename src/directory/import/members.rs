@@ -28,7 +28,7 @@ use crate::{
         write::{Draft, Imported, Kind as Deed},
     },
     rows::{self, EventBody},
-    scim::{limits::MAX_MEMBERS, members::Kind},
+    scim::{error::Rule, limits::MAX_MEMBERS, members::Kind},
     store,
 };
 
@@ -62,7 +62,7 @@ impl Import {
         for line in portion.0 {
             let group = loop {
                 match self.group(&line, Some(ledger)).await {
-                    Err(Failed::Directory(error)) => self.wait_out(error).await?,
+                    Err(Failed::Directory(error)) => self.wait_out(line.number, error).await?,
                     group => break group?,
                 }
             };
@@ -128,7 +128,15 @@ impl Import {
         // Who met somebody, or lost an answer, looks at everything again.
         let mut known = Some(ledger);
         loop {
-            match self.fill_once(line, known.take(), turns, (&mut same, &mut made)).await {
+            let before = made;
+            let done = self.fill_once(line, known.take(), turns, (&mut same, &mut made)).await;
+            let whys = match done {
+                // It was deleted just now.
+                Err(Failed::Directory(Error::Refused(refused))) => Ok(vec![Why::refused(&refused)]),
+                Err(Failed::Directory(error)) => Err(error),
+                done => Ok(done?),
+            };
+            let error = match whys {
                 Ok(whys) => {
                     self.pulse.beat();
                     return Ok(Outlook {
@@ -138,12 +146,16 @@ impl Import {
                         whys,
                     });
                 }
-                Err(Failed::Directory(error)) if is_between(&error) && tries < TRIES => {
-                    tries += 1;
-                    pause(tries).await;
-                }
-                Err(Failed::Directory(error)) => self.wait_out(error).await?,
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            if made > before {
+                tries = 0;
+            }
+            if is_between(&error) && tries < TRIES {
+                tries += 1;
+                pause(tries).await;
+            } else {
+                self.wait_out(line.number, error).await?;
             }
         }
     }
@@ -159,9 +171,9 @@ impl Import {
         let group = self.group(line, known).await?;
         // Those too whose commit was done although its answer was lost.
         *made = (*made).max(group.same.saturating_sub(*same.get_or_insert(group.same)));
-        if let Some(stored) = &group.stored
-            && group.whys.iter().all(Why::is_partial)
-        {
+        if group.whys.iter().all(Why::is_partial) {
+            let there = group.stored.as_ref();
+            let stored = there.ok_or_else(|| Error::from(Rule::NotFound.at(group.described.of.name.as_str())))?;
             self.join(&group, stored, turns, made).await?;
         }
         Ok(group.whys)

@@ -129,6 +129,8 @@ pub enum Failed {
     FileChanged(u32),
     /// The store failed, or a row cannot be read.
     Directory(Error),
+    /// That, at this line or one soon behind it.
+    Line(u32, Error),
 }
 
 impl fmt::Display for Failed {
@@ -137,6 +139,7 @@ impl fmt::Display for Failed {
             Self::File(error) => write!(f, "the file can't be read: {error}"),
             Self::FileChanged(line) => write!(f, "line {line} was changed while the file was read"),
             Self::Directory(error) => error.fmt(f),
+            Self::Line(line, error) => write!(f, "line {line}: {error}"),
         }
     }
 }

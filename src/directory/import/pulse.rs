@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Error, Import};
+use super::{Error, Failed, Import};
 use crate::store::Error::{Busy, Unavailable, Unknown};
 
 /// How long nothing may be finished anywhere before what the store says is told.
@@ -37,12 +37,12 @@ impl Pulse {
 }
 
 impl Import {
-    /// Waits before a unit of work is done again that has failed. Gives the error back if it is not that the store is away,
-    /// if somebody asks to stop, or if nothing was finished anywhere for long.
-    pub(super) async fn wait_out(&self, error: Error) -> Result<(), Error> {
+    /// Waits before a unit of work is done again that has failed at this line. Gives the error back if it is not that the store
+    /// is away, if somebody asks to stop, or if nothing was finished anywhere for long.
+    pub(super) async fn wait_out(&self, line: u32, error: Error) -> Result<(), Failed> {
         let is_away = matches!(error, Error::Store(Busy(_) | Unavailable(_) | Unknown(_)));
         if !is_away || self.is_stopped() || self.pulse.is_lost() {
-            return Err(error);
+            return Err(Failed::Line(line, error));
         }
         sleep(AGAIN).await;
         Ok(())

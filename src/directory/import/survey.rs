@@ -106,7 +106,7 @@ impl Import {
             let found = loop {
                 match self.directory().look(&looked_at).await {
                     Ok(found) => break found,
-                    Err(error) => self.wait_out(error).await?,
+                    Err(error) => self.wait_out(all[some[0].0].entry.number, error).await?,
                 }
             };
             self.pulse.beat();

@@ -644,6 +644,34 @@ async fn who_leaves_between_two_commits_of_an_import_stays_out() {
     assert!(left >= 2, "{left}");
 }
 
+/// A group that goes while others are still joining it is its line's matter, and does not end the import.
+#[tokio::test]
+async fn a_group_that_is_deleted_between_two_commits_is_told() {
+    let lines = large_file(70, &[70]);
+    let mut told = 0;
+    for number in 1.. {
+        let world = World::new().await;
+        let other = async {
+            let elsewhere = world.elsewhere();
+            let deleted = elsewhere.directory.delete(&elsewhere.groups, "g0", &Precondition::None);
+            deleted.await.is_ok()
+        };
+        let (report, deleted) = world
+            .in_the_middle((Call::Commit, number), Box::pin(world.import(&lines)), other)
+            .await;
+        let Some(deleted) = deleted else { break };
+        let is_whole = report.memberships.made == 70;
+        assert_eq!(
+            report.conflicts.is_empty(),
+            !deleted || is_whole,
+            "{number}: {report:?}"
+        );
+        told += usize::from(!report.conflicts.is_empty());
+        world.check_sound().await;
+    }
+    assert!(told >= 2, "{told}");
+}
+
 #[tokio::test]
 async fn what_is_imported_lives_on_like_everything_else() {
     let world = World::new().await;
