@@ -8,7 +8,7 @@ use super::lines::MAX_LINE_BYTES;
 use crate::scim::{
     error::{Error as Refused, Rule},
     members::Kind,
-    resource::is_id,
+    normalize::Trace,
 };
 
 /// Conflicts that are listed; further ones are counted.
@@ -38,18 +38,23 @@ pub enum Why {
     Time(&'static str),
     /// The tenant's schemas have no such attributes, so that their values would be lost.
     Unknown(Vec<String>),
+    /// So much of it would be rewritten that nobody can tell whether some of it would be lost.
+    Unclear,
     /// A client would be refused for it.
     Refused(String),
     /// Another line has the same id, or the same of what only one may have.
     Twice(&'static str, u32),
     /// It names a member that neither the file nor the tenant has. The group is imported without it if conflicts are skipped.
-    UnknownMember(String),
+    /// What cannot be an id is not shown.
+    UnknownMember(Option<String>),
     /// A group of its own members.
     OwnMember,
     /// The id is that of a resource of this other type.
     OtherType(Kind),
     /// The tenant had this id, and deleted it then.
     Deleted(OffsetDateTime),
+    /// The same, and nothing but the id is kept of it.
+    Erased(OffsetDateTime),
     /// What only one may have is another resource's, of this id.
     Taken(&'static str, String),
     /// It is there already with other values of these attributes.
@@ -81,12 +86,14 @@ impl Why {
             Self::Id => "id",
             Self::Time(_) => "time",
             Self::Unknown(_) => "unknown-attribute",
+            Self::Unclear => "unclear",
             Self::Refused(_) => "refused",
             Self::Twice(..) => "twice",
             Self::UnknownMember(_) => "unknown-member",
             Self::OwnMember => "own-member",
             Self::OtherType(_) => "other-type",
             Self::Deleted(_) => "deleted",
+            Self::Erased(_) => "erased",
             Self::Taken(..) => "taken",
             Self::Differs(_) => "differs",
         }
@@ -111,23 +118,33 @@ impl fmt::Display for Why {
                 "the tenant's schemas have no attribute {}; 'schema set' gives it some",
                 paths.join(", ")
             ),
+            Self::Unclear => write!(
+                f,
+                "more than {} of its attributes are unknown or written in other ways than SCIM's: give it fewer of them",
+                Trace::MAX_NOTES
+            ),
             Self::Refused(says) => f.write_str(says),
             Self::Twice("userName", line) => {
                 write!(f, "its userName is that of line {line}; upper and lower case make no difference")
             }
             Self::Twice(attribute, line) => write!(f, "its {attribute} is that of line {line}"),
-            Self::UnknownMember(id) if !is_id(id) => {
-                f.write_str("one of its members is named by what cannot be an id, so that it is nobody's")
-            }
-            Self::UnknownMember(id) => write!(
+            Self::UnknownMember(Some(id)) => write!(
                 f,
                 "its member {id} is not in the tenant, and no line of the file makes it"
             ),
+            Self::UnknownMember(None) => {
+                f.write_str("one of its members is named by what cannot be an id, so that it is nobody's")
+            }
             Self::OwnMember => f.write_str("it is a member of itself"),
             Self::OtherType(kind) => write!(f, "the tenant has a {} of this id", kind.keyword()),
             Self::Deleted(time) => write!(
                 f,
                 "the tenant's resource of this id was deleted on {}; 'restore' brings it back",
+                time.date()
+            ),
+            Self::Erased(time) => write!(
+                f,
+                "the tenant's resource of this id was deleted on {}, and then erased: give it another id, or none",
                 time.date()
             ),
             Self::Taken(attribute, id) => write!(f, "its {attribute} is taken by {id}"),

@@ -83,8 +83,9 @@ fn judge(
         return Ok(Found::Conflict(Why::OtherType(other(one.kind))));
     }
     if let Some(gone) = gone {
-        let deleted = rows::gone_stamp(&gone)?.stamp.modified;
-        return Ok(Found::Conflict(Why::Deleted(deleted)));
+        let gone = rows::gone_stamp(&gone)?;
+        let why = if gone.erased { Why::Erased } else { Why::Deleted };
+        return Ok(Found::Conflict(why(gone.stamp.modified)));
     }
     Ok(match holder {
         Some(holder) if holder.id != id => Found::Conflict(Why::Taken(attribute, holder.id)),

@@ -28,7 +28,7 @@ use crate::{
         write::{Draft, Imported, Kind as Deed},
     },
     rows::{self, EventBody},
-    scim::{error::Rule, limits::MAX_MEMBERS, members::Kind},
+    scim::{error::Rule, limits::MAX_MEMBERS, members::Kind, resource::is_id},
     store,
 };
 
@@ -265,7 +265,7 @@ impl Import {
         for id in strangers {
             match kinds.get(&id) {
                 Some(kind) => _ = group.joins.insert(id, *kind),
-                None => group.whys.push(Why::UnknownMember(id)),
+                None => group.whys.push(Why::UnknownMember(is_id(&id).then_some(id))),
             }
         }
         if let Some(stored) = &group.stored {

@@ -75,6 +75,10 @@ pub(super) fn describe(text: &[u8], catalog: &Catalog, now: OffsetDateTime) -> R
     if !unknown.is_empty() {
         return Err(Why::Unknown(unknown));
     }
+    // Some that found no room may have been of that kind.
+    if trace.dropped() > 0 {
+        return Err(Why::Unclear);
+    }
     if id.is_some() && members.iter().any(|member| Some(&member.id) == id.as_ref()) {
         return Err(Why::OwnMember);
     }
@@ -82,7 +86,7 @@ pub(super) fn describe(text: &[u8], catalog: &Catalog, now: OffsetDateTime) -> R
         of: Arc::clone(of),
         kind,
         id,
-        created,
+        created: created.or(modified),
         modified: modified.map(|modified| created.map_or(modified, |created| modified.max(created))),
         attributes,
         members,

@@ -358,6 +358,46 @@ async fn what_is_in_the_way_in_the_tenant_is_named() {
 }
 
 #[tokio::test]
+async fn what_was_erased_is_not_offered_to_be_restored() {
+    let world = World::new().await;
+    world.import(&file(&[user("a", "a")])).await;
+    world.delete("a").await;
+    world.directory.erase("a").await.unwrap();
+    let report = world.import(&file(&[user("a", "a")])).await;
+    assert_eq!(conflicts(&report), [(1, "erased")]);
+    let says = report.conflicts[0].why.to_string();
+    assert!(!says.contains("restore"), "{says}");
+}
+
+/// It may be anything, and anybody's name.
+#[tokio::test]
+async fn a_member_that_cannot_be_one_is_not_shown() {
+    let world = World::new().await;
+    let report = world.import(&file(&[group("g", &["Barbara Jensen", "nobody"])])).await;
+    let says: Vec<_> = report
+        .conflicts
+        .iter()
+        .map(|conflict| conflict.why.to_string())
+        .collect();
+    assert_eq!(conflicts(&report), [(1, "unknown-member"); 2], "{says:?}");
+    assert!(!says[0].contains("Barbara") && says[1].contains("nobody"), "{says:?}");
+}
+
+/// A resource is as old as its last change at least.
+#[tokio::test]
+async fn a_time_that_is_not_told_is_taken_from_the_other() {
+    let world = World::new().await;
+    let modified = json!({ "resourceType": "User", "lastModified": "2021-02-03T04:05:06Z" });
+    world
+        .import(&file(&[json!({ "id": "a", "userName": "a", "meta": modified })]))
+        .await;
+    let document = world.document(&world.users, "a").await;
+    let meta = &document["meta"];
+    assert_eq!(meta["created"], "2021-02-03T04:05:06.000Z");
+    assert_eq!(meta["lastModified"], meta["created"]);
+}
+
+#[tokio::test]
 async fn conflicts_can_be_skipped() {
     let world = World::new().await;
     let lines = file(&[
