@@ -18,7 +18,7 @@ use scimgate::{
     ambient::{Ambient, System},
     directory::{
         Directory,
-        import::{How, Import, Progress},
+        import::{How, Import, Progress, Pulse},
     },
     scim::schema::Catalog,
     store::{Change, Error, Page, Row, Store, sqlite::SqliteStore},
@@ -147,6 +147,7 @@ async fn import(store: Arc<dyn Store>) -> Import {
         step: Duration::from_mins(1),
         how: How::default(),
         stop: Arc::new(AtomicBool::new(false)),
+        pulse: Pulse::default(),
     }
 }
 

@@ -1847,10 +1847,113 @@ fn a_file_that_cannot_be_imported_is_told_line_by_line() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["end"], "refused");
     let kinds: Vec<_> = report["conflicts"].as_array().unwrap().iter().collect();
-    assert_eq!((&kinds[0]["line"], &kinds[0]["kind"]), (&json!(3), &json!("twice")));
-    assert_eq!((&kinds[1]["line"], &kinds[1]["kind"]), (&json!(4), &json!("not-json")));
+    let kinds: Vec<_> = kinds.iter().map(|one| (&one["line"], &one["kind"])).collect();
+    let expected = [(1, "twice"), (3, "twice"), (4, "not-json")].map(|(line, kind)| (json!(line), json!(kind)));
+    assert_eq!(kinds, expected.each_ref().map(|(line, kind)| (line, kind)));
     let output = piped(&desk, &["import", "acme", "-"], b"{\"userName\":\"a\"}");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_file_that_has_no_lines_is_told_what_to_do() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    let file = |text: &str| std::fs::write(desk.folder.path().join("users.json"), text).unwrap();
+    let import = ["import", "acme", "users.json"];
+    for (text, says) in [
+        ("", "users.json: the file has no line"),
+        (
+            "{\n  \"Resources\": [{\"userName\": \"a\"}]\n}\n",
+            "jq --compact-output '.Resources[]' FILE > LINES",
+        ),
+        ("[{\"userName\":\"a\"}]", "jq --compact-output '.[]' FILE > LINES"),
+    ] {
+        file(text);
+        desk.fails(&import, 1, says);
+    }
+    // What it says to do does it.
+    file("{\"userName\":\"a\",\"manager\":\"7\"}\n");
+    let done = desk.json(&import);
+    assert_eq!((&done["users"]["made"], &done["noticeCount"]), (&json!(1), &json!(1)));
+    assert_eq!(done["notices"][0]["kind"], "unknown-manager");
+    let again = desk.run(&import);
+    assert_eq!(again.status.code(), Some(0), "a notice is no conflict");
+    let said = text(&again.stdout);
+    assert!(said.contains("line 1: its manager 7 is not in the tenant"), "{said}");
+    assert!(said.contains("1 notice in 1 line"), "{said}");
+}
+
+/// What was imported is there, although nobody has read it.
+#[test]
+fn an_import_whose_report_finds_no_room_says_so() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    std::fs::write(desk.folder.path().join("users.jsonl"), users_of_another_service(3)).unwrap();
+    let import = ["import", "acme", "users.jsonl"];
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = desk.command(&import).stdout(full).output().unwrap();
+    check_failure(&output, 1, "the import has ended, but its report is lost");
+    assert!(text(&output.stderr).contains("No space left on device"));
+    assert_eq!(desk.json(&import)["users"], json!({ "made": 0, "unchanged": 3 }));
+}
+
+/// The store's file may not grow beyond a limit, as on a disk that is full: that is told while the import waits, and with the
+/// line when it is stopped. With room again, the same command goes on.
+#[test]
+fn an_import_onto_a_full_disk_says_so_and_goes_on() {
+    const USERS: usize = 3_000;
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    std::fs::write(desk.folder.path().join("users.jsonl"), users_of_another_service(USERS)).unwrap();
+    let import = ["import", "acme", "users.jsonl"];
+    // Who ignores the signal is told by the call that wanted to write. In blocks of 512 bytes.
+    let mut child = Command::new("/bin/sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_scimgate"),
+        ])
+        .args(import)
+        .current_dir(desk.folder.path())
+        .env_clear()
+        // So long each step is tried.
+        .env("SCIMGATE_DEADLINE", "3")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let waits = said.by_ref().find(|line| line.contains("It waits, and tries again"));
+    assert!(
+        waits.as_ref().is_some_and(|line| line.contains("disk I/O error")),
+        "{waits:?}"
+    );
+    signal(&child, "INT");
+    let last = said.filter(|line| !line.is_empty()).last().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{last}");
+    for words in [
+        "not everything is imported",
+        "the same command goes on",
+        ": line ",
+        "disk I/O error",
+    ] {
+        assert!(last.contains(words), "{last}");
+    }
+    let again = desk.json(&import);
+    let all = |of: &Value| of["made"].as_u64().unwrap() + of["unchanged"].as_u64().unwrap();
+    assert_eq!(
+        (all(&again["users"]), all(&again["memberships"])),
+        (USERS as u64, USERS as u64)
+    );
+    assert!(
+        again["users"]["unchanged"].as_u64().unwrap() > 0,
+        "it came as far as there was room"
+    );
+    assert_eq!(again["conflictCount"], 0);
+    let sound = desk.json(&["check", "acme"]);
+    assert_eq!((&sound["sound"], &sound["memberships"]), (&json!(true), &json!(USERS)));
+    assert_eq!(desk.json(&["tenant", "list"])[0]["users"], USERS);
 }
 
 /// Whatever ends it, the same command goes on.

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Operator, show};
 use crate::{
-    directory::import::{Conflict, Count, End, How, Import as Run, Progress, Pulse, Report},
+    directory::import::{Conflict, Count, End, Failed, How, Import as Run, Progress, Pulse, Report},
     tenants::{Error, TenantExtension, Tenants},
 };
 
@@ -91,16 +91,22 @@ pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result
         }
     });
     let teller = Teller::default();
+    let troubled = tokio::spawn(tell_trouble(import.pulse.clone()));
     let report = import.run(&mut file, |progress| teller.tell(progress)).await;
-    interrupted.abort();
-    watched.abort();
+    for beside in [interrupted, watched, troubled] {
+        beside.abort();
+    }
     show::progress("");
     let is_over = matches!(&report, Ok(report) if report.end != End::Stopped);
     if let Some(reason) = reason.get().filter(|_| !is_over) {
         bail!("{reason}\nNot everything is imported; what is stays, and then the same command goes on");
     }
-    let report = report.context("not everything is imported; what is stays, and the same command goes on")?;
-    command.output.print(&json(&name, &report), &text(&name, &report))?;
+    let report = match report {
+        Err(failed @ (Failed::Empty | Failed::Shape(_))) => bail!("{}: {failed}", command.file.display()),
+        report => report.context("not everything is imported; what is stays, and the same command goes on")?,
+    };
+    let printed = command.output.print(&json(&name, &report), &text(&name, &report));
+    printed.context("the import has ended, but its report is lost; --dry-run tells what there is")?;
     Ok(match report.end {
         End::Stopped => INTERRUPTED,
         _ => u8::from(!report.conflicts.is_empty()),
@@ -131,6 +137,20 @@ async fn stop_when_told(stop: Arc<AtomicBool>) {
             std::process::exit(INTERRUPTED.into());
         }
         show::say(format_args!("\nStopping, when what is under way is written.\n"));
+    }
+}
+
+/// Says what is waited for, once.
+async fn tell_trouble(pulse: Pulse) {
+    let mut told = None;
+    loop {
+        sleep(EVERY).await;
+        let trouble = pulse.trouble();
+        if let Some(trouble) = trouble.as_ref().filter(|_| trouble != told) {
+            show::progress("");
+            show::say(format_args!("It waits, and tries again: {trouble}\n"));
+        }
+        told = trouble;
     }
 }
 
@@ -176,6 +196,7 @@ impl Teller {
     fn tell(&self, progress: Progress) {
         let text = match progress {
             Progress::Read(lines) => format!("{lines} lines read"),
+            Progress::LookedUp(done, all) => format!("{done} of {all} lines looked up that name members or managers"),
             Progress::Written(done, all) => bar(done, all, "users and groups"),
             Progress::Filled(done, all) => bar(done, all, "groups' members"),
         };
@@ -202,6 +223,11 @@ fn bar(done: u64, all: u64, what: &str) -> String {
 
 fn json(tenant: &str, report: &Report) -> Value {
     let count = |count: Count| json!({ "made": count.made, "unchanged": count.same });
+    let listed = |all: &[Conflict]| {
+        let one =
+            |Conflict { line, why }: &Conflict| json!({ "line": line, "kind": why.name(), "says": why.to_string() });
+        all.iter().map(one).collect::<Value>()
+    };
     json!({
         "tenant": tenant,
         "end": match report.end {
@@ -214,25 +240,38 @@ fn json(tenant: &str, report: &Report) -> Value {
         "users": count(report.users),
         "groups": count(report.groups),
         "memberships": count(report.memberships),
-        "conflicts": report.conflicts.iter().map(|Conflict { line, why }| {
-            json!({ "line": line, "kind": why.name(), "says": why.to_string() })
-        }).collect::<Vec<_>>(),
+        "conflicts": listed(&report.conflicts),
         "conflictCount": report.conflicts.len() + report.unlisted,
+        "notices": listed(&report.notices),
+        "noticeCount": report.notices.len() + report.unlisted_notices,
     })
 }
 
 fn text(tenant: &str, report: &Report) -> String {
     let is_done = matches!(report.end, End::Done | End::Stopped);
     let mut text = String::new();
-    for Conflict { line, why } in &report.conflicts {
-        let _ = writeln!(text, "line {line}: {}", show::printable(&why.to_string()));
-    }
-    if report.unlisted > 0 {
-        let _ = writeln!(text, "and {} more", report.unlisted);
-    }
-    let conflicts = report.conflicts.len() + report.unlisted;
-    if conflicts > 0 {
-        let _ = writeln!(text, "\n{conflicts} conflicts in {} lines.", report.lines);
+    for (all, unlisted, what) in [
+        (&report.notices, report.unlisted_notices, "notice"),
+        (&report.conflicts, report.unlisted, "conflict"),
+    ] {
+        for Conflict { line, why } in all {
+            let _ = writeln!(text, "line {line}: {}", show::printable(&why.to_string()));
+        }
+        if unlisted > 0 {
+            let _ = writeln!(text, "and {unlisted} more");
+        }
+        let count = all.len() + unlisted;
+        if count > 0 {
+            let (lines, keeps) = (
+                report.lines,
+                if what == "notice" {
+                    ", which keep nothing from being imported"
+                } else {
+                    ""
+                },
+            );
+            let _ = writeln!(text, "\n{} in {lines} lines{keeps}.\n", show::some(count, what));
+        }
     }
     let _ = writeln!(text, "Tenant '{tenant}':");
     let rows = [
@@ -252,4 +291,99 @@ fn text(tenant: &str, report: &Report) -> String {
         End::Done => String::new(),
     };
     text + &advice
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{
+        ambient::System,
+        scim::schema::Catalog,
+        store::{
+            faults::{Call, Fault, FaultStore},
+            sqlite::SqliteStore,
+        },
+        tenants::{NewTenant, Terms},
+    };
+
+    const NAME: &str = "acme";
+
+    struct World {
+        store: Arc<FaultStore>,
+        watch: Watch,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let store = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
+            let tenants = Tenants::new(Arc::clone(&store) as _, Arc::new(System));
+            let new = NewTenant {
+                name: NAME.to_owned(),
+                ..NewTenant::default()
+            };
+            let made = tenants.create(&new, None, &Terms::default(), "test", soon()).await;
+            let watch = Watch {
+                patience: Duration::from_secs(15),
+                id: made.unwrap().0.id,
+                extensions: Vec::new(),
+                tenants,
+            };
+            Self { store, watch }
+        }
+
+        async fn reason_within(&self, minutes: u64) -> Option<String> {
+            timeout(Duration::from_mins(minutes), self.watch.reason_to_stop())
+                .await
+                .ok()
+        }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_that_only_gets_another_name_is_no_reason_to_stop() {
+        let world = World::new().await;
+        let tenants = &world.watch.tenants;
+        tenants.rename(NAME, "globex", "test", soon()).await.unwrap();
+        assert_eq!(world.reason_within(10).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_that_is_being_removed_is_a_reason_to_stop() {
+        let world = World::new().await;
+        let removal = world.watch.tenants.remove(NAME, "test", soon()).await;
+        assert!(removal.is_ok());
+        let reason = world.reason_within(1).await.unwrap();
+        assert!(reason.contains(NAME), "{reason}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_schemas_are_a_reason_to_stop() {
+        let mut world = World::new().await;
+        world.watch.extensions.push(TenantExtension {
+            resource_type: "User".to_owned(),
+            required: false,
+            schema: Arc::clone(&Catalog::standard().resource_types[0].schema),
+        });
+        let reason = world.reason_within(1).await.unwrap();
+        assert!(reason.contains("schemas"), "{reason}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_away_for_a_minute_is_a_reason_to_stop() {
+        let world = World::new().await;
+        world.store.inject(Call::Any, 1.., Fault::Unavailable);
+        let reason = world.reason_within(3).await.unwrap();
+        assert!(reason.contains("unavailable"), "{reason}");
+        let heal = async {
+            sleep(BLIND / 2).await;
+            world.store.heal();
+        };
+        let (reason, ()) = tokio::join!(world.reason_within(10), heal);
+        assert_eq!(reason, None);
+    }
 }

@@ -11,7 +11,7 @@ use super::{
     in_parallel,
     journal::{self, Journal},
     memberships::Sizes,
-    pending::{Gone, Joins},
+    pending::{Gone, Joins, Pending},
 };
 use crate::{
     rows::{self, FORMAT, Operation, Stamp, TraceBody, TraceStamp},
@@ -86,10 +86,7 @@ impl Directory {
         let (joined, error) = self.finish_joins(pending.joins.iter().filter(is_old)).await;
         done += joined;
         failed = failed.or(error);
-        let old = pending.spread.iter().filter(|spread| spread.time + REMEMBERED <= now);
-        let keys: Vec<String> = old.map(|spread| rows::spread_key(&spread.id)).collect();
-        done += keys.len();
-        self.forget(&keys).await?;
+        done += self.forget_spread(&pending).await?;
         let mut gone: Vec<&Gone> = pending
             .gone
             .values()
@@ -211,6 +208,15 @@ impl Directory {
                 Err(error) => self.wait_out(&mut tries, error).await?,
             }
         }
+    }
+
+    /// Forgets what was spread long ago: every reader of memberships reads of it. Returns how much that was.
+    pub(super) async fn forget_spread(&self, pending: &Pending) -> Result<usize, Error> {
+        let now = self.ambient.now();
+        let old = pending.spread.iter().filter(|spread| spread.time + REMEMBERED <= now);
+        let keys: Vec<String> = old.map(|spread| rows::spread_key(&spread.id)).collect();
+        self.forget(&keys).await?;
+        Ok(keys.len())
     }
 
     /// Removes rows that nobody needs any more, if they are there.

@@ -47,6 +47,11 @@ pub enum Why {
     /// It names a member that neither the file nor the tenant has. The group is imported without it if conflicts are skipped.
     /// What cannot be an id is not shown.
     UnknownMember(Option<String>),
+    /// It names a member whom this other line describes, of which nothing came. The group is imported without it likewise.
+    LostMember(String, u32),
+    /// It names a manager that neither the file nor the tenant has, and is imported with it, as clients may name anybody too.
+    /// What could be a name is not shown.
+    UnknownManager(Option<String>),
     /// A group of its own members.
     OwnMember,
     /// The id is that of a resource of this other type.
@@ -74,7 +79,7 @@ impl Why {
 
     /// Whether the rest of the line can be imported.
     pub(super) fn is_partial(&self) -> bool {
-        matches!(self, Self::UnknownMember(_))
+        matches!(self, Self::UnknownMember(_) | Self::LostMember(..))
     }
 
     /// For programs.
@@ -90,6 +95,8 @@ impl Why {
             Self::Refused(_) => "refused",
             Self::Twice(..) => "twice",
             Self::UnknownMember(_) => "unknown-member",
+            Self::LostMember(..) => "lost-member",
+            Self::UnknownManager(_) => "unknown-manager",
             Self::OwnMember => "own-member",
             Self::OtherType(_) => "other-type",
             Self::Deleted(_) => "deleted",
@@ -106,11 +113,12 @@ impl fmt::Display for Why {
             Self::TooLong => write!(f, "it has more than {} MiB, or too many parts", MAX_LINE_BYTES >> 20),
             Self::NotJson(column) => write!(f, "it is no JSON from column {column} on"),
             Self::NoType => f.write_str(
-                "it is neither a user nor a group: give it schemas, meta.resourceType, a userName or a displayName",
+                "nothing says whether it is a user or a group: a user has a userName, a group a displayName; schemas or \
+                 meta.resourceType say it too",
             ),
             Self::Id => f.write_str(
-                "its id cannot be carried: 1 to 128 characters of A-Z, a-z, 0-9 and . _ ~ @ : + - stand in addresses as \
-                 they are",
+                "its id cannot be carried: it is a whole number that is not negative, or a string of 1 to 128 characters \
+                 of A-Z, a-z, 0-9 and . _ ~ @ : + -, which stand in addresses as they are",
             ),
             Self::Time(attribute) => write!(f, "{attribute} is no time, or still to come"),
             Self::Unknown(paths) => write!(
@@ -120,7 +128,8 @@ impl fmt::Display for Why {
             ),
             Self::Unclear => write!(
                 f,
-                "more than {} of its attributes are unknown or written in other ways than SCIM's: give it fewer of them",
+                "more than {} of its attributes are unknown or written in other ways than SCIM's, so that nobody can tell \
+                 whether any would be lost: give it fewer of them",
                 Trace::MAX_NOTES
             ),
             Self::Refused(says) => f.write_str(says),
@@ -135,6 +144,15 @@ impl fmt::Display for Why {
             Self::UnknownMember(None) => {
                 f.write_str("one of its members is named by what cannot be an id, so that it is nobody's")
             }
+            Self::LostMember(id, line) => write!(
+                f,
+                "its member {id} is not in the tenant: line {line} describes it, and is not imported"
+            ),
+            Self::UnknownManager(id) => write!(
+                f,
+                "its manager {}is not in the tenant, and no line of the file makes it",
+                id.as_ref().map_or_else(String::new, |id| format!("{id} "))
+            ),
             Self::OwnMember => f.write_str("it is a member of itself"),
             Self::OtherType(kind) => write!(f, "the tenant has a {} of this id", kind.keyword()),
             Self::Deleted(time) => write!(

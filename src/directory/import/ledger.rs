@@ -1,4 +1,4 @@
-//! What is remembered of each line: some sixty bytes, so that a file of a million lines takes as many megabytes.
+//! What is remembered of each line: some eighty bytes, so that a file of a million lines takes as many megabytes.
 
 use sha2::{Digest, Sha256};
 
@@ -25,6 +25,17 @@ pub(super) struct Entry {
     pub(super) kind: Option<Kind>,
     pub(super) fate: Fate,
     pub(super) has_members: bool,
+    /// The file says nothing of its manager.
+    pub(super) has_strange_manager: bool,
+}
+
+/// What a line is known by, and whom it knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marks {
+    pub(super) id: Option<Hash>,
+    /// What only one resource may have.
+    pub(super) name: Option<Hash>,
+    pub(super) manager: Option<Hash>,
 }
 
 /// Enough of a hash that no two texts share it.
@@ -48,18 +59,30 @@ pub(super) struct Ledger {
     ids: Vec<(Hash, u32)>,
     /// Of what only one resource may have.
     names: Vec<(Hash, u32)>,
+    /// Only until the file is read.
+    managers: Vec<(Hash, u32)>,
     pub(super) conflicts: Vec<Conflict>,
     /// Conflicts that are not listed.
     pub(super) unlisted: usize,
     /// Those of them that leave the rest of their lines be.
     partial: usize,
+    /// What is in nobody's way, but to be known.
+    pub(super) notices: Vec<Conflict>,
+    /// Those of them that are not listed.
+    pub(super) unlisted_notices: usize,
 }
 
 impl Ledger {
-    pub(super) fn add(&mut self, entry: Entry, id: Option<Hash>, name: Option<Hash>) {
+    pub(super) fn add(&mut self, entry: Entry, marks: Marks) {
         self.entries.push(entry);
-        self.ids.extend(id.map(|id| (id, entry.number)));
-        self.names.extend(name.map(|name| (name, entry.number)));
+        let Marks { id, name, manager } = marks;
+        for (all, one) in [
+            (&mut self.ids, id),
+            (&mut self.names, name),
+            (&mut self.managers, manager),
+        ] {
+            all.extend(one.map(|one| (one, entry.number)));
+        }
     }
 
     /// Notes a conflict; returns what was to become of the line, if that is known and comes to nothing now.
@@ -90,9 +113,12 @@ impl Ledger {
         self.unlisted -= std::mem::take(&mut self.partial);
     }
 
+    fn place(&self, number: u32) -> Option<usize> {
+        self.entries.binary_search_by_key(&number, |entry| entry.number).ok()
+    }
+
     fn entry(&mut self, number: u32) -> Option<&mut Entry> {
-        let place = self.entries.binary_search_by_key(&number, |entry| entry.number).ok()?;
-        self.entries.get_mut(place)
+        self.place(number).map(|place| &mut self.entries[place])
     }
 
     /// How many conflicts there are.
@@ -100,35 +126,61 @@ impl Ledger {
         self.conflicts.len() + self.unlisted
     }
 
-    /// Puts lines in order, and finds what stands in several of them; to be called once they are all there. Nobody can tell
-    /// which of them is meant.
+    /// Puts lines in order, and finds what stands in several of them, and managers who stand in none; to be called once they
+    /// are all there.
     pub(super) fn complete(&mut self, name_of: fn(Kind) -> &'static str) {
         self.entries.sort_unstable_by_key(|entry| entry.number);
+        self.ids.sort_unstable();
+        self.names.sort_unstable();
+        // Nobody can tell which of several is meant.
         let mut twins: Vec<(u32, u32, bool)> = Vec::new();
-        for (marks, is_id) in [(&mut self.ids, true), (&mut self.names, false)] {
-            marks.sort_unstable();
-            for alike in marks.chunk_by(|one, other| one.0 == other.0) {
-                twins.extend(alike[1..].iter().map(|(_, line)| (alike[0].1, *line, is_id)));
+        for (marks, is_id) in [(&self.ids, true), (&self.names, false)] {
+            for alike in marks
+                .chunk_by(|one, other| one.0 == other.0)
+                .filter(|alike| alike.len() > 1)
+            {
+                let (first, second) = (alike[0].1, alike[1].1);
+                twins.push((first, second, is_id));
+                twins.extend(alike[1..].iter().map(|(_, line)| (*line, first, is_id)));
             }
         }
-        for (first, line, is_id) in twins {
-            let Some(entry) = self.entry(first) else { continue };
-            entry.fate = Fate::Conflict;
-            let what = match entry.kind {
+        for (line, other, is_id) in twins {
+            let what = match self.entry(line).and_then(|entry| entry.kind) {
                 Some(kind) if !is_id => name_of(kind),
                 _ => "id",
             };
-            self.conflict(line, Why::Twice(what, first));
+            self.conflict(line, Why::Twice(what, other));
         }
+        for (manager, line) in std::mem::take(&mut self.managers) {
+            let is_there = self
+                .described(manager)
+                .is_some_and(|entry| entry.fate != Fate::Conflict);
+            if let Some(entry) = self.entry(line) {
+                entry.has_strange_manager = !is_there;
+            }
+        }
+    }
+
+    /// The first line that describes the resource of this id.
+    fn described(&self, id: Hash) -> Option<&Entry> {
+        let first = self.ids.partition_point(|mark| mark.0 < id);
+        let (_, number) = self.ids.get(first).filter(|mark| mark.0 == id)?;
+        self.place(*number).map(|place| &self.entries[place])
+    }
+
+    /// The number of the line that describes the resource of this id.
+    pub(super) fn line_of(&self, id: &str) -> Option<u32> {
+        self.described(Hash::of(id)).map(|entry| entry.number)
+    }
+
+    pub(super) fn is_user(&self, line: u32) -> bool {
+        self.place(line)
+            .is_some_and(|place| self.entries[place].kind == Some(Kind::User))
     }
 
     /// What the resource of this id will be, if the file has it and nothing is in its way.
     pub(super) fn kind_of(&self, id: &str) -> Option<Kind> {
-        let hash = Hash::of(id);
-        let found = self.ids.binary_search_by_key(&hash, |mark| mark.0).ok()?;
-        let (_, number) = self.ids[found];
-        let place = self.entries.binary_search_by_key(&number, |entry| entry.number).ok()?;
-        let entry = self.entries[place];
+        let entry = self.described(Hash::of(id))?;
         entry.kind.filter(|_| entry.fate != Fate::Conflict)
     }
 

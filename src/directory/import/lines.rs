@@ -7,7 +7,7 @@ pub const MAX_LINE_BYTES: usize = 32 * 1024 * 1024;
 /// Lines of a file.
 const MAX_LINES: u32 = u32::MAX - 1;
 /// Some editors put it before the text.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 const BUFFER: usize = 256 * 1024;
 
 /// One line that is not empty.
@@ -52,6 +52,13 @@ impl<R: Read + Seek> Lines<R> {
         }
         (self.number, self.offset) = (number - 1, offset);
         Ok(())
+    }
+
+    /// Begins anew; what is read of the bytes themselves, no line knows of.
+    pub(super) fn restart(&mut self) -> io::Result<&mut BufReader<R>> {
+        self.input.rewind()?;
+        (self.number, self.offset) = (0, 0);
+        Ok(&mut self.input)
     }
 
     /// The next line that is not empty.

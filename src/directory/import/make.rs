@@ -7,7 +7,7 @@ use super::{
     conflict::Why,
     is_between, is_made,
     lines::{Line, Lines},
-    look::Found,
+    look::{Found, LOOK_AT_ONCE},
     parse::Described,
     pause,
     pulse::is_answer_lost,
@@ -80,12 +80,9 @@ impl Import {
                 })?
             {
                 let is_large = portion.is_large();
-                flight.room(is_large).await?.into_iter().for_each(&mut take);
                 let import = self.clone();
-                flight.start(async move { import.make_some(portion).await });
-                if is_large {
-                    flight.room(true).await?.into_iter().for_each(&mut take);
-                }
+                let done = flight.take_on(is_large, async move { import.make_some(portion).await });
+                done.await?.into_iter().for_each(&mut take);
             }
             while let Some(made) = flight.next().await? {
                 take(made);
@@ -106,10 +103,7 @@ impl Import {
         for line in lines {
             let ready = self.ready(&line)?;
             drop(line);
-            let directory = self.directory();
-            let draft = self.draft(&ready);
-            let operation = directory.operation(&draft);
-            let changes = directory.prepare(&draft, &operation, None).changes;
+            let (changes, operation) = self.changes(&ready);
             let bytes: usize = changes.iter().map(Change::bytes).sum();
             if pack.changes.len() + changes.len() + 1 > MAX_CHANGES
                 || pack.bytes + bytes + COUNT_BYTES > MAX_COMMIT_BYTES
@@ -128,8 +122,14 @@ impl Import {
         Ok(outcome)
     }
 
+    fn changes(&self, ready: &Ready) -> (Vec<Change>, Operation) {
+        let draft = self.draft(ready);
+        let operation = self.directory.operation(&draft);
+        (self.directory.prepare(&draft, &operation, None).changes, operation)
+    }
+
     fn ready(&self, line: &Line) -> Result<Ready, Failed> {
-        let described = self.describe(line).map_err(|_| Failed::FileChanged(line.number))?;
+        let described = self.described(line)?;
         let new_id = || self.directory.ambient.new_id().to_string();
         Ok(Ready {
             line: line.number,
@@ -159,66 +159,17 @@ impl Import {
         }
     }
 
+    /// Writes a pack. What of it is there by then, or cannot be, is left out when it is written again.
     async fn commit(&self, mut pack: Pack, outcome: &mut Outcome) -> Result<(), Failed> {
-        let (Some(operation), Some(first)) = (&pack.operation, pack.ready.first()) else {
-            return Ok(());
-        };
-        let directory = self.directory();
-        let kind = index::kind(&first.described.of);
-        let n = pack.ready.len();
-        pack.changes
-            .push(totals::count(kind, operation, i64::try_from(n).unwrap_or(i64::MAX)));
-        let partition = &directory.access.tenant.id;
-        let done = settle::settle(&*directory.store, partition, &pack.changes, directory.deadline).await;
-        match done.map_err(Error::from) {
-            Ok(()) => {
-                self.pulse.beat();
-                outcome.made += n as u64;
-                if totals::is_due(operation) {
-                    directory.fold(kind);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                let is_lost = is_answer_lost(&error);
-                // Otherwise somebody has made one of them meanwhile.
-                if !is_between(&error) {
-                    self.wait_out(first.line, error).await?;
-                }
-                for ready in &pack.ready {
-                    self.make_one(ready, is_lost, outcome).await?;
+        let (mut tries, mut is_lost) = (0, false);
+        while let (Some(operation), Some(first)) = (pack.operation.take(), pack.ready.first()) {
+            let first = first.line;
+            let error = match self.commit_once(&mut pack, &operation).await {
+                Ok(()) => {
                     self.pulse.beat();
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// `is_lost`: it may be made already, by us.
-    async fn make_one(&self, ready: &Ready, mut is_lost: bool, outcome: &mut Outcome) -> Result<(), Failed> {
-        let mut tries = 0;
-        loop {
-            let directory = self.directory();
-            let error = match directory.look(&[&ready.described]).await.map(|mut found| found.pop()) {
-                Ok(Some(Found::Same(_))) => {
-                    *(if is_lost { &mut outcome.made } else { &mut outcome.same }) += 1;
+                    outcome.made += pack.ready.len() as u64;
                     return Ok(());
                 }
-                Ok(Some(Found::Conflict(why))) => {
-                    outcome.conflicts.push((ready.line, why));
-                    return Ok(());
-                }
-                Ok(Some(Found::Nothing) | None) => match directory.write(&self.draft(ready)).await {
-                    Ok(_) => {
-                        outcome.made += 1;
-                        return Ok(());
-                    }
-                    Err(Error::Refused(refused)) => {
-                        outcome.conflicts.push((ready.line, Why::refused(&refused)));
-                        return Ok(());
-                    }
-                    Err(error) => error,
-                },
                 Err(error) => error,
             };
             is_lost |= is_answer_lost(&error);
@@ -226,7 +177,59 @@ impl Import {
                 tries += 1;
                 pause(tries).await;
             } else {
-                self.wait_out(ready.line, error).await?;
+                self.wait_out(first, error).await?;
+            }
+            let before = pack.ready.len();
+            pack = self.still_missing(pack.ready, is_lost, outcome).await?;
+            if pack.ready.len() < before {
+                tries = 0;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_once(&self, pack: &mut Pack, operation: &Operation) -> Result<(), Error> {
+        let directory = self.directory();
+        let kind = index::kind(&pack.ready[0].described.of);
+        let n = i64::try_from(pack.ready.len()).unwrap_or(i64::MAX);
+        pack.changes.push(totals::count(kind, operation, n));
+        let partition = &directory.access.tenant.id;
+        settle::settle(&*directory.store, partition, &pack.changes, directory.deadline).await?;
+        if totals::is_due(operation) {
+            directory.fold(kind);
+        }
+        Ok(())
+    }
+
+    /// Of these, a pack of those that are neither there nor in conflict. `is_lost`: they may be there by us.
+    async fn still_missing(&self, all: Vec<Ready>, is_lost: bool, outcome: &mut Outcome) -> Result<Pack, Failed> {
+        let mut found = Vec::with_capacity(all.len());
+        for some in all.chunks(LOOK_AT_ONCE) {
+            let described: Vec<&Described> = some.iter().map(|ready| &ready.described).collect();
+            found.extend(self.look_patiently(some[0].line, &described).await?);
+        }
+        let mut pack = Pack::default();
+        for (ready, found) in all.into_iter().zip(found) {
+            match found {
+                Found::Same(_) => *(if is_lost { &mut outcome.made } else { &mut outcome.same }) += 1,
+                Found::Conflict(why) => outcome.conflicts.push((ready.line, why)),
+                Found::Nothing => {
+                    let (changes, operation) = self.changes(&ready);
+                    pack.changes.extend(changes);
+                    pack.operation.get_or_insert(operation);
+                    pack.ready.push(ready);
+                }
+            }
+        }
+        Ok(pack)
+    }
+
+    /// What there is of each of these, at most [`LOOK_AT_ONCE`]; the first is of this line.
+    pub(super) async fn look_patiently(&self, line: u32, described: &[&Described]) -> Result<Vec<Found>, Failed> {
+        loop {
+            match self.directory().look(described).await {
+                Ok(found) => return Ok(found),
+                Err(error) => self.wait_out(line, error).await?,
             }
         }
     }

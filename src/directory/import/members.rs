@@ -1,7 +1,7 @@
 //! Memberships: who the members of a group are that a line names, and making them so.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io::{Read, Seek},
     sync::Arc,
 };
@@ -28,7 +28,12 @@ use crate::{
         write::{Draft, Imported, Kind as Deed},
     },
     rows::{self, EventBody},
-    scim::{error::Rule, limits::MAX_MEMBERS, members::Kind, resource::is_id},
+    scim::{
+        error::Rule,
+        limits::MAX_MEMBERS,
+        members::Kind,
+        resource::{is_id, is_nobodys_name},
+    },
     store,
 };
 
@@ -38,12 +43,16 @@ const MAX_COMMITS: usize = 10;
 /// Members that the file does not have, looked up in one step.
 const STRANGERS_AT_ONCE: usize = 1_000;
 
-/// What would become of a group's members.
+/// What would become of those whom a line names.
+#[derive(Default)]
 pub(super) struct Outlook {
     pub(super) line: u32,
+    /// Members who are still to become some, and who are some.
     pub(super) missing: u64,
     pub(super) same: u64,
     pub(super) whys: Vec<Why>,
+    /// What is no conflict.
+    pub(super) notice: Option<Why>,
 }
 
 /// A group, and who is to become a member of it.
@@ -59,9 +68,16 @@ struct Group {
 impl Import {
     pub(super) async fn outlooks(&self, portion: Portion, ledger: &Ledger) -> Result<Vec<Outlook>, Failed> {
         let mut outlooks = Vec::new();
+        let mut reports = Vec::new();
         for line in portion.0 {
+            if ledger.is_user(line.number) {
+                let described = self.described(&line)?;
+                let manager = described.manager().ok_or(Failed::FileChanged(line.number))?;
+                reports.push((line.number, manager.to_owned()));
+                continue;
+            }
             let group = loop {
-                match self.group(&line, Some(ledger)).await {
+                match self.group(&line, ledger, true).await {
                     Err(Failed::Directory(error)) => self.wait_out(line.number, error).await?,
                     group => break group?,
                 }
@@ -72,9 +88,39 @@ impl Import {
                 missing: group.joins.len() as u64,
                 same: group.same,
                 whys: group.whys,
+                notice: None,
             });
         }
+        outlooks.extend(self.managers(reports).await?);
         Ok(outlooks)
+    }
+
+    /// Looks whether these are there: lines, with whom they name as their manager.
+    async fn managers(&self, reports: Vec<(u32, String)>) -> Result<Vec<Outlook>, Failed> {
+        let Some((first, _)) = reports.first() else {
+            return Ok(Vec::new());
+        };
+        let ids: BTreeSet<&String> = reports.iter().map(|(_, manager)| manager).collect();
+        let ids: Vec<String> = ids.into_iter().filter(|id| is_id(id)).cloned().collect();
+        let there = loop {
+            match self.directory().kinds(&ids).await {
+                Ok(there) => break there,
+                Err(error) => self.wait_out(*first, error).await?,
+            }
+        };
+        self.pulse.beat();
+        let outlook = |(line, manager): (u32, String)| Outlook {
+            line,
+            notice: (!there.contains_key(&manager))
+                .then(|| Why::UnknownManager(is_nobodys_name(&manager).then_some(manager))),
+            ..Outlook::default()
+        };
+        Ok(reports.into_iter().map(outlook).collect())
+    }
+
+    /// What a line describes that was read before.
+    pub(super) fn described(&self, line: &Line) -> Result<Described, Failed> {
+        self.describe(line).map_err(|_| Failed::FileChanged(line.number))
     }
 
     /// Writes the members of all groups.
@@ -84,6 +130,7 @@ impl Import {
         survey: &mut Survey,
         progress: impl Fn(Progress),
     ) -> Result<(), Failed> {
+        self.tidy().await;
         survey.ledger.forget_partial();
         let ledger = Arc::new(std::mem::take(&mut survey.ledger));
         let all = ledger.entries.iter().filter(|entry| is_filled(entry)).count() as u64;
@@ -100,12 +147,9 @@ impl Import {
         {
             for line in portion.0 {
                 let is_large = line.bytes() > super::PORTION_BYTES / 8;
-                flight.room(is_large).await?.into_iter().for_each(&mut take);
                 let (import, ledger, turns) = (self.clone(), Arc::clone(&ledger), Arc::clone(&turns));
-                flight.start(async move { import.fill_one(&line, &ledger, &turns).await });
-                if is_large {
-                    flight.room(true).await?.into_iter().for_each(&mut take);
-                }
+                let done = flight.take_on(is_large, async move { import.fill_one(&line, &ledger, &turns).await });
+                done.await?.into_iter().for_each(&mut take);
             }
         }
         while let Some(outlook) = flight.next().await? {
@@ -119,17 +163,32 @@ impl Import {
             }
         }
         survey.ledger.more_partial(found.unlisted);
+        self.tidy().await;
         Ok(())
+    }
+
+    /// Every large group leaves a row behind that all readers of memberships read, until somebody removes it; that may be
+    /// long where no service runs yet.
+    async fn tidy(&self) {
+        let directory = self.directory();
+        let done = async { directory.forget_spread(&directory.pending().await?).await };
+        if let Err(error) = done.await {
+            tracing::warn!(%error, "what is left of imported groups goes later");
+        }
     }
 
     /// `turns`: whoever spreads over many members has as many commits under way as all others together.
     async fn fill_one(&self, line: &Line, ledger: &Ledger, turns: &RwLock<()>) -> Result<Outlook, Failed> {
         let (mut same, mut made, mut tries) = (None, 0, 0);
         // Who met somebody, or lost an answer, looks at everything again.
-        let mut known = Some(ledger);
+        let mut is_believed = true;
         loop {
             let before = made;
-            let done = self.fill_once(line, known.take(), turns, (&mut same, &mut made)).await;
+            let group = self.group(line, ledger, std::mem::take(&mut is_believed)).await;
+            let done = match group {
+                Ok(group) => self.fill_once(group, turns, (&mut same, &mut made)).await,
+                Err(error) => Err(error),
+            };
             let whys = match done {
                 // It was deleted just now.
                 Err(Failed::Directory(Error::Refused(refused))) => Ok(vec![Why::refused(&refused)]),
@@ -144,6 +203,7 @@ impl Import {
                         missing: made,
                         same: same.unwrap_or_default(),
                         whys,
+                        notice: None,
                     });
                 }
                 Err(error) => error,
@@ -163,12 +223,10 @@ impl Import {
     /// `same`: how many members of the line's there were when it was looked at first; `made`: how many there are since.
     async fn fill_once(
         &self,
-        line: &Line,
-        known: Option<&Ledger>,
+        group: Group,
         turns: &RwLock<()>,
         (same, made): (&mut Option<u64>, &mut u64),
     ) -> Result<Vec<Why>, Failed> {
-        let group = self.group(line, known).await?;
         // Those too whose commit was done although its answer was lost.
         *made = (*made).max(group.same.saturating_sub(*same.get_or_insert(group.same)));
         if group.whys.iter().all(Why::is_partial) {
@@ -231,10 +289,10 @@ impl Import {
         Ok(())
     }
 
-    /// A group as it is, and who of those whom the line names are not members yet. What the file says of them is believed,
-    /// if it is `known`.
-    async fn group(&self, line: &Line, known: Option<&Ledger>) -> Result<Group, Failed> {
-        let mut described = self.describe(line).map_err(|_| Failed::FileChanged(line.number))?;
+    /// A group as it is, and who of those whom the line names are not members yet. That those are there whom the file
+    /// describes may be `believed`.
+    async fn group(&self, line: &Line, ledger: &Ledger, believed: bool) -> Result<Group, Failed> {
+        let mut described = self.described(line)?;
         let members = std::mem::take(&mut described.members);
         let mut group = Group {
             stored: None,
@@ -253,7 +311,7 @@ impl Import {
         }
         let mut strangers = Vec::new();
         for member in members {
-            match known.and_then(|ledger| ledger.kind_of(&member.id)) {
+            match ledger.kind_of(&member.id).filter(|_| believed) {
                 Some(kind) => _ = group.joins.insert(member.id, kind),
                 None => strangers.push(member.id),
             }
@@ -265,7 +323,10 @@ impl Import {
         for id in strangers {
             match kinds.get(&id) {
                 Some(kind) => _ = group.joins.insert(id, *kind),
-                None => group.whys.push(Why::UnknownMember(is_id(&id).then_some(id))),
+                None => group.whys.push(match ledger.line_of(&id) {
+                    Some(line) => Why::LostMember(id, line),
+                    None => Why::UnknownMember(is_id(&id).then_some(id)),
+                }),
             }
         }
         if let Some(stored) = &group.stored {

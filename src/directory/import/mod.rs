@@ -7,7 +7,7 @@
 //! Each resource is written as a request would write it ([`Directory::prepare`](super::Directory)), only that several share
 //! a commit and that their events say `import`.
 //!
-//! Reading order: this file, `lines`, `parse` (what a line describes), `conflict`, `ledger` (what is remembered of each),
+//! Reading order: this file, `lines`, `shape` (files that have none), `parse` (what a line describes), `conflict`, `ledger` (what is remembered of each),
 //! `look` (what the tenant has), `survey` (the first reading), `make` (the second), `members`, `pulse` (when it gives up).
 
 use std::{
@@ -43,6 +43,7 @@ mod make;
 mod members;
 mod parse;
 mod pulse;
+mod shape;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ mod tests;
 pub use conflict::{Conflict, MAX_LISTED, Why};
 pub use lines::MAX_LINE_BYTES;
 pub use pulse::Pulse;
+pub use shape::Shape;
 
 /// Lines that are worked on together, and the bytes of them that are enough: [`MAX_PARALLEL`] times as many are in memory.
 const PORTION: usize = 400;
@@ -73,6 +75,8 @@ pub struct How {
 pub enum Progress {
     /// So many lines are read.
     Read(u64),
+    /// The others are looked up whom so many lines name, and there are so many such lines.
+    LookedUp(u64, u64),
     /// So many lines of those that describe users or groups are written, and there are so many.
     Written(u64, u64),
     /// The members of so many groups are written, and there are so many such groups.
@@ -116,6 +120,10 @@ pub struct Report {
     pub conflicts: Vec<Conflict>,
     /// Conflicts beyond [`MAX_LISTED`].
     pub unlisted: usize,
+    /// What is imported although it is perhaps not what is meant, by line.
+    pub notices: Vec<Conflict>,
+    /// Notices beyond [`MAX_LISTED`].
+    pub unlisted_notices: usize,
     /// How it ended.
     pub end: End,
 }
@@ -125,6 +133,10 @@ pub struct Report {
 pub enum Failed {
     /// The file cannot be read.
     File(io::Error),
+    /// No line of it describes anything.
+    Empty,
+    /// Its resources do not stand on lines of their own.
+    Shape(Shape),
     /// A line is not what it was when it was read first.
     FileChanged(u32),
     /// The store failed, or a row cannot be read.
@@ -137,6 +149,8 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(error) => write!(f, "the file can't be read: {error}"),
+            Self::Empty => f.write_str("the file has no line, so there is nothing to import"),
+            Self::Shape(shape) => shape.fmt(f),
             Self::FileChanged(line) => write!(f, "line {line} was changed while the file was read"),
             Self::Directory(error) => error.fmt(f),
             Self::Line(line, error) => write!(f, "line {line}: {error}"),
@@ -184,6 +198,7 @@ impl Import {
     pub async fn run(&self, file: impl Read + Seek, progress: impl Fn(Progress)) -> Result<Report, Failed> {
         self.pulse.beat();
         let mut lines = Lines::new(file);
+        shape::check(&mut lines)?;
         let mut survey = self.survey(&mut lines, &progress).await?;
         let has_conflicts = survey.ledger.conflicting() > 0;
         let end = if self.is_stopped() {
@@ -245,8 +260,9 @@ impl Survey {
     }
 
     fn report(mut self, end: End) -> Report {
-        let mut conflicts = std::mem::take(&mut self.ledger.conflicts);
+        let [mut conflicts, mut notices] = [&mut self.ledger.conflicts, &mut self.ledger.notices].map(std::mem::take);
         conflicts.sort_by_key(|conflict| conflict.line);
+        notices.sort_by_key(|notice| notice.line);
         Report {
             lines: self.ledger.entries.len() as u64,
             users: self.users,
@@ -254,6 +270,8 @@ impl Survey {
             memberships: self.memberships,
             conflicts,
             unlisted: self.ledger.unlisted,
+            notices,
+            unlisted_notices: self.ledger.unlisted_notices,
             end,
         }
     }
@@ -301,20 +319,29 @@ impl<T: Send + 'static> Flight<T> {
         Self(JoinSet::new())
     }
 
-    /// Waits until there is room for one more; gives what the work came to that made it.
-    async fn room(&mut self, is_large: bool) -> Result<Vec<T>, Failed> {
-        let most = if is_large { 0 } else { MAX_PARALLEL - 1 };
+    /// Begins with one more when there is room for it; gives what the others came to that made it. What is large has all the
+    /// room, and is done then.
+    async fn take_on(
+        &mut self,
+        is_large: bool,
+        work: impl Future<Output = Result<T, Failed>> + Send + 'static,
+    ) -> Result<Vec<T>, Failed> {
         let mut done = Vec::new();
+        self.leave(if is_large { 0 } else { MAX_PARALLEL - 1 }, &mut done)
+            .await?;
+        self.0.spawn(work);
+        self.leave(if is_large { 0 } else { MAX_PARALLEL }, &mut done).await?;
+        Ok(done)
+    }
+
+    /// Waits until no more than so many are under way.
+    async fn leave(&mut self, most: usize, done: &mut Vec<T>) -> Result<(), Failed> {
         while self.0.len() > most
             && let Some(one) = self.next().await?
         {
             done.push(one);
         }
-        Ok(done)
-    }
-
-    fn start(&mut self, work: impl Future<Output = Result<T, Failed>> + Send + 'static) {
-        self.0.spawn(work);
+        Ok(())
     }
 
     /// What the work came to that ends next.

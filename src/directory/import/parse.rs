@@ -16,7 +16,7 @@ use crate::{
         members::{Kind, Member},
         normalize::{Quirk, Trace},
         resource::{is_id, parse_date_time},
-        schema::{Catalog, ResourceType},
+        schema::{Catalog, ENTERPRISE_USER_URN, ResourceType},
     },
 };
 
@@ -34,34 +34,56 @@ pub(super) struct Described {
     pub(super) members: Vec<Member>,
 }
 
-/// Reads a line that another service, or this one, has written.
-pub(super) fn describe(text: &[u8], catalog: &Catalog, now: OffsetDateTime) -> Result<Described, Why> {
-    if json::memory(text) > MAX_LINE_MEMORY {
-        return Err(Why::TooLong);
+/// A line that describes nothing that could be stored.
+pub(super) struct Odd {
+    /// Whom it seems to be about.
+    pub(super) id: Option<String>,
+    pub(super) why: Why,
+}
+
+impl From<Why> for Odd {
+    fn from(why: Why) -> Self {
+        Self { id: None, why }
     }
-    let document = json::parse(text).map_err(|error| match error.rule() {
-        Rule::BodyNotJson => Why::NotJson(column(text)),
-        _ => Why::refused(&error),
-    })?;
-    let Value::Object(mut document) = document else {
-        return Err(Why::NoType);
-    };
-    let meta = take(&mut document, "meta");
-    let kind = kind(&document, meta.as_ref(), catalog)?;
+}
+
+/// Reads a line that another service, or this one, has written.
+pub(super) fn describe(text: &[u8], catalog: &Catalog, now: OffsetDateTime) -> Result<Described, Odd> {
+    let mut document = document(text)?;
     let id = match take(&mut document, "id") {
         None | Some(Value::Null) => None,
         Some(Value::String(id)) if is_id(&id) && id != "." && id != ".." => Some(id),
         Some(Value::Number(id)) if id.is_u64() => Some(id.to_string()),
-        Some(_) => return Err(Why::Id),
+        Some(_) => return Err(Why::Id.into()),
     };
+    resource(document, id.clone(), catalog, now).map_err(|why| Odd { id, why })
+}
+
+fn document(text: &[u8]) -> Result<Map<String, Value>, Why> {
+    if json::memory(text) > MAX_LINE_MEMORY {
+        return Err(Why::TooLong);
+    }
+    match json::parse(text) {
+        Ok(Value::Object(document)) => Ok(document),
+        Ok(_) => Err(Why::NoType),
+        Err(error) if error.rule() == Rule::BodyNotJson => Err(Why::NotJson(column(text))),
+        Err(error) => Err(Why::refused(&error)),
+    }
+}
+
+fn resource(
+    mut document: Map<String, Value>,
+    id: Option<String>,
+    catalog: &Catalog,
+    now: OffsetDateTime,
+) -> Result<Described, Why> {
+    let meta = take(&mut document, "meta");
+    let kind = kind(&document, meta.as_ref(), catalog)?;
     let times = |name| time(meta.as_ref(), name, now);
     let created = times("created").map_err(|()| Why::Time("meta.created"))?;
     let modified = times("lastModified").map_err(|()| Why::Time("meta.lastModified"))?;
-    let of = catalog
-        .resource_type(kind.keyword())
-        .expect("every catalog has users and groups");
-    let schemas = document.keys().find(|key| key.eq_ignore_ascii_case("schemas"));
-    if schemas.is_none() {
+    let of = type_of(kind, catalog);
+    if !has(&document, "schemas") {
         document.insert("schemas".to_owned(), vec![of.schema.id.as_str()].into());
     }
     let mut trace = Trace::default();
@@ -93,6 +115,14 @@ pub(super) fn describe(text: &[u8], catalog: &Catalog, now: OffsetDateTime) -> R
     })
 }
 
+impl Described {
+    /// What it names as its manager.
+    pub(super) fn manager(&self) -> Option<&str> {
+        let extension = self.attributes.as_map().get(ENTERPRISE_USER_URN)?;
+        extension.get("manager")?.get("value")?.as_str()
+    }
+}
+
 impl Directory {
     /// The key of the row that says who has what only one resource may have, and what that is.
     pub(super) fn unique_key(&self, of: &ResourceType, attributes: &Attributes) -> Option<(String, &'static str)> {
@@ -116,23 +146,37 @@ fn has(document: &Map<String, Value>, name: &str) -> bool {
     document.keys().any(|key| key.eq_ignore_ascii_case(name))
 }
 
+fn type_of(kind: Kind, catalog: &Catalog) -> &Arc<ResourceType> {
+    catalog
+        .resource_type(kind.keyword())
+        .expect("every catalog has users and groups")
+}
+
+/// What the line says that it is; else what its attributes let nobody else be. A user who lacks a `userName` is refused as
+/// one, not taken for a group.
 fn kind(document: &Map<String, Value>, meta: Option<&Value>, catalog: &Catalog) -> Result<Kind, Why> {
-    let named = |kind: &Kind| catalog.resource_type(kind.keyword()).map(|of| of.schema.id.as_str());
     let schemas = document.iter().find(|(key, _)| key.eq_ignore_ascii_case("schemas"));
     let schemas = schemas.map_or(&[][..], |(_, urns)| match urns {
         Value::Array(urns) => urns,
         urn => std::slice::from_ref(urn),
     });
     let has_schema = |kind: &Kind| {
-        let urn = named(kind).unwrap_or_default();
+        let urn = &type_of(*kind, catalog).schema.id;
         schemas
             .iter()
             .any(|one| one.as_str().is_some_and(|one| one.eq_ignore_ascii_case(urn)))
     };
+    let is_of = |kind, key: &str| {
+        let of = type_of(kind, catalog);
+        of.attribute(key).is_some() || of.extension(key).is_some() || of.extension_of(key).is_some()
+    };
+    let is_users = |key: &String| is_of(Kind::User, key) && !is_of(Kind::Group, key);
     let told = meta.and_then(|meta| meta.get("resourceType")).and_then(Value::as_str);
     told.and_then(Kind::from_keyword)
         .or_else(|| [Kind::User, Kind::Group].into_iter().find(has_schema))
         .or_else(|| has(document, "userName").then_some(Kind::User))
+        .or_else(|| has(document, "members").then_some(Kind::Group))
+        .or_else(|| document.keys().any(is_users).then_some(Kind::User))
         .or_else(|| has(document, "displayName").then_some(Kind::Group))
         .ok_or(Why::NoType)
 }

@@ -1,7 +1,7 @@
 //! What the store fails is done again, as long as anything is done anywhere.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,24 +15,33 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Before a unit of work is done again; it has tried for a step already.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// When anything was finished last, by any of those who work on an import.
+/// When anything was finished last, by any of those who work on an import, and what has failed since.
 #[derive(Clone, Debug)]
-pub struct Pulse(Arc<Mutex<Instant>>);
+pub struct Pulse(Arc<Mutex<(Instant, Option<String>)>>);
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(Arc::new(Mutex::new((Instant::now(), None))))
     }
 }
 
 impl Pulse {
+    /// What is waited for while nothing is finished anywhere, in words.
+    pub fn trouble(&self) -> Option<String> {
+        self.last().1.clone()
+    }
+
     /// Something is finished.
     pub(super) fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last() = (Instant::now(), None);
     }
 
     fn is_lost(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= PATIENCE
+        self.last().0.elapsed() >= PATIENCE
+    }
+
+    fn last(&self) -> MutexGuard<'_, (Instant, Option<String>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,6 +53,7 @@ impl Import {
         if !is_away || self.is_stopped() || self.pulse.is_lost() {
             return Err(Failed::Line(line, error));
         }
+        self.pulse.last().1 = Some(error.to_string());
         sleep(AGAIN).await;
         Ok(())
     }

@@ -7,20 +7,19 @@ use std::{
 
 use super::{
     Count, Failed, Flight, Import, PORTION, PORTION_BYTES, Portion, Progress, Survey,
-    conflict::{MAX_LISTED, Why},
-    ledger::{Entry, Fate, Hash, Ledger},
+    conflict::{Conflict, MAX_LISTED, Why},
+    ledger::{Entry, Fate, Hash, Ledger, Marks},
     lines::{Line, Lines},
     look::{Found, LOOK_AT_ONCE},
     members::Outlook,
-    parse::{Described, describe},
+    parse::{Described, Odd, describe},
 };
 use crate::scim::members::Kind;
 
 /// What is found out of a line by itself.
 struct Judged {
     entry: Entry,
-    id: Option<Hash>,
-    name: Option<Hash>,
+    marks: Marks,
     why: Option<Why>,
 }
 
@@ -37,7 +36,7 @@ impl Import {
                 if let Some(why) = one.why {
                     ledger.conflict(one.entry.number, why);
                 }
-                ledger.add(one.entry, one.id, one.name);
+                ledger.add(one.entry, one.marks);
             }
             progress(Progress::Read(ledger.entries.len() as u64));
         };
@@ -45,12 +44,9 @@ impl Import {
             && let Some(portion) = next_lines(lines)?
         {
             let is_large = portion.is_large();
-            flight.room(is_large).await?.into_iter().for_each(&mut take);
             let import = self.clone();
-            flight.start(async move { import.judge(portion).await });
-            if is_large {
-                flight.room(true).await?.into_iter().for_each(&mut take);
-            }
+            let done = flight.take_on(is_large, async move { import.judge(portion).await });
+            done.await?.into_iter().for_each(&mut take);
         }
         while let Some(judged) = flight.next().await? {
             take(judged);
@@ -65,7 +61,7 @@ impl Import {
             memberships: Count::default(),
             ledger,
         };
-        self.survey_members(lines, &mut survey).await?;
+        self.survey_others(lines, &mut survey, &progress).await?;
         Ok(survey)
     }
 
@@ -79,21 +75,27 @@ impl Import {
                 kind: None,
                 fate: Fate::Conflict,
                 has_members: false,
+                has_strange_manager: false,
             };
             let mut judged = Judged {
                 entry,
-                id: None,
-                name: None,
+                marks: Marks::default(),
                 why: None,
             };
             match self.describe(&line) {
-                Err(why) => judged.why = Some(why),
+                Err(odd) => {
+                    judged.marks.id = odd.id.as_deref().map(Hash::of);
+                    judged.why = Some(odd.why);
+                }
                 Ok(mut one) => {
                     judged.entry.kind = Some(one.kind);
                     judged.entry.has_members = !one.members.is_empty();
-                    judged.id = one.id.as_deref().map(Hash::of);
                     let name = self.directory.unique_key(&one.of, &one.attributes);
-                    judged.name = name.map(|(key, _)| Hash::of(&key));
+                    judged.marks = Marks {
+                        id: one.id.as_deref().map(Hash::of),
+                        name: name.map(|(key, _)| Hash::of(&key)),
+                        manager: one.manager().map(Hash::of),
+                    };
                     // There may be very many, and they are looked at later.
                     one.members = Vec::new();
                     described.push((all.len(), one));
@@ -103,12 +105,7 @@ impl Import {
         }
         for some in described.chunks(LOOK_AT_ONCE) {
             let looked_at: Vec<&Described> = some.iter().map(|(_, one)| one).collect();
-            let found = loop {
-                match self.directory().look(&looked_at).await {
-                    Ok(found) => break found,
-                    Err(error) => self.wait_out(all[some[0].0].entry.number, error).await?,
-                }
-            };
+            let found = self.look_patiently(all[some[0].0].entry.number, &looked_at).await?;
             self.pulse.beat();
             for ((place, _), found) in some.iter().zip(found) {
                 let judged = &mut all[*place];
@@ -123,34 +120,40 @@ impl Import {
     }
 
     /// What a line describes.
-    pub(super) fn describe(&self, line: &Line) -> Result<Described, Why> {
+    pub(super) fn describe(&self, line: &Line) -> Result<Described, Odd> {
         let text = line.text.as_deref().ok_or(Why::TooLong)?;
         describe(text, &self.catalog, self.directory.ambient.now())
     }
 
-    /// Looks whether members are there, once all lines are known.
-    async fn survey_members<R: Read + Seek>(&self, lines: &mut Lines<R>, survey: &mut Survey) -> Result<(), Failed> {
+    /// Looks whether the members and managers are there whom lines name, once all lines are known.
+    async fn survey_others<R: Read + Seek>(
+        &self,
+        lines: &mut Lines<R>,
+        survey: &mut Survey,
+        progress: impl Fn(Progress),
+    ) -> Result<(), Failed> {
         let ledger = Arc::new(std::mem::take(&mut survey.ledger));
+        let names_others = |entry: &Entry| is_filled(entry) || names_strange_manager(entry);
+        let all = ledger.entries.iter().filter(|entry| names_others(entry)).count() as u64;
         let mut flight = Flight::new();
-        let mut found = Strangers::default();
-        let mut place = 0;
-        while !self.is_stopped()
-            && let Some(portion) = Portion::read(lines, &ledger.entries, &mut place, is_filled)?
-        {
-            let is_large = portion.is_large();
-            flight
-                .room(is_large)
-                .await?
-                .into_iter()
-                .flatten()
-                .for_each(|one| found.take(one));
-            let (import, ledger) = (self.clone(), Arc::clone(&ledger));
-            flight.start(async move { import.outlooks(portion, &ledger).await });
-        }
-        while let Some(outlooks) = flight.next().await? {
+        let (mut found, mut looked_at, mut place) = (Strangers::default(), 0, 0);
+        let mut take = |outlooks: Vec<Outlook>| {
+            looked_at += outlooks.len() as u64;
             for one in outlooks {
                 found.take(one);
             }
+            progress(Progress::LookedUp(looked_at, all));
+        };
+        while !self.is_stopped()
+            && let Some(portion) = Portion::read(lines, &ledger.entries, &mut place, names_others)?
+        {
+            let is_large = portion.is_large();
+            let (import, ledger) = (self.clone(), Arc::clone(&ledger));
+            let done = flight.take_on(is_large, async move { import.outlooks(portion, &ledger).await });
+            done.await?.into_iter().for_each(&mut take);
+        }
+        while let Some(outlooks) = flight.next().await? {
+            take(outlooks);
         }
         survey.ledger = Arc::into_inner(ledger).expect("nothing is under way");
         survey.memberships.made += found.memberships.made;
@@ -159,21 +162,32 @@ impl Import {
             survey.note(line, whys);
         }
         survey.ledger.more_partial(found.unlisted);
+        survey.ledger.notices = found.notices;
+        survey.ledger.unlisted_notices = found.unlisted_notices;
         Ok(())
     }
 }
 
-/// What was found of groups' members, in bounded memory: a file without its users names one who is unknown with each membership.
+/// What was found of those whom lines name, in bounded memory: a file without its users names one who is unknown with each
+/// membership.
 #[derive(Default)]
 pub(super) struct Strangers {
     pub(super) memberships: Count,
     pub(super) whys: Vec<(u32, Vec<Why>)>,
     listed: usize,
     pub(super) unlisted: usize,
+    notices: Vec<Conflict>,
+    unlisted_notices: usize,
 }
 
 impl Strangers {
     pub(super) fn take(&mut self, mut of: Outlook) {
+        let line = of.line;
+        match of.notice {
+            Some(why) if self.notices.len() < MAX_LISTED => self.notices.push(Conflict { line, why }),
+            Some(_) => self.unlisted_notices += 1,
+            None => {}
+        }
         self.memberships.made += of.missing;
         self.memberships.same += of.same;
         of.whys.retain(|why| {
@@ -204,6 +218,11 @@ impl Survey {
 /// Whether members of this line's are imported.
 pub(super) fn is_filled(entry: &Entry) -> bool {
     entry.has_members && entry.fate != Fate::Conflict
+}
+
+/// Whether nobody knows yet if the manager is there whom this line names.
+pub(super) fn names_strange_manager(entry: &Entry) -> bool {
+    entry.has_strange_manager && entry.fate != Fate::Conflict
 }
 
 fn count(ledger: &Ledger, kind: Kind) -> Count {

@@ -185,7 +185,7 @@ impl World {
     }
 
     /// The same in another process, and so much later.
-    fn later(&self, time: Duration) -> Self {
+    pub(super) fn later(&self, time: Duration) -> Self {
         self.over(&self.rows, time)
     }
 

@@ -17,6 +17,7 @@ cases![
         .with(Setup::BasePaths)
         .only(Way::Direct, "it takes long, and only the store makes a difference"),
     every_earlier_place_takes_an_imported_token.with(Setup::BasePaths),
+    what_is_imported_is_what_the_file_says_in_every_store.only(Way::Direct, "only the store makes a difference"),
 ];
 
 const USERS: usize = 1_000;
@@ -114,6 +115,67 @@ fn earlier_tenant(t: &Tenant) -> Tenant {
         name: format!("m{}", unique()),
         secret: moving::earlier_secret(),
     }
+}
+
+/// Of what is listed, what a line says of it too.
+fn said_by_lines(resource: &Value) -> Value {
+    let mut said = resource.clone();
+    let attributes = said.as_object_mut().expect("a resource");
+    attributes.remove("groups");
+    if let Some(manager) = attributes
+        .get_mut(ENTERPRISE_URN)
+        .and_then(|user| user.get_mut("manager"))
+    {
+        *manager = json!({ "value": manager["value"] });
+    }
+    if let Some(members) = attributes.get_mut("members").and_then(Value::as_array_mut) {
+        let mut ids: Vec<Value> = members.iter().map(|member| member["value"].clone()).collect();
+        ids.sort_by_key(Value::to_string);
+        *members = ids;
+    }
+    let meta = &attributes["meta"];
+    attributes["meta"] = json!({ "created": meta["created"], "lastModified": meta["lastModified"] });
+    said
+}
+
+/// 300 users and 10 groups: what the store makes of a file is what the file says, so it is the same in all of them, and so it
+/// is after a second time.
+async fn what_is_imported_is_what_the_file_says_in_every_store(t: &Tenant) {
+    let meta = json!({ "created": CREATED, "lastModified": "2021-02-03T04:05:06.007Z" });
+    let line = |mut line: Value| {
+        line["id"] = line["id"]
+            .as_u64()
+            .map_or(line["id"].clone(), |id| id.to_string().into());
+        line["meta"] = meta.clone();
+        line
+    };
+    let users = (0..300).map(user_line);
+    let groups = (0..10).map(|group| {
+        let members = (0..300).filter(|user| group == 0 || user % 10 == group);
+        let members: Vec<Value> = members.map(|user| json!({ "value": earlier_id(user) })).collect();
+        let name = format!("Group {group}");
+        json!({ "schemas": [GROUP_URN], "id": group_id(group), "displayName": name, "members": members })
+    });
+    let lines: Vec<Value> = groups.chain(users).map(line).collect();
+    let text = lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+    let (tenant, report) = moving::import(&t.world, &text).await;
+    assert_eq!(
+        report["memberships"],
+        json!({ "made": 300 + 9 * 30, "unchanged": 0 }),
+        "{report:#}"
+    );
+    let sorted = |resources: &[Value]| {
+        let mut said: Vec<Value> = resources.iter().map(said_by_lines).collect();
+        said.sort_by_key(|resource| resource["id"].to_string());
+        said
+    };
+    let first = moving::export(&tenant).await;
+    assert_eq!(sorted(&first), sorted(&lines));
+    let again = t.world.command(&["import", &tenant.name, "-"], &text).await;
+    for what in ["users", "groups", "memberships"] {
+        assert_eq!(again[what]["made"], 0, "{again:#}");
+    }
+    assert_eq!(moving::export(&tenant).await, first, "with its versions");
 }
 
 /// E-USER-01, E-USER-06, E-GROUP-01, E-GROUP-03, E-GROUP-04, E-LIFE-02: what Entra knows somebody by is the id that it was told once.
