@@ -19,7 +19,7 @@ use crate::{
     directory::edges::Edge,
     rows::{self, EventBody, Operation, Stamp},
     scim::members::Kind,
-    store::{Change, ETag, MAX_CHANGES, Row, settle},
+    store::{self, Change, ETag, MAX_CHANGES, Row, settle},
 };
 
 /// Rows of a tombstone that one commit removes beside what else it does.
@@ -94,6 +94,16 @@ impl Directory {
 
     /// What has become of these groups.
     pub(super) async fn ways(&self, member: &str, groups: &[String]) -> Result<Ways, Error> {
+        loop {
+            if let Some(ways) = self.ways_now(member, groups).await? {
+                return Ok(ways);
+            }
+            pause().await;
+        }
+    }
+
+    /// Nothing if one of them came back while this looked.
+    async fn ways_now(&self, member: &str, groups: &[String]) -> Result<Option<Ways>, Error> {
         let mut ways = Ways::default();
         let edges: Vec<String> = groups.iter().map(|group| rows::member_key(group, member)).collect();
         let edges = self.rows(&edges).await?;
@@ -103,26 +113,37 @@ impl Directory {
         let mut gone = Vec::new();
         for ((group, stamp), edge) in groups.iter().zip(stamps).zip(edges) {
             let to = match (&stamp, edge) {
-                (None, _) => &mut gone,
+                (None, _) => {
+                    gone.push((group.clone(), Kind::Group));
+                    continue;
+                }
                 (Some(_), Some(_)) => &mut ways.joined,
                 (Some(_), None) => &mut ways.open,
             };
             to.push(group.clone());
             ways.newest = ways.newest.max(stamp.map_or(0, |stamp| stamp.stamp));
         }
-        (ways.waiting, ways.lost) = self.kept(gone).await?;
-        Ok(ways)
+        let Some(kept) = self.kept(gone).await? else {
+            return Ok(None);
+        };
+        (ways.waiting, ways.lost) = kept;
+        Ok(Some(ways))
     }
 
-    /// Of what is not there, what may come back and what is gone for good.
-    pub(super) async fn kept(&self, ids: Vec<String>) -> Result<(Vec<String>, Vec<String>), Error> {
-        let keys: Vec<String> = ids.iter().map(|id| rows::gone_key(id)).collect();
-        let is_kept = |row: Option<&Row>| {
-            let stamp = row.map(rows::gone_stamp).transpose()?;
-            Ok(stamp.is_some_and(|stamp| !stamp.erased))
-        };
-        let mut kept = self.each(&keys, is_kept).await?.into_iter();
-        Ok(ids.into_iter().partition(|_| kept.next().unwrap_or(false)))
+    /// Of what was not there, what may come back and what is gone for good. Nothing if one of them is there by now: who came back
+    /// in between had no row at the first look and has no tombstone at this one, and is not gone.
+    pub(super) async fn kept(&self, ids: Vec<(String, Kind)>) -> Result<Option<(Vec<String>, Vec<String>)>, Error> {
+        let keys: Vec<String> = ids.iter().map(|(id, _)| rows::gone_key(id)).collect();
+        let is_kept = |row: Option<&Row>| Ok(row.map(rows::gone_stamp).transpose()?.map(|stamp| !stamp.erased));
+        let kept: Vec<Option<bool>> = self.each(&keys, is_kept).await?;
+        let neither = ids.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        let neither: Vec<(&str, Kind)> = neither.map(|((id, kind), _)| (id.as_str(), *kind)).collect();
+        if !self.which_exist(&neither).await?.is_empty() {
+            return Ok(None);
+        }
+        let mut kept = kept.into_iter();
+        let ids = ids.into_iter().map(|(id, _)| id);
+        Ok(Some(ids.partition(|_| kept.next().flatten().unwrap_or(false))))
     }
 
     /// Goes on with a restore that was cut off.
@@ -165,7 +186,7 @@ impl Directory {
             }
             if self.which_exist(&[(id, kind)]).await?.is_empty() {
                 // It was deleted while nobody knew of these.
-                match self.keep_groups(id, groups, left).await {
+                match self.keep_groups((id, kind), groups, left).await {
                     Err(error) if self.worth_another_try(&error) => pause().await,
                     done => return done.map(|()| all),
                 }
@@ -227,15 +248,25 @@ impl Directory {
             .filter(|(key, _)| keys.contains(key))
             .cloned()
             .collect();
-        match self.keep_groups(&remains.was.envelope.id, groups, parts).await {
+        let of = (remains.was.envelope.id.as_str(), remains.kind);
+        match self.keep_groups(of, groups, parts).await {
             Err(error) if !self.worth_another_try(&error) => Err(error),
             _ => Ok(true),
         }
     }
 
     /// Lists groups in a deleted resource's tombstone, in the place of other rows.
-    async fn keep_groups(&self, id: &str, groups: Vec<String>, ends: Vec<(String, ETag)>) -> Result<(), Error> {
+    async fn keep_groups(
+        &self,
+        (id, kind): (&str, Kind),
+        groups: Vec<String>,
+        ends: Vec<(String, ETag)>,
+    ) -> Result<(), Error> {
         let tombstone = self.rows(&[rows::gone_key(id)]).await?.pop().flatten();
+        if tombstone.is_none() && !self.which_exist(&[(id, kind)]).await?.is_empty() {
+            // It came back in between.
+            return Err(store::Error::Missing(rows::gone_key(id)).into());
+        }
         let ends = ends.into_iter().map(|(key, etag)| Change::Delete(key, Some(etag)));
         let mut changes: Vec<Change> = ends.collect();
         if let Some(tombstone) = tombstone {

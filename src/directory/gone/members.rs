@@ -79,7 +79,10 @@ impl Directory {
                 .filter(|id| there.contains(*id) && !standing.contains(*id));
             let missing: Vec<Edge> = missing.map(edge).collect();
             if missing.is_empty() {
-                let absent = self.absent(members, &there).await?;
+                let Some(absent) = self.absent(members, &there).await? else {
+                    pause().await;
+                    continue;
+                };
                 let waiting: Vec<Edge> = absent.waiting.iter().map(edge).collect();
                 match self.let_wait(&waiting).await {
                     Err(error) if self.worth_another_try(&error) => pause().await,
@@ -97,18 +100,20 @@ impl Directory {
         }
     }
 
-    /// Which of these members are not there.
+    /// Which of these members are not there; nothing if one of them came back while this looked.
     pub(super) async fn absent(
         &self,
         members: &BTreeMap<String, Kind>,
         there: &HashSet<String>,
-    ) -> Result<Absent, Error> {
-        let absent = members.keys().filter(|id| !there.contains(*id)).cloned();
-        let (waiting, lost) = self.kept(absent.collect()).await?;
-        Ok(Absent {
+    ) -> Result<Option<Absent>, Error> {
+        let absent = members.iter().filter(|(id, _)| !there.contains(*id));
+        let kept = self
+            .kept(absent.map(|(id, kind)| (id.clone(), *kind)).collect())
+            .await?;
+        Ok(kept.map(|(waiting, lost)| Absent {
             waiting: waiting.into_iter().collect(),
             lost: lost.into_iter().collect(),
-        })
+        }))
     }
 
     /// The row that hides the edges, written again if it is there no more.

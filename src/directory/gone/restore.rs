@@ -123,8 +123,13 @@ impl Directory {
         let groups: Vec<String> = remains.groups.iter().cloned().collect();
         let ways = self.ways(&remains.was.envelope.id, &groups).await?;
         let ids: Vec<(&str, Kind)> = remains.members.iter().map(|(id, kind)| (id.as_str(), *kind)).collect();
-        let there = self.which_exist(&ids).await?;
-        let absent = self.absent(&remains.members, &there).await?;
+        let absent = loop {
+            let there = self.which_exist(&ids).await?;
+            if let Some(absent) = self.absent(&remains.members, &there).await? {
+                break absent;
+            }
+            pause().await;
+        };
         Ok(Restored {
             inactive: remains.is_inactive(),
             ..absent.tell(ways.restored(remains.kind))

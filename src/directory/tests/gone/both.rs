@@ -121,6 +121,59 @@ async fn a_membership_is_back_when_both_its_ends_are() {
     }
 }
 
+/// Whatever one of them has read or written when the other one begins and ends: a row that is not there yet and a tombstone that
+/// is not there any more do not mean that somebody is gone.
+#[tokio::test]
+async fn two_that_come_back_at_once_find_each_other() {
+    use Deleted::{GroupFirst, GroupFirstAndBuried, MemberFirst, MemberFirstAndBuried};
+
+    let mut met = 0;
+    for order in [MemberFirst, MemberFirstAndBuried, GroupFirst, GroupFirstAndBuried] {
+        let before = World::new().await;
+        let members = before.many_users(2).await;
+        let group = before.group_of(&members).await;
+        before.delete_both(Kind::User, &members[0], &group, order).await;
+        for group_first in [false, true] {
+            for call in [Call::Get, Call::Scan, Call::Commit] {
+                for number in 1..=12 {
+                    let case = format!("{order:?} {group_first} {call:?} {number}");
+                    let world = before.copy().await;
+                    let elsewhere = world.elsewhere();
+                    let [first, second] = if group_first {
+                        [&group, &members[0]]
+                    } else {
+                        [&members[0], &group]
+                    };
+                    let restore = Box::pin(world.restore(first));
+                    let meanwhile = Box::pin(elsewhere.restore(second));
+                    let (restored, meanwhile) = world.in_the_middle((call, number), restore, meanwhile).await;
+                    let restored = restored.unwrap();
+                    assert_eq!(
+                        (restored.lost_groups, restored.lost_members),
+                        (vec![], vec![]),
+                        "{case}"
+                    );
+                    let Some(meanwhile) = meanwhile else { break };
+                    let meanwhile = meanwhile.unwrap();
+                    assert_eq!(
+                        (meanwhile.lost_groups, meanwhile.lost_members),
+                        (vec![], vec![]),
+                        "{case}"
+                    );
+                    met += 1;
+                    assert_eq!(world.members(&group).await, set(&members), "{case}");
+                    world.finish().await;
+                    world.is_sound().await;
+                    for id in [&group, &members[0]] {
+                        assert_eq!(world.rows_of(&rows::gone_parts_prefix(id)).await, [], "{case}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(met >= 60, "only {met} met");
+}
+
 /// What one waits for stands with the other, so that neither deletion nor erasure of one leaves anything wrong.
 #[tokio::test]
 async fn who_is_deleted_again_while_its_group_is_gone_has_it_when_both_are_back() {
