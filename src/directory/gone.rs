@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::future::{try_join, try_join3};
+use futures::future::try_join;
 use time::{Duration, OffsetDateTime};
 
 use super::{
@@ -129,8 +129,6 @@ struct Remains {
     waiting: Vec<(String, Edge)>,
     /// The rows that hold all these.
     parts: Vec<(String, ETag)>,
-    /// Some of the rows that list its groups were not seen.
-    lacks_parts: bool,
     /// The row that hides its edges.
     hidden: Option<Gone>,
     /// All rows that do: one that was to hide them after an earlier deletion may have landed late.
@@ -161,24 +159,28 @@ impl Remains {
             laid_down: false,
             waiting: Vec::new(),
             parts: Vec::new(),
-            lacks_parts: false,
             hidden: None,
             hiding: Vec::new(),
             standing: Vec::new(),
         })
     }
 
-    /// With the rows beside its tombstone.
-    fn with(row: &Row, parts: &[Row]) -> Result<Self, Error> {
-        let mut remains = Self::read(row)?;
-        remains.lacks_parts = remains.add(parts)? < rows::gone_stamp(row)?.parts;
-        Ok(remains)
+    /// The rows that hide its edges.
+    fn hide(&mut self, hiding: &[Row]) -> Result<(), FormatError> {
+        for row in hiding {
+            let gone = Gone::read(row)?;
+            self.hiding.push((row.key.clone(), row.etag.clone()));
+            self.hidden = Some(gone)
+                .filter(|gone| gone.trace.operation == self.was.envelope.version)
+                .or(self.hidden.take());
+        }
+        Ok(())
     }
 
-    /// Says how many lists of groups there are.
-    fn add(&mut self, parts: &[Row]) -> Result<usize, FormatError> {
+    /// The rows beside its tombstone.
+    fn add(&mut self, parts: &[Row]) -> Result<(), FormatError> {
         let first = rows::gone_members_key(&self.was.envelope.id, 0);
-        let (mut lists, mut members) = (0, BTreeMap::new());
+        let mut members = BTreeMap::new();
         for row in parts {
             self.parts.push((row.key.clone(), row.etag.clone()));
             if let Some(Key::TombstoneEdge(_)) = Key::parse(&row.key) {
@@ -195,7 +197,6 @@ impl Remains {
                 members.extend(body.users.into_iter().map(|id| (id, Kind::User)));
                 members.extend(body.groups.into_iter().map(|id| (id, Kind::Group)));
             } else {
-                lists += 1;
                 self.groups.extend(body.groups);
             }
         }
@@ -209,7 +210,7 @@ impl Remains {
                 self.members.insert(edge.member.clone(), edge.kind);
             }
         }
-        Ok(lists)
+        Ok(())
     }
 }
 
@@ -264,16 +265,38 @@ impl Directory {
         Ok(settle::patient_scan(&*self.store, partition, bounds, SCAN_STEP, self.deadline).await?)
     }
 
-    /// What is left of a deleted resource, in one or two round trips. Whoever changes anything of it changes its tombstone or
-    /// the row that hides its edges as well.
+    /// What is left of a deleted resource, in two round trips: first its tombstone and the rows that hide its edges, then the
+    /// rows beside them. Whoever changes anything of it changes its tombstone or the row that hides its edges as well, so what
+    /// was read afterwards is of that moment as long as these two are as they were; a commit asserts that.
     async fn remains(&self, id: &str) -> Result<Remains, Denied> {
+        let hiding = rows::range(&rows::edges_left_prefix(id));
+        loop {
+            let (mut remains, hidden) =
+                try_join(self.tombstone(id), async { Ok(self.all_rows(&hiding).await?) }).await?;
+            remains.hide(&hidden)?;
+            let parts = rows::range(&rows::gone_parts_prefix(id));
+            let beside = try_join(self.all_rows(&parts), self.memberships_of(id));
+            if remains.hidden.is_some() {
+                let (parts, standing) = beside.await?;
+                remains.add(&parts)?;
+                remains.standing = standing;
+                return Ok(remains);
+            }
+            // It may have been deleted between the look at the row that hides and the one at its tombstone.
+            let ((parts, standing), again) = try_join(beside, self.all_rows(&hiding)).await?;
+            if again == hidden {
+                remains.add(&parts)?;
+                remains.standing = standing;
+                return Ok(remains);
+            }
+        }
+    }
+
+    /// A deleted resource, without what is beside its tombstone.
+    async fn tombstone(&self, id: &str) -> Result<Remains, Denied> {
         let keys = ["u", "g"].map(|kind| rows::resource_key(kind, id));
         let keys = [&keys[..], &[rows::gone_key(id)]].concat();
-        let parts = rows::range(&rows::gone_parts_prefix(id));
-        let hiding = rows::range(&rows::edges_left_prefix(id));
-        let beside = try_join3(self.all_rows(&parts), self.all_rows(&hiding), self.memberships_of(id));
-        let (found, (rows, hiding, standing)) = try_join(self.rows(&keys), beside).await?;
-        let mut found = found.into_iter();
+        let mut found = self.rows(&keys).await?.into_iter();
         let [user, group, tombstone] = [(); 3].map(|()| found.next().flatten());
         for (row, kind) in [(user, Kind::User), (group, Kind::Group)] {
             if let Some(row) = row
@@ -282,26 +305,10 @@ impl Directory {
                 return Err(Denied::There(kind));
             }
         }
-        let tombstone = tombstone.ok_or(Denied::Unknown)?;
-        let mut remains = Remains::with(&tombstone, &rows)?;
-        if remains.was.envelope.id != id {
-            return Err(Denied::Unknown);
-        }
-        // Whoever lays members down, or takes them up, stamps the row that hides their edges, which is gone a while after that.
-        let is_touched = hiding.is_empty() || hiding.iter().any(|row| !row.stamp.is_empty());
-        if remains.lacks_parts || (remains.kind == Kind::Group && is_touched) {
-            // The rows must not be older than the tombstone and the one that hides.
-            remains = Remains::with(&tombstone, &self.all_rows(&parts).await?)?;
-        }
-        for row in &hiding {
-            let gone = Gone::read(row)?;
-            remains.hiding.push((row.key.clone(), row.etag.clone()));
-            remains.hidden = Some(gone)
-                .filter(|gone| gone.trace.operation == remains.was.envelope.version)
-                .or(remains.hidden);
-        }
-        remains.standing = standing;
-        Ok(remains)
+        let remains = Remains::read(&tombstone.ok_or(Denied::Unknown)?)?;
+        (remains.was.envelope.id == id)
+            .then_some(remains)
+            .ok_or(Denied::Unknown)
     }
 
     async fn memberships_of(&self, id: &str) -> Result<Vec<Edge>, Error> {

@@ -307,7 +307,7 @@ fn resource_changes(
         (Some(before), Some(_)) => vec![Change::Replace(write(key), before.etag.clone())],
         (Some(before), None) => vec![
             Change::Delete(key, Some(before.etag.clone())),
-            Change::Upsert(tombstone(&stamp, &body, draft, invocation)),
+            Change::Upsert(tombstone(&stamp, &body, invocation)),
         ],
     };
     let stored = Stored {
@@ -336,14 +336,10 @@ fn times(draft: &Draft<'_>, operation: &Operation) -> (OffsetDateTime, OffsetDat
     (draft.before.map_or(now, |before| before.envelope.created), now)
 }
 
-fn tombstone(stamp: &Stamp, body: &ResourceBody, draft: &Draft<'_>, invocation: Option<Uuid>) -> Write {
+fn tombstone(stamp: &Stamp, body: &ResourceBody, invocation: Option<Uuid>) -> Write {
     let stamp = GoneStamp {
         stamp: stamp.clone(),
         invocation: invocation.map(|id| id.to_string()),
-        parts: match &draft.memberships {
-            Memberships::Removal(removal) => removal.parts().len(),
-            _ => 0,
-        },
         erased: false,
     };
     Write {

@@ -47,9 +47,6 @@ pub struct GoneStamp {
     /// The Functions host's id of the DELETE, which it may send again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocation: Option<String>,
-    /// In how many rows the groups are listed that it was in.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub parts: usize,
     /// Nothing of the resource is kept but its id and times.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub erased: bool,

@@ -76,7 +76,6 @@ impl Directory {
                 members: String::new(),
             },
             invocation: None,
-            parts: 0,
             erased: true,
         };
         let body = ResourceBody {
