@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     directory::edges::Edge,
-    rows::{self, EventBody, Operation, Stamp},
+    rows::{self, EventBody, Operation, Stamp, TraceBody},
     scim::members::Kind,
     store::{self, Change, ETag, MAX_CHANGES, Row, settle},
 };
@@ -285,12 +285,21 @@ impl Directory {
         Ok(self.store.commit(&self.access.tenant.id, &changes).await?)
     }
 
-    /// Lets these memberships wait until their other end, which is deleted, comes back.
-    pub(in crate::directory) async fn let_wait(&self, edges: &[Edge]) -> Result<(), Error> {
-        for some in edges.chunks(MAX_CHANGES / PER_WAIT) {
-            let changes: Vec<Change> = some.iter().flat_map(|edge| rejoin::waits(edge, &edge.member)).collect();
+    /// Lets these memberships of a deleted group wait until their members, which are deleted too, come back. Each commit asserts that
+    /// the group is gone by that very deletion: one that lands late must give nobody access again. True if all of them waited.
+    pub(in crate::directory) async fn let_wait(&self, group: &TraceBody, edges: &[Edge]) -> Result<bool, Error> {
+        let keys: Vec<String> = edges
+            .iter()
+            .map(|edge| rows::gone_edge_key(&edge.member, &edge.group))
+            .collect();
+        let there = self.rows(&keys).await?;
+        let new = edges.iter().zip(there).filter(|(_, row)| row.is_none());
+        let new: Vec<&Edge> = new.map(|(edge, _)| edge).collect();
+        for some in new.chunks((MAX_CHANGES - 1) / PER_WAIT) {
+            let mut changes = vec![Change::Touch(group.edges_left_key())];
+            changes.extend(some.iter().flat_map(|edge| rejoin::waits(edge, &edge.member)));
             self.store.commit(&self.access.tenant.id, &changes).await?;
         }
-        Ok(())
+        Ok(new.is_empty())
     }
 }

@@ -84,10 +84,12 @@ impl Directory {
                     continue;
                 };
                 let waiting: Vec<Edge> = absent.waiting.iter().map(edge).collect();
-                match self.let_wait(&waiting).await {
+                match self.let_wait(&trace, &waiting).await {
+                    // Everything is looked at again.
+                    Ok(false) => {}
                     Err(error) if self.worth_another_try(&error) => pause().await,
                     Err(error) => return Err(error),
-                    Ok(()) => {
+                    Ok(true) => {
                         self.forget_list(remains, &trace, &hiding).await?;
                         return Ok(absent);
                     }

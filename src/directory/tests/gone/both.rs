@@ -6,7 +6,7 @@ use time::Duration;
 
 use super::{Denied, MONTH, World, set};
 use crate::{
-    directory::{check::Inspection, edges::Edge},
+    directory::{check::Inspection, edges::Edge, gone::rejoin},
     rows,
     scim::members::Kind,
     store::faults::{Call, Fault},
@@ -174,6 +174,41 @@ async fn two_that_come_back_at_once_find_each_other() {
     assert!(met >= 60, "only {met} met");
 }
 
+/// Else a commit that lands late would give access back that was taken since.
+#[tokio::test]
+async fn who_waits_for_a_group_that_is_back_waits_no_more() {
+    let world = World::new().await;
+    let users = world.many_users(2).await;
+    let group = world.group_of(&users).await;
+    world.remove(&world.groups, &group).await.unwrap();
+    world.delete(&users[0]).await;
+    let first = world.directory.pending().await.unwrap().gone.remove(&group).unwrap();
+    world.restore(&group).await.unwrap();
+    let edge = Edge {
+        group: group.clone(),
+        member: users[0].clone(),
+        kind: Kind::User,
+    };
+    let row = rows::gone_edge_key(&users[0], &group);
+    for deleted_again in [false, true] {
+        if deleted_again {
+            world.remove(&world.groups, &group).await.unwrap();
+        }
+        let late = world
+            .directory
+            .let_wait(&first.trace, std::slice::from_ref(&edge))
+            .await;
+        late.unwrap_err();
+        assert_eq!(world.rows_of(&row).await, []);
+    }
+    let second = world.directory.pending().await.unwrap().gone.remove(&group).unwrap();
+    for waited in [false, true] {
+        let edge = std::slice::from_ref(&edge);
+        assert_eq!(world.directory.let_wait(&second.trace, edge).await.unwrap(), waited);
+        assert_eq!(world.rows_of(&row).await.len(), 1);
+    }
+}
+
 /// What one waits for stands with the other, so that neither deletion nor erasure of one leaves anything wrong.
 #[tokio::test]
 async fn who_is_deleted_again_while_its_group_is_gone_has_it_when_both_are_back() {
@@ -236,7 +271,11 @@ impl World {
             member: member.to_owned(),
             kind: Kind::User,
         };
-        self.directory.let_wait(&[edge]).await.unwrap();
+        let changes = rejoin::waits(&edge, member);
+        self.rows
+            .commit(&self.directory.access.tenant.id, &changes)
+            .await
+            .unwrap();
     }
 
     /// A user restored into some of its 60 groups.
