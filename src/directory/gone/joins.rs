@@ -282,7 +282,7 @@ impl Directory {
                 changes.push(Change::Insert(rows::write(key, &list)));
             }
         }
-        Ok(self.store.commit(&self.access.tenant.id, &changes).await?)
+        self.commit_patiently(&changes).await
     }
 
     /// Lets these memberships of a deleted group wait until their members, which are deleted too, come back. Each commit asserts that
@@ -298,8 +298,13 @@ impl Directory {
         for some in new.chunks((MAX_CHANGES - 1) / PER_WAIT) {
             let mut changes = vec![Change::Touch(group.edges_left_key())];
             changes.extend(some.iter().flat_map(|edge| rejoin::waits(edge, &edge.member)));
-            self.store.commit(&self.access.tenant.id, &changes).await?;
+            self.commit_patiently(&changes).await?;
         }
         Ok(new.is_empty())
+    }
+
+    /// Commits what may be done twice: each of these commits rests on etags, or does once what it does twice.
+    pub(super) async fn commit_patiently(&self, changes: &[Change]) -> Result<(), Error> {
+        Ok(settle::patient_commit(&*self.store, &self.access.tenant.id, changes, self.deadline).await?)
     }
 }

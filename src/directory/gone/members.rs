@@ -16,7 +16,7 @@ use super::{
 use crate::{
     rows::{self, FORMAT, TraceBody, TraceStamp},
     scim::members::Kind,
-    store::{self, Change, MAX_CHANGES, Row, Write},
+    store::{Change, ETag, MAX_CHANGES, Row, Write},
 };
 
 /// Members that are not there when their group comes back.
@@ -139,26 +139,26 @@ impl Directory {
             ..rows::write(trace.edges_left_key(), &trace)
         };
         let changes = [Change::Touch(rows::gone_key(&trace.id)), Change::Insert(row)];
-        match self.store.commit(&self.access.tenant.id, &changes).await {
-            Ok(()) | Err(store::Error::Exists(_) | store::Error::Missing(_) | store::Error::Unknown(_)) => Ok(trace),
-            Err(error) => Err(error.into()),
+        match self.commit_patiently(&changes).await {
+            Err(error) if !self.worth_another_try(&error) => Err(error),
+            _ => Ok(trace),
         }
     }
 
-    /// Forgets the list, if nobody has done anything since the edges were all there: its first part first, without which it
-    /// is none.
+    /// Forgets the list as it was read, if nobody has done anything since the edges were all there: its first part first,
+    /// without which it is none.
     async fn forget_list(&self, remains: &Remains, trace: &TraceBody, hiding: &Row) -> Result<(), Error> {
         let first = rows::gone_members_key(&trace.id, 0);
-        let goes = |key: &&String| {
+        let goes = |(key, _): &&(String, ETag)| {
             let listed = remains.laid_down && is_list(key);
             listed
                 || remains
                     .waiting
                     .iter()
-                    .any(|(row, edge)| row == *key && edge.group == trace.id)
+                    .any(|(row, edge)| row == key && edge.group == trace.id)
         };
-        let mut list: Vec<&String> = remains.parts.iter().map(|(key, _)| key).filter(goes).collect();
-        list.sort_by_key(|key| **key != first);
+        let mut list: Vec<&(String, ETag)> = remains.parts.iter().filter(goes).collect();
+        list.sort_by_key(|(key, _)| *key != first);
         let stamp = rows::encode(&TraceStamp {
             format: FORMAT,
             time: self.ambient.now(),
@@ -166,15 +166,18 @@ impl Directory {
         for (at, keys) in list.chunks(MAX_CHANGES - 1).enumerate() {
             let guard = (at == 0).then(|| hiding.etag.clone());
             let mut changes = vec![Change::Stamp(trace.edges_left_key(), stamp.clone(), guard)];
-            changes.extend(keys.iter().map(|key| Change::Delete((*key).clone(), None)));
-            match self.store.commit(&self.access.tenant.id, &changes).await {
+            changes.extend(
+                keys.iter()
+                    .map(|(key, etag)| Change::Delete(key.clone(), Some(etag.clone()))),
+            );
+            match self.commit_patiently(&changes).await {
                 Ok(()) => {}
-                Err(store::Error::TooLarge(what)) => return Err(store::Error::TooLarge(what).into()),
                 // The next look tells how far this came.
-                Err(_) => {
+                Err(error) if self.worth_another_try(&error) => {
                     pause().await;
                     break;
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
