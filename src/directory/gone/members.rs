@@ -1,6 +1,6 @@
 //! The members of a deleted group that were laid down in a list: their edges are written again, still hidden.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::{
     super::{
@@ -62,7 +62,6 @@ impl Directory {
             member: id.clone(),
             kind: members[id],
         };
-        let ids: Vec<(&str, Kind)> = members.iter().map(|(id, kind)| (id.as_str(), *kind)).collect();
         loop {
             let Some(hiding) = self.rows(&[trace.edges_left_key()]).await?.pop().flatten() else {
                 return Ok(Absent::default());
@@ -73,13 +72,15 @@ impl Directory {
             }
             let standing = self.standing(&Side::Members.of(group)).await?;
             let standing: HashSet<String> = standing.into_iter().map(|edge| edge.member).collect();
-            let there = self.which_exist(&ids).await?;
-            let missing = members
-                .keys()
-                .filter(|id| there.contains(*id) && !standing.contains(*id));
-            let missing: Vec<Edge> = missing.map(edge).collect();
+            // A user who has an edge and was deleted since knows of the group. A group may have been deleted without knowing.
+            let others = members
+                .iter()
+                .filter(|(id, kind)| **kind == Kind::Group || !standing.contains(*id));
+            let others: Vec<(&str, Kind)> = others.map(|(id, kind)| (id.as_str(), *kind)).collect();
+            let there = self.which_exist(&others).await?;
+            let missing: Vec<Edge> = there.difference(&standing).map(edge).collect();
             if missing.is_empty() {
-                let Some(absent) = self.absent(members, &there).await? else {
+                let Some(absent) = self.absent(&others, &there).await? else {
                     pause().await;
                     continue;
                 };
@@ -105,12 +106,12 @@ impl Directory {
     /// Which of these members are not there; nothing if one of them came back while this looked.
     pub(super) async fn absent(
         &self,
-        members: &BTreeMap<String, Kind>,
+        members: &[(&str, Kind)],
         there: &HashSet<String>,
     ) -> Result<Option<Absent>, Error> {
         let absent = members.iter().filter(|(id, _)| !there.contains(*id));
         let kept = self
-            .kept(absent.map(|(id, kind)| (id.clone(), *kind)).collect())
+            .kept(absent.map(|(id, kind)| ((*id).to_owned(), *kind)).collect())
             .await?;
         Ok(kept.map(|(waiting, lost)| Absent {
             waiting: waiting.into_iter().collect(),

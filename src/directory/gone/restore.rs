@@ -125,7 +125,7 @@ impl Directory {
         let ids: Vec<(&str, Kind)> = remains.members.iter().map(|(id, kind)| (id.as_str(), *kind)).collect();
         let absent = loop {
             let there = self.which_exist(&ids).await?;
-            if let Some(absent) = self.absent(&remains.members, &there).await? {
+            if let Some(absent) = self.absent(&ids, &there).await? {
                 break absent;
             }
             pause().await;
