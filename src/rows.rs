@@ -307,7 +307,7 @@ pub enum FormatError {
     Newer {
         /// Which row.
         key: String,
-        /// Its format.
+        /// Its format; one that this version reads if its kind is what is unknown.
         format: u64,
     },
     /// It is not what this version or an earlier one writes.
@@ -320,6 +320,12 @@ pub enum FormatError {
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Newer { key, format } if *format <= u64::from(FORMAT) => {
+                write!(
+                    f,
+                    "row {key} is of a kind that this version does not know: upgrade scimgate"
+                )
+            }
             Self::Newer { key, format } => {
                 write!(
                     f,
@@ -357,6 +363,14 @@ pub fn trace_stamp(row: &Row) -> Result<Option<TraceStamp>, FormatError> {
 /// Reads a gate's stamp.
 pub fn gate_stamp(row: &Row) -> Result<GateStamp, FormatError> {
     decode(&row.key, &row.stamp)
+}
+
+/// A row of a kind that this version does not know, where it reads all there are: a newer one wrote it.
+pub fn unknown(row: &Row) -> FormatError {
+    FormatError::Newer {
+        key: row.key.clone(),
+        format: 0,
+    }
 }
 
 fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, FormatError> {

@@ -183,10 +183,14 @@ impl Remains {
         let mut members = BTreeMap::new();
         for row in parts {
             self.parts.push((row.key.clone(), row.etag.clone()));
-            if let Some(Key::TombstoneEdge(_)) = Key::parse(&row.key) {
-                let edge = Edge::from(rows::body::<EdgeBody>(row)?);
-                self.waiting.push((row.key.clone(), edge));
-                continue;
+            match Key::parse(&row.key) {
+                Some(Key::TombstoneEdge(_)) => {
+                    let edge = Edge::from(rows::body::<EdgeBody>(row)?);
+                    self.waiting.push((row.key.clone(), edge));
+                    continue;
+                }
+                Some(Key::TombstonePart(_) | Key::TombstoneMembers(_)) => {}
+                _ => return Err(rows::unknown(row)),
             }
             let body: MembersBody = rows::body(row)?;
             if !body.deletion.is_empty() && body.deletion != self.was.envelope.version {

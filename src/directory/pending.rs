@@ -8,7 +8,7 @@ use super::{
     journal::Journal,
 };
 use crate::{
-    rows::{self, FormatError, JoinsBody, JournalBody, TraceBody},
+    rows::{self, FormatError, JoinsBody, JournalBody, Key, TraceBody},
     scim::members::Kind,
     store::{ETag, Row},
 };
@@ -45,15 +45,15 @@ pub(super) struct Gone {
 
 impl Pending {
     fn read(&mut self, row: &Row) -> Result<(), Error> {
-        if row.key.starts_with(&rows::journal_key("")) {
-            self.journals.push(rows::body(row)?);
-        } else if row.key.starts_with(&rows::spread_key("")) {
-            self.spread.push(rows::body(row)?);
-        } else if row.key.starts_with(rows::JOINS_PREFIX) {
-            self.joins.push(Joins::read(row)?);
-        } else {
-            let gone = Gone::read(row)?;
-            self.gone.insert(gone.trace.id.clone(), gone);
+        match Key::parse(&row.key) {
+            Some(Key::Journal(_)) => self.journals.push(rows::body(row)?),
+            Some(Key::Spread) => self.spread.push(rows::body(row)?),
+            Some(Key::Joins) => self.joins.push(Joins::read(row)?),
+            Some(Key::EdgesLeft) => {
+                let gone = Gone::read(row)?;
+                self.gone.insert(gone.trace.id.clone(), gone);
+            }
+            _ => return Err(rows::unknown(row).into()),
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ impl<'k> Key<'k> {
             ["pend", "done", _] => Self::Spread,
             ["pend", "gone", _, _] => Self::EdgesLeft,
             ["gone", id] => Self::Tombstone(id),
-            ["gone", id, _] => Self::TombstonePart(id),
+            ["gone", id, part] if part.bytes().all(|b| b.is_ascii_digit()) => Self::TombstonePart(id),
             ["gone", id, "members", _] => Self::TombstoneMembers(id),
             ["gone", id, "edge", _] => Self::TombstoneEdge(id),
             ["pend", "join", _, _] => Self::Joins,
@@ -128,7 +128,16 @@ mod tests {
         ] {
             assert_eq!(Key::parse(&key), Some(parsed), "{key}");
         }
-        for key in ["", "u", "u~a~b", "z~a", "n~a~b", "pend~a", "gone~a~members~0~1"] {
+        for key in [
+            "",
+            "u",
+            "u~a~b",
+            "z~a",
+            "n~a~b",
+            "pend~a",
+            "gone~a~members~0~1",
+            "gone~a~b",
+        ] {
             assert_eq!(Key::parse(key), None, "{key}");
         }
     }

@@ -15,6 +15,7 @@ use crate::{
 
 mod both;
 mod erase;
+mod newer;
 mod purge;
 mod random;
 mod restore;
