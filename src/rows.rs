@@ -198,9 +198,14 @@ pub fn gone_part_key(id: &str, part: usize) -> String {
     format!("gone~{}~{part:03}", id_part(id))
 }
 
-/// The key of a part of the list of members that a deleted group had.
+/// What the keys of the parts of the list begin with of members that a deleted group had.
+pub fn gone_members_prefix(id: &str) -> String {
+    format!("gone~{}~members~", id_part(id))
+}
+
+/// The key of a part of this list.
 pub fn gone_members_key(id: &str, part: usize) -> String {
-    format!("gone~{}~members~{part:03}", id_part(id))
+    format!("{}{part:03}", gone_members_prefix(id))
 }
 
 /// The key of a membership of something that is deleted, whose other end came back before it.

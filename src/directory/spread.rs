@@ -116,35 +116,7 @@ impl Directory {
     /// before the last edge went must be done.
     pub(super) async fn show_again(&self, gone: &Gone) -> Result<(), Error> {
         let delete = Change::Delete(gone.trace.edges_left_key(), Some(gone.etag.clone()));
-        match self.store.commit(&self.access.tenant.id, &[delete]).await {
-            Ok(()) | Err(store::Error::Missing(_) | store::Error::Changed(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Puts the members of a deleted group down beside its tombstone, and removes their edges.
-    pub(super) async fn lay_down_members(&self, gone: &Gone) -> Result<usize, Error> {
-        let edges = self.standing(&Side::Members.of(&gone.trace.id)).await?;
-        if edges.is_empty() {
-            self.show_again(gone).await?;
-            return Ok(1);
-        }
-        let gone = &gone.trace;
-        // The first part is written last: with it the list is complete, and edges may have gone since.
-        let first = rows::gone_members_key(&gone.id, 0);
-        if self.rows(std::slice::from_ref(&first)).await?.pop().flatten().is_none() {
-            let members = Journal {
-                joins: edges.iter().map(|edge| (edge.member.clone(), edge.kind)).collect(),
-                ..Journal::default()
-            };
-            for (part, mut body) in members.parts().into_iter().enumerate().rev() {
-                body.deletion.clone_from(&gone.operation);
-                let part = rows::write(rows::gone_members_key(&gone.id, part), &body);
-                self.while_gone(gone, vec![Change::Upsert(part)]).await?;
-            }
-        }
-        self.end_members(gone, &edges, Some(&first)).await?;
-        Ok(edges.len())
+        self.commit_if_unchanged(&[delete]).await.map(|_| ())
     }
 
     /// Removes the edges of a deleted group's members, as long as the row is there that lists them, if they are to come back:
@@ -222,14 +194,7 @@ impl Directory {
     /// Removes rows that nobody needs any more, if they are there.
     async fn forget(&self, keys: &[String]) -> Result<(), Error> {
         for key in keys {
-            match self
-                .store
-                .commit(&self.access.tenant.id, &[Change::Delete(key.clone(), None)])
-                .await
-            {
-                Ok(()) | Err(store::Error::Missing(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.commit_if_unchanged(&[Change::Delete(key.clone(), None)]).await?;
         }
         Ok(())
     }

@@ -303,6 +303,14 @@ impl Directory {
         Ok(new.is_empty())
     }
 
+    /// As [`Self::commit_patiently`]; false if somebody wrote one of the rows, which may have been an earlier try.
+    pub(in crate::directory) async fn commit_if_unchanged(&self, changes: &[Change]) -> Result<bool, Error> {
+        match self.commit_patiently(changes).await {
+            Err(Error::Store(store::Error::Missing(_) | store::Error::Changed(_))) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
     /// Commits what may be done twice: each of these commits rests on etags, or does once what it does twice.
     pub(super) async fn commit_patiently(&self, changes: &[Change]) -> Result<(), Error> {
         Ok(settle::patient_commit(&*self.store, &self.access.tenant.id, changes, self.deadline).await?)

@@ -1,4 +1,5 @@
-//! The members of a deleted group that were laid down in a list: their edges are written again, still hidden.
+//! The members of a deleted group that are laid down in a list, so that nobody reads a row which hides their edges any more; and
+//! whose edges are written again, still hidden, when it is to come back.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -7,14 +8,15 @@ use super::{
         Directory, Error,
         edges::{Edge, Side},
         in_parallel,
-        journal::joins,
+        journal::{Journal, joins},
         memberships::Sizes,
         pause,
+        pending::Gone,
     },
     Remains, Restored, is_list,
 };
 use crate::{
-    rows::{self, FORMAT, TraceBody, TraceStamp},
+    rows::{self, FORMAT, MembersBody, TraceBody, TraceStamp},
     scim::members::Kind,
     store::{Change, ETag, MAX_CHANGES, Row, Write},
 };
@@ -40,6 +42,14 @@ impl Absent {
             ..restored
         }
     }
+}
+
+/// A deleted group's list of members.
+#[derive(Default)]
+struct List {
+    members: HashSet<String>,
+    keys: HashSet<String>,
+    is_complete: bool,
 }
 
 impl Remains {
@@ -101,6 +111,70 @@ impl Directory {
             let chunks = chunks.map(|chunk| self.while_gone(&trace, chunk.iter().flat_map(joins).collect()));
             in_parallel(chunks.collect()).await?;
         }
+    }
+
+    /// Lists the members of a deleted group beside its tombstone, and removes their edges: of those only who are listed by then.
+    /// A restore that was cut off may have written the edge of somebody who was in an earlier list and is in none now.
+    pub(in crate::directory) async fn lay_down_members(&self, gone: &Gone) -> Result<usize, Error> {
+        let edges = self.standing(&Side::Members.of(&gone.trace.id)).await?;
+        if edges.is_empty() {
+            self.show_again(gone).await?;
+            return Ok(1);
+        }
+        let gone = &gone.trace;
+        let list = self.list_of(gone).await?;
+        let unlisted: Vec<&Edge> = edges
+            .iter()
+            .filter(|edge| !list.members.contains(&edge.member))
+            .collect();
+        if !unlisted.is_empty() {
+            self.add_to_list(gone, &list, &unlisted).await?;
+        }
+        // Somebody else may have been faster.
+        let list = self.list_of(gone).await?;
+        let listed = edges.into_iter().filter(|edge| list.members.contains(&edge.member));
+        let listed: Vec<Edge> = listed.collect();
+        self.end_members(gone, &listed, Some(&rows::gone_members_key(&gone.id, 0)))
+            .await?;
+        Ok(listed.len())
+    }
+
+    /// The members that a deleted group has laid down; none as long as the list is not complete.
+    async fn list_of(&self, gone: &TraceBody) -> Result<List, Error> {
+        let mut list = List::default();
+        for row in self
+            .all_rows(&rows::range(&rows::gone_members_prefix(&gone.id)))
+            .await?
+        {
+            let body: MembersBody = rows::body(&row)?;
+            list.is_complete |= row.key == rows::gone_members_key(&gone.id, 0) && body.deletion == gone.operation;
+            list.members.extend(body.users.into_iter().chain(body.groups));
+            list.keys.insert(row.key);
+        }
+        if !list.is_complete {
+            list.members.clear();
+        }
+        Ok(list)
+    }
+
+    /// Writes no part again: edges of those in it may have gone since.
+    async fn add_to_list(&self, gone: &TraceBody, list: &List, members: &[&Edge]) -> Result<(), Error> {
+        let members = Journal {
+            joins: members.iter().map(|edge| (edge.member.clone(), edge.kind)).collect(),
+            ..Journal::default()
+        };
+        let first = rows::gone_members_key(&gone.id, 0);
+        let free = (0..rows::MAX_EVENT_PARTS).map(|part| rows::gone_members_key(&gone.id, part));
+        let free = free.filter(|key| !list.keys.contains(key));
+        let parts: Vec<_> = free.zip(members.parts()).collect();
+        // The first part is written last: with it the list is complete.
+        for (key, mut body) in parts.into_iter().rev() {
+            body.deletion.clone_from(&gone.operation);
+            let mut changes = vec![Change::Insert(rows::write(key, &body))];
+            changes.extend(list.is_complete.then(|| Change::Touch(first.clone())));
+            self.while_gone(gone, changes).await?;
+        }
+        Ok(())
     }
 
     /// Which of these members are not there; nothing if one of them came back while this looked.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     rows::{self, Key},
     scim::members::Kind,
-    store::{self, Change, MAX_CHANGES, Row},
+    store::{Change, MAX_CHANGES, Row},
 };
 
 /// Where a step begins that has only events left; others begin at a key.
@@ -159,10 +159,8 @@ impl Directory {
         changes.extend(others.map(|(key, etag)| delete(key, etag)));
         changes.push(delete(rows::gone_key(&remains.was.envelope.id), remains.was.etag));
         for some in changes.chunks(MAX_CHANGES) {
-            match self.store.commit(&self.access.tenant.id, some).await {
-                Ok(()) => {}
-                Err(store::Error::Changed(_) | store::Error::Missing(_)) => return Ok(false),
-                Err(error) => return Err(error.into()),
+            if !self.commit_if_unchanged(some).await? {
+                return Ok(false);
             }
         }
         Ok(true)

@@ -15,6 +15,7 @@ use crate::{
 
 mod both;
 mod erase;
+mod laid_down;
 mod newer;
 mod purge;
 mod random;

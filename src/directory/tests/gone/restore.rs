@@ -222,6 +222,49 @@ async fn what_cannot_come_back_is_told_why() {
     assert_eq!(world.directory.restorable(MONTH).await.unwrap().len(), 1);
 }
 
+/// Whichever of their commits storage does not take at once, or takes and does not say so.
+#[tokio::test]
+async fn what_storage_does_at_any_commit_ends_neither_restore_nor_erase_nor_purge() {
+    let before = World::new().await;
+    let users = before.many_users(3).await;
+    let group = before.group_of(&users).await;
+    before.bury(&group).await;
+    before.remove(&before.users, &users[1]).await.unwrap();
+    let [kept, other] = [before.group_of(&users[..1]).await, before.group_of(&users[..1]).await];
+    before.remove(&before.groups, &other).await.unwrap();
+    before.delete(&users[0]).await;
+    let mut met = 0;
+    for fault in [Fault::Busy(None), Fault::Unavailable, Fault::LoseAnswer] {
+        for deed in ["restore a group", "restore a user", "erase", "purge"] {
+            for commit in 1..12 {
+                let case = format!("{deed}, {fault:?} at commit {commit}");
+                let world = before.copy().await;
+                let later = world.later(MONTH + Duration::HOUR);
+                let world = if deed == "purge" { later } else { world };
+                world.faults.inject(Call::Commit, commit..=commit, fault);
+                match deed {
+                    "restore a group" => {
+                        let restored = world.restore(&group).await.expect(&case);
+                        assert_eq!(set(&restored.waiting_members), set(&users[..2]), "{case}");
+                        assert_eq!(world.members(&group).await, set(&users[2..]), "{case}");
+                    }
+                    "restore a user" => {
+                        let restored = world.restore(&users[0]).await.expect(&case);
+                        assert_eq!(restored.groups, std::slice::from_ref(&kept), "{case}");
+                        assert_eq!(world.groups_of(&users[0]).await.len(), 1, "{case}");
+                    }
+                    "erase" => drop(world.directory.erase(&users[0]).await.expect(&case)),
+                    _ => assert!(world.purge().await.tombstones > 1, "{case}"),
+                }
+                met += usize::from(world.store.take().commits >= commit);
+                world.faults.heal();
+                world.is_sound().await;
+            }
+        }
+    }
+    assert!(met > 40, "{met}");
+}
+
 /// Whatever others do before any of its calls.
 #[tokio::test]
 async fn a_restore_meets_others() {
