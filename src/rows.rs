@@ -193,6 +193,11 @@ pub fn gone_parts_prefix(id: &str) -> String {
     format!("gone~{}~", id_part(id))
 }
 
+/// The bounds of a scan over the parts of a tombstone that tell of groups it was in: they stand before the members it had.
+pub fn gone_groups_range(id: &str) -> (String, String) {
+    (gone_parts_prefix(id), gone_members_prefix(id))
+}
+
 /// The key of a part of a tombstone that does not fit into one row.
 pub fn gone_part_key(id: &str, part: usize) -> String {
     format!("gone~{}~{part:03}", id_part(id))

@@ -193,7 +193,7 @@ impl Remains {
                 _ => return Err(rows::unknown(row)),
             }
             let body: MembersBody = rows::body(row)?;
-            if !body.deletion.is_empty() && body.deletion != self.was.envelope.version {
+            if !body.is_of(&self.was.envelope.version) {
                 // Of an earlier deletion: it only has to go.
             } else if is_list(&row.key) {
                 // The first one is written last: without it the list is not complete, and all edges stand.
@@ -317,6 +317,15 @@ impl Directory {
 
     async fn memberships_of(&self, id: &str) -> Result<Vec<Edge>, Error> {
         self.standing(&Side::Groups.of(id)).await
+    }
+
+    /// Ends memberships of a deleted resource that stand still; false if there are none.
+    async fn ends_more(&self, remains: &Remains) -> Result<bool, Error> {
+        let hidden = remains.hidden.as_ref().filter(|_| !remains.standing.is_empty());
+        if let Some(hidden) = hidden {
+            self.end_memberships(&hidden.trace).await?;
+        }
+        Ok(hidden.is_some())
     }
 
     fn type_of(&self, kind: Kind) -> Arc<ResourceType> {

@@ -43,6 +43,11 @@ impl Sizes {
     pub(super) fn chunk(self) -> usize {
         (self.changes - 1) / 3
     }
+
+    /// Memberships that one commit ends and lists: two changes more each, and one that tells that the tombstone is there.
+    pub(super) fn listing_chunk(self) -> usize {
+        (self.changes - 2) / 5
+    }
 }
 
 /// What a write does to memberships.
@@ -285,14 +290,16 @@ impl Removal {
         }
     }
 
-    /// The end of one membership; it is a change of the group too, if there still is one.
+    /// The end of one membership; it is a change of the group too, unless that is gone, and stays so until then.
     fn leaves(&self, edge: &Edge, operation: &Operation) -> Vec<Change> {
         let mut changes = journal::leaves(&edge.group, &edge.member);
-        if !self.gone.contains(&edge.group) {
+        changes.push(if self.gone.contains(&edge.group) {
+            Change::Touch(rows::gone_key(&edge.group))
+        } else {
             let stamp = Stamp::of(operation, String::new());
             let key = rows::resource_key("g", &edge.group);
-            changes.push(Change::Stamp(key, rows::encode(&stamp), None));
-        }
+            Change::Stamp(key, rows::encode(&stamp), None)
+        });
         changes
     }
 }

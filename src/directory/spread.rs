@@ -1,20 +1,22 @@
 //! Finishing what was decided: in the request that decided it while there is time, else by a task of any process.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use futures::future::try_join;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Directory, Error,
-    edges::{Edge, Side},
+    edges::{self, Edge, Side},
     in_parallel,
     journal::{self, Journal},
     memberships::Sizes,
     pending::{Gone, Joins, Pending},
 };
 use crate::{
-    rows::{self, FORMAT, Operation, Stamp, TraceBody, TraceStamp},
+    rows::{self, EdgeBody, FORMAT, Key, MembersBody, Operation, Stamp, TraceBody, TraceStamp},
+    scim::members::Kind,
     store::{self, Change, Row, settle::Tries},
 };
 
@@ -28,6 +30,14 @@ const REMEMBERED: time::Duration = time::Duration::minutes(1);
 const MAX_GONE_GROUPS: usize = 100;
 /// A decision this old is not being spread by the request that made it, or that request is slow.
 const LEFT_BEHIND: time::Duration = time::Duration::seconds(20);
+
+/// Whether a deleted resource's tombstone lists the group that it was in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    Yes,
+    /// Once the membership has ended: it was made while the resource was being deleted.
+    Now,
+}
 
 impl Directory {
     /// Spreads a decided change; comes back when that is done or the answer must go out. A failure is not the request's:
@@ -138,26 +148,53 @@ impl Directory {
     /// Removes the memberships of a deleted resource. Those of a deleted group's members stay for its restore, hidden by
     /// the row that says that the group is gone.
     pub(super) async fn end_memberships(&self, gone: &TraceBody) -> Result<usize, Error> {
-        let now = self.ambient.now();
-        let edges = self.standing(&Side::Groups.of(&gone.id)).await?;
-        let chunks = edges.chunks(Sizes::now().chunk());
-        in_parallel(chunks.map(|chunk| self.end_some(gone, chunk, now)).collect()).await?;
-        Ok(edges.len())
+        let beside = rows::gone_groups_range(&gone.id);
+        let range = Side::Groups.of(&gone.id);
+        let (edges, beside) = try_join(self.standing(&range), self.all_rows(&beside)).await?;
+        let listed = groups_listed(&beside, gone)?;
+        let count = edges.len();
+        let (listed, others): (Vec<Edge>, Vec<Edge>) = edges.into_iter().partition(|edge| listed.contains(&edge.group));
+        let chunks = listed.chunks(Sizes::now().chunk());
+        in_parallel(chunks.map(|chunk| self.end_some(gone, chunk, Listed::Yes)).collect()).await?;
+        if !others.is_empty() {
+            // Whom a decided change removes is not to be listed, and has no edge then.
+            let groups: Vec<String> = others.iter().map(|edge| edge.group.clone()).collect();
+            self.open_gates(&groups).await?;
+            let chunks = others.chunks(Sizes::now().listing_chunk());
+            in_parallel(chunks.map(|chunk| self.end_some(gone, chunk, Listed::Now)).collect()).await?;
+        }
+        Ok(count)
     }
 
-    async fn end_some(&self, gone: &TraceBody, edges: &[Edge], now: OffsetDateTime) -> Result<(), Error> {
+    async fn end_some(&self, gone: &TraceBody, edges: &[Edge], listed: Listed) -> Result<(), Error> {
         let groups: Vec<String> = edges.iter().map(|edge| rows::resource_key("g", &edge.group)).collect();
         let stamp_of = |row: Option<&Row>| Ok(row.map(rows::stamp).transpose()?.map(|stamp| stamp.stamp));
         let there: Vec<Option<u64>> = self.each(&groups, stamp_of).await?;
         let newest = there.iter().flatten().copied().max().unwrap_or_default();
-        let operation = Operation::new(now, newest, self.ambient.secret());
+        let operation = Operation::new(self.ambient.now(), newest, self.ambient.secret());
         let stamp = Stamp::of(&operation, String::new());
+        let absent = edges.iter().zip(&there).filter(|(_, group)| group.is_none());
+        let absent = absent.map(|(edge, _)| (edge.group.clone(), Kind::Group)).collect();
+        // The next round looks again if one of them came back.
+        let Some((kept, _)) = self.kept(absent).await? else {
+            return Ok(());
+        };
         let mut changes = Vec::new();
         for ((edge, key), group) in edges.iter().zip(groups).zip(there) {
             changes.extend(journal::leaves(&edge.group, &edge.member));
             if group.is_some() {
                 changes.push(Change::Stamp(key, rows::encode(&stamp), None));
+            } else if kept.contains(&edge.group) {
+                changes.push(Change::Touch(rows::gone_key(&edge.group)));
             }
+            if listed == Listed::Now {
+                changes.extend(group.map(|_| Change::Touch(rows::gate_key(&edge.group))));
+                let row = rows::gone_edge_key(&gone.id, &edge.group);
+                changes.push(Change::Upsert(rows::write(row, &edges::body(edge))));
+            }
+        }
+        if listed == Listed::Now {
+            changes.push(Change::Touch(rows::gone_key(&gone.id)));
         }
         self.while_gone(gone, changes).await
     }
@@ -198,4 +235,20 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+/// The groups that these rows beside a deleted resource's tombstone tell of.
+fn groups_listed(beside: &[Row], gone: &TraceBody) -> Result<HashSet<String>, Error> {
+    let mut groups = HashSet::new();
+    for row in beside {
+        match Key::parse(&row.key) {
+            Some(Key::TombstoneEdge(_)) => _ = groups.insert(rows::body::<EdgeBody>(row)?.group),
+            Some(Key::TombstonePart(_)) => {
+                let part: MembersBody = rows::body(row)?;
+                groups.extend(part.groups.iter().filter(|_| part.is_of(&gone.operation)).cloned());
+            }
+            _ => return Err(rows::unknown(row).into()),
+        }
+    }
+    Ok(groups)
 }

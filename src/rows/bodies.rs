@@ -138,6 +138,13 @@ pub struct MembersBody {
     pub deletion: String,
 }
 
+impl MembersBody {
+    /// Whether this part of a tombstone was written for this deletion; earlier versions did not say.
+    pub fn is_of(&self, deletion: &str) -> bool {
+        self.deletion.is_empty() || self.deletion == deletion
+    }
+}
+
 /// Groups that a restored resource is to join still.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinsBody {

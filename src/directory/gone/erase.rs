@@ -54,6 +54,9 @@ impl Directory {
             if self.gather(&remains).await? {
                 continue;
             }
+            if self.ends_more(&remains).await? {
+                continue;
+            }
             match self.wipe(remains).await {
                 Err(error) if self.worth_another_try(&error) => pause().await,
                 Err(error) => return Err(error.into()),

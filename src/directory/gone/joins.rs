@@ -84,7 +84,7 @@ impl Ways {
 
 impl Directory {
     /// Finishes what is being spread over these groups, so that they can be joined.
-    pub(super) async fn open_gates(&self, groups: &[String]) -> Result<(), Error> {
+    pub(in crate::directory) async fn open_gates(&self, groups: &[String]) -> Result<(), Error> {
         let gates: Vec<String> = groups.iter().map(|group| rows::closed_gate_key(group)).collect();
         for gate in self.rows(&gates).await?.into_iter().flatten() {
             self.finish(&spreading(&gate)?).await?;
@@ -132,7 +132,10 @@ impl Directory {
 
     /// Of what was not there, what may come back and what is gone for good. Nothing if one of them is there by now: who came back
     /// in between had no row at the first look and has no tombstone at this one, and is not gone.
-    pub(super) async fn kept(&self, ids: Vec<(String, Kind)>) -> Result<Option<(Vec<String>, Vec<String>)>, Error> {
+    pub(in crate::directory) async fn kept(
+        &self,
+        ids: Vec<(String, Kind)>,
+    ) -> Result<Option<(Vec<String>, Vec<String>)>, Error> {
         let keys: Vec<String> = ids.iter().map(|(id, _)| rows::gone_key(id)).collect();
         let is_kept = |row: Option<&Row>| Ok(row.map(rows::gone_stamp).transpose()?.map(|stamp| !stamp.erased));
         let kept: Vec<Option<bool>> = self.each(&keys, is_kept).await?;

@@ -147,7 +147,7 @@ impl Directory {
             .await?
         {
             let body: MembersBody = rows::body(&row)?;
-            list.is_complete |= row.key == rows::gone_members_key(&gone.id, 0) && body.deletion == gone.operation;
+            list.is_complete |= row.key == rows::gone_members_key(&gone.id, 0) && body.is_of(&gone.operation);
             list.members.extend(body.users.into_iter().chain(body.groups));
             list.keys.insert(row.key);
         }

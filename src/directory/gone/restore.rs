@@ -74,8 +74,7 @@ impl Directory {
                 absent.extend(self.take_up_members(&remains).await?);
                 continue;
             }
-            if let (false, Some(hidden)) = (remains.standing.is_empty(), &remains.hidden) {
-                self.end_memberships(&hidden.trace).await?;
+            if self.ends_more(&remains).await? {
                 continue;
             }
             let inactive = remains.is_inactive();

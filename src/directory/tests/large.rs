@@ -169,7 +169,7 @@ impl Large {
         assert_eq!(world.groups_of(user).await, BTreeSet::new());
         let restore = world.directory.restore(group, Duration::DAY, false);
         let counts = world.counts_of(async { restore.await.unwrap() }).await;
-        assert_eq!(counts.round_trips, 2, "restore");
+        assert_eq!(counts.round_trips, 3, "restore");
         assert!(counts.bytes_read + counts.bytes_written < 4_000, "{counts:?}");
         assert_eq!(world.groups_of(user).await, BTreeSet::from([group.to_owned()]));
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration as Span};
 
 use time::Duration;
 
-use super::{Denied, MONTH, World, set};
+use super::{Denied, MONTH, World, costs, moments, set};
 use crate::{
     directory::{check::Inspection, edges::Edge, gone::rejoin},
     rows,
@@ -119,6 +119,80 @@ async fn a_membership_is_back_when_both_its_ends_are() {
             }
         }
     }
+}
+
+/// Whoever is a member was added before the group was deleted, also if the deletion had read the memberships by then.
+#[tokio::test]
+async fn who_joins_a_group_while_it_is_deleted_itself_is_in_it_when_it_is_back() {
+    let mut joined = 0;
+    for moment in moments() {
+        for removed in [false, true] {
+            let world = World::new().await;
+            let child = world.group_of(&[]).await;
+            let parent = world.group_of(&[]).await;
+            let elsewhere = world.elsewhere();
+            let meanwhile = async {
+                let child = std::slice::from_ref(&child);
+                let change = async |operations| {
+                    let change = elsewhere.directory.change(&elsewhere.groups, &parent, operations);
+                    change.await.is_ok()
+                };
+                change(costs::add(child)).await && !(removed && change(costs::remove(child)).await)
+            };
+            let delete = Box::pin(world.remove(&world.groups, &child));
+            let (_, is_member) = world.in_the_middle(moment, delete, Box::pin(meanwhile)).await;
+            let expected: BTreeSet<String> = is_member.filter(|is| *is).map(|_| child.clone()).into_iter().collect();
+            joined += expected.len();
+            for ends_first in [false, true] {
+                let world = world.copy().await;
+                if ends_first {
+                    world.finish().await;
+                }
+                world.restore(&child).await.unwrap();
+                assert_eq!(
+                    world.members(&parent).await,
+                    expected,
+                    "{moment:?} {removed} {ends_first}"
+                );
+                world.finish().await;
+                world.is_sound().await;
+            }
+        }
+    }
+    assert!(joined > 2, "only {joined} joined");
+}
+
+/// A group that is gone when a member of it is deleted may be back, and read, before that ends the membership.
+#[tokio::test]
+async fn who_is_deleted_leaves_no_group_that_is_back_under_the_same_version() {
+    let mut met = 0;
+    for groups in [1, 60] {
+        for call in [Call::Get, Call::Scan, Call::Commit] {
+            for number in 1..=6 {
+                let world = World::new().await;
+                let id = world.user_named("bjensen").await;
+                let group = world.groups_with(Kind::User, &id, groups).await.pop_first().unwrap();
+                world.remove(&world.groups, &group).await.unwrap();
+                let elsewhere = world.elsewhere();
+                let seen = async {
+                    elsewhere.restore(&group).await.unwrap();
+                    let edges = elsewhere.rows_of(&rows::member_key(&group, &id)).await;
+                    (elsewhere.version(&group).await, edges.len())
+                };
+                let delete = Box::pin(world.delete(&id));
+                let (_, seen) = world.in_the_middle((call, number), delete, Box::pin(seen)).await;
+                let Some((version, edges)) = seen else { break };
+                world.finish().await;
+                let left = world.rows_of(&rows::member_key(&group, &id)).await.len();
+                assert_eq!(left, 0);
+                let stamp = world.rows_of(&rows::resource_key("g", &group)).await.remove(0);
+                let stamp = rows::stamp(&stamp).unwrap();
+                assert_eq!(stamp.version != version, edges > 0, "{groups} {call:?} {number}");
+                met += 1;
+            }
+        }
+    }
+    assert!(met > 15, "only {met} met");
 }
 
 /// Whatever one of them has read or written when the other one begins and ends: a row that is not there yet and a tombstone that
