@@ -331,7 +331,7 @@ pub struct RefusedBody {
     /// When the last one was.
     #[serde(with = "time::serde::rfc3339")]
     pub last: OffsetDateTime,
-    /// The writes that added to it last, so that none does twice.
+    /// The write of each process that added to it last, so that none does twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<String>,
 }

@@ -5,9 +5,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -30,6 +31,8 @@ const MAX_NAMES: usize = 100;
 const HOURS: i64 = 24;
 /// How long counts are kept together before they are written.
 const PAUSE: Duration = Duration::from_mins(1);
+/// Tenants whose counts are written at a time when a process stops.
+const MAX_AT_ONCE: usize = 8;
 /// Tries to add to a row that other processes add to.
 const TRIES: usize = 5;
 
@@ -67,7 +70,11 @@ impl Counted {
 
 /// What was not written yet, by tenant.
 #[derive(Default)]
-pub(super) struct Lately(Mutex<HashMap<(Counted, String), Pending>>);
+pub(super) struct Lately {
+    pending: Mutex<HashMap<(Counted, String), Pending>>,
+    /// What this process is called where it writes.
+    process: OnceLock<String>,
+}
 
 #[derive(Default)]
 struct Pending {
@@ -78,6 +85,8 @@ struct Pending {
     is_waiting: bool,
     /// When it was written last.
     written: Option<Instant>,
+    /// Of one tenant, one batch is written at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What is written together.
@@ -128,7 +137,7 @@ impl Hours {
 
 impl Lately {
     fn lock(&self) -> MutexGuard<'_, HashMap<(Counted, String), Pending>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gathers; tells when to write, if nobody is waiting to do so.
@@ -142,6 +151,11 @@ impl Lately {
         let now = Instant::now();
         let first = now + of.first_pause();
         Some(pending.written.map_or(first, |written| (written + PAUSE).max(now)))
+    }
+
+    fn turn(&self, of: Counted, tenant: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut all = self.lock();
+        Arc::clone(&all.entry((of, tenant.to_owned())).or_default().turn)
     }
 
     /// What is to be written now.
@@ -211,19 +225,16 @@ impl Tenants {
         });
     }
 
-    /// Writes down what was gathered so far, for a process that is about to stop.
+    /// Writes down what was gathered so far, for a process that is about to stop; waits for what is being written.
     pub async fn write_counts(&self) {
-        let waiting: Vec<(Counted, String)> = {
-            let all = self.lately.lock();
-            let waiting = all.iter().filter(|(_, pending)| pending.is_waiting);
-            waiting.map(|(key, _)| key.clone()).collect()
-        };
-        for (of, tenant) in waiting {
-            self.write_batch(of, &tenant).await;
-        }
+        let all: Vec<(Counted, String)> = self.lately.lock().keys().cloned().collect();
+        let write = async |(of, tenant): (Counted, String)| self.write_batch(of, &tenant).await;
+        stream::iter(all).for_each_concurrent(MAX_AT_ONCE, write).await;
     }
 
     async fn write_batch(&self, of: Counted, tenant: &str) {
+        let turn = self.lately.turn(of, tenant);
+        let _turn = turn.lock().await;
         let mut batch = self.lately.take(of, tenant);
         let counted = self.add_counts(&of.key(tenant), tenant, &batch).await;
         if is_done(of, counted) {

@@ -19,8 +19,8 @@ const MAX_ROWS: usize = 99;
 const MAX_NAME_BYTES: usize = 200;
 /// What events of refusals are called.
 const KIND: &str = "refuse";
-/// Writes that a row remembers: more than come to one row while another's answer is waited for.
-const MAX_WRITES: usize = 8;
+/// Writes that a row remembers, of as many processes: more than there are in an hour.
+const MAX_WRITES: usize = 256;
 /// The rule of those that found no room.
 pub const MORE: &str = "more";
 
@@ -140,8 +140,9 @@ fn together(one: EventBody, other: EventBody) -> EventBody {
 }
 
 /// What one commit writes. Once it was sent, nobody knows whether it is written until it is looked for: it stays as it is, and
-/// each of its rows names it.
+/// each of its rows names it, as the last one of its process, which sends the next one only then.
 pub(super) struct Sending {
+    /// Begins with what its process is called.
     name: String,
     rows: Waiting,
 }
@@ -173,9 +174,18 @@ impl Tenants {
         let rest = refusals.keys().nth(MAX_CHANGES).cloned();
         let rest = rest.map(|key| refusals.split_off(&key)).unwrap_or_default();
         Sending {
-            name: HEXLOWER.encode(&self.ambient.secret()[..8]),
+            name: format!("{}{}", self.process(), self.random()),
             rows: std::mem::replace(refusals, rest),
         }
+    }
+
+    /// What this process is called where it writes.
+    fn process(&self) -> &str {
+        self.lately.process.get_or_init(|| self.random())
+    }
+
+    fn random(&self) -> String {
+        HEXLOWER.encode(&self.ambient.secret()[..8])
     }
 
     /// A try whose answer was lost may land until another has: each rests on the rows as they were read.
@@ -194,6 +204,7 @@ impl Tenants {
                 if writes.contains(&sending.name) {
                     return Ok(());
                 }
+                writes.retain(|write| !write.starts_with(self.process()));
                 writes.push(sending.name.clone());
                 writes.drain(..writes.len().saturating_sub(MAX_WRITES));
                 let (etag, mut body) = match there {

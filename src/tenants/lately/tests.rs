@@ -225,6 +225,55 @@ async fn no_refusal_is_counted_twice_when_an_answer_is_lost() {
     }
 }
 
+/// The row remembers of each process the write that it sent last, however many others write before that one knows of it.
+#[tokio::test(start_paused = true)]
+async fn no_refusal_is_counted_twice_however_many_processes_come_between() {
+    let faults = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
+    let world = World::on(Arc::clone(&faults) as Arc<dyn Store>);
+    let tenant = tenant(&world).await;
+    faults.inject(Call::Commit, 1..=1, Fault::LoseAnswer);
+    faults.inject(Call::Get, 4.., Fault::Busy(None));
+    world.tenants.refused(refused(&tenant, "a"));
+    settle(&world.tenants).await;
+    faults.heal();
+    assert_eq!(refusals(&world, &tenant).await, [told("a", "unique-taken", 1)]);
+    for _ in 0..40 {
+        let elsewhere = world.elsewhere();
+        elsewhere.refused(refused(&tenant, "a"));
+        elsewhere.write_counts().await;
+    }
+    world.tenants.refused(refused(&tenant, "a"));
+    settle(&world.tenants).await;
+    assert_eq!(refusals(&world, &tenant).await, [told("a", "unique-taken", 42)]);
+}
+
+/// Whether it waits for its minute, is being written, or was not taken by storage.
+#[tokio::test(start_paused = true)]
+async fn who_stops_writes_what_was_gathered() {
+    for (fault, started) in [
+        (None, false),
+        (Some(Fault::Delay(std::time::Duration::from_secs(4))), true),
+        (Some(Fault::Unavailable), true),
+    ] {
+        let faults = Arc::new(FaultStore::new(Arc::new(SqliteStore::memory().unwrap())));
+        let world = World::on(Arc::clone(&faults) as Arc<dyn Store>);
+        let tenant = tenant(&world).await;
+        if let Some(fault) = fault {
+            faults.inject(Call::Commit, 1..=1, fault);
+        }
+        world.tenants.refused(refused(&tenant, "a"));
+        if started {
+            tokio::time::sleep(std::time::Duration::from_secs(62)).await;
+        }
+        world.tenants.write_counts().await;
+        assert_eq!(
+            refusals(&world, &tenant).await,
+            [told("a", "unique-taken", 1)],
+            "{fault:?}"
+        );
+    }
+}
+
 /// Storage that is ill is left alone; what it would not take comes with what is refused next.
 #[tokio::test(start_paused = true)]
 async fn what_storage_did_not_take_is_written_later() {
