@@ -26,8 +26,8 @@ const TENANT_TIME: Duration = Duration::from_mins(2);
 /// processes at the same time. A process that lives for minutes does it as often as one that lives for days.
 const PURGES_ONE_IN: usize = 120;
 /// Steps of a purge in one round and tenant, one after the other, so that requests hardly notice; the next purge goes on
-/// behind them.
-const MAX_STEPS: usize = 10;
+/// behind them. In a day that is 240,000 tombstones, and as many events, of each tenant and by each process.
+const MAX_STEPS: usize = 100;
 
 /// Where the next purge of a tenant goes on, by its id.
 type Places = HashMap<String, String>;

@@ -148,7 +148,12 @@ async fn one(operator: &Operator, tenant: Tenant, kept: &Kept) -> anyhow::Result
         let directory = operator.directory(tenant.clone());
         let (purged, next) = directory.purge(kept.both(), place.as_deref()).await?;
         all += purged;
-        show::progress(&format!("{}: {} rows looked at", tenant.name, all.looked_at));
+        let removed = all.tombstones + all.memberships + all.marks + all.events;
+        let looked_at = all.looked_at;
+        show::progress(&format!(
+            "{}: {looked_at} rows looked at, {removed} removed",
+            tenant.name
+        ));
         if next.is_none() {
             return Ok(all);
         }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
 
 use super::{Directory, Error};
 use crate::{
@@ -167,14 +168,14 @@ impl Directory {
         if !is_far {
             return;
         }
-        let store = Arc::clone(&self.store);
+        let (store, deadline) = (Arc::clone(&self.store), self.deadline);
         self.shared.run(async move {
             let write = Change::Upsert(rows::write(rows::mark_key(kind, body.position), &body));
             if let Err(error) = store.commit(&partition, &[write]).await {
                 tracing::debug!(%error, "a mark was not written");
             }
             if fastrand::usize(..ONE_IN) == 0
-                && let Err(error) = remove_old(&*store, &partition, kind, now).await
+                && let Err(error) = remove_old(&*store, &partition, kind, now, deadline).await
             {
                 tracing::debug!(%error, "old marks were not removed");
             }
@@ -192,9 +193,10 @@ pub(super) async fn remove_old(
     partition: &str,
     kind: &str,
     now: OffsetDateTime,
+    deadline: Instant,
 ) -> Result<usize, store::Error> {
     let (from, until) = rows::range(&rows::mark_key_prefix(kind));
-    let page = store.scan(partition, &from, &until, 1_000).await?;
+    let page = settle::patient_scan(store, partition, (&from, &until), 1_000, deadline).await?;
     let is_old = |row: &Row| rows::body::<MarkBody>(row).is_ok_and(|body| is_old(&body, now));
     let old = page.rows.into_iter().filter(is_old).take(MAX_CHANGES);
     // With the etag, so that one that was written anew stays.
@@ -202,7 +204,7 @@ pub(super) async fn remove_old(
     if changes.is_empty() {
         return Ok(0);
     }
-    match store.commit(partition, &changes).await {
+    match settle::patient_commit(store, partition, &changes, deadline).await {
         Ok(()) => Ok(changes.len()),
         Err(store::Error::Changed(_) | store::Error::Missing(_)) => Ok(0),
         Err(error) => Err(error),

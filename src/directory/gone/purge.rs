@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use time::Duration;
 
 use super::{
-    super::{Directory, Error, edges::Side, history, index, marks},
+    super::{Directory, Error, edges::Side, history, in_parallel, index, marks},
     Denied, Remains,
 };
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
     store::{Change, MAX_CHANGES, Row},
 };
 
-/// Where a step begins that has only events left; others begin at a key.
-const EVENTS: &str = "";
+/// Where a step begins that has only events and marks left; others begin at a key.
+const OTHERS: &str = "";
 /// Tombstones that one step removes at most.
 const MAX_REMOVED: usize = 100;
 
@@ -61,7 +61,7 @@ impl AddAssign for Purged {
 
 impl Directory {
     /// One step: what is left behind, what marks are old, a commit of old events, and of the tombstones behind `from` what one
-    /// round trip shows. Returns where the next step begins; nothing at the end.
+    /// round trip shows. Returns where the next step begins; nothing at the end, when nothing is due but what goes later.
     ///
     /// # Errors
     ///
@@ -70,23 +70,27 @@ impl Directory {
         let mut purged = Purged::default();
         if from.is_none() {
             purged.left_behind = self.finish_pending().await?;
-            purged.marks = self.forget_marks().await?;
         }
         let next = match from {
-            Some(EVENTS) => None,
+            Some(OTHERS) => None,
             from => self.forget_tombstones(kept.deleted, from, &mut purged).await?,
         };
         let before = self.ambient.now() - kept.events;
         purged.events = history::forget(&self.store, &self.access.tenant.id, before, self.deadline).await?;
-        let has_more = next.is_none() && purged.events > 0;
-        Ok((purged, if has_more { Some(EVENTS.to_owned()) } else { next }))
+        if next.is_some() {
+            return Ok((purged, next));
+        }
+        purged.marks = self.forget_marks().await?;
+        let has_more = purged.events + purged.marks > 0;
+        Ok((purged, has_more.then(|| OTHERS.to_owned())))
     }
 
     async fn forget_marks(&self) -> Result<usize, Error> {
         let mut forgotten = 0;
         for kind in [Kind::User, Kind::Group] {
             let kind = index::kind(&self.type_of(kind));
-            forgotten += marks::remove_old(&*self.store, &self.access.tenant.id, kind, self.ambient.now()).await?;
+            let (partition, now) = (&self.access.tenant.id, self.ambient.now());
+            forgotten += marks::remove_old(&*self.store, partition, kind, now, self.deadline).await?;
         }
         Ok(forgotten)
     }
@@ -100,54 +104,56 @@ impl Directory {
         let (first, until) = rows::range(rows::GONE_PREFIX);
         let page = self.tombstones((from.unwrap_or(&first), &until)).await?;
         let mut next = page.rows.last().filter(|_| page.more).map(|row| rows::behind(&row.key));
-        let before = purged.tombstones;
+        let mut due = Vec::new();
         for row in page.rows {
-            if purged.tombstones - before >= MAX_REMOVED {
+            if due.len() >= MAX_REMOVED {
                 next = Some(row.key);
                 break;
             }
             purged.looked_at += 1;
-            match self.forget_if_due(&row, retention, purged).await {
-                // What makes no sense must not keep the others from going; a check tells of it.
-                Ok(()) | Err(Error::Format(_)) => {}
-                Err(error) => return Err(error),
+            if self.is_due(&row, retention) {
+                due.push(row);
             }
+        }
+        for forgotten in in_parallel(due.iter().map(|row| self.forget_due(row)).collect()).await? {
+            *purged += forgotten;
         }
         Ok(next)
     }
 
-    fn is_due(&self, row: &Row, retention: Duration) -> Result<bool, Error> {
+    /// What makes no sense must not keep the others from going; a check tells of it.
+    fn is_due(&self, row: &Row, retention: Duration) -> bool {
         let is_tombstone = matches!(Key::parse(&row.key), Some(Key::Tombstone(_)));
-        Ok(is_tombstone && rows::gone_stamp(row)?.stamp.modified + retention <= self.ambient.now())
+        is_tombstone && rows::gone_stamp(row).is_ok_and(|gone| gone.stamp.modified + retention <= self.ambient.now())
+    }
+
+    async fn forget_due(&self, row: &Row) -> Result<Purged, Error> {
+        match self.forget_one(row).await {
+            Ok(purged) => Ok(purged),
+            Err(Denied::Failed(error)) if !matches!(error, Error::Format(_)) => Err(error),
+            // It is there again, or gone for good, or makes no sense.
+            Err(_) => Ok(Purged::default()),
+        }
     }
 
     /// The edges go first; the row that hides them stays for as long as a request takes that may have seen one.
-    async fn forget_if_due(&self, row: &Row, retention: Duration, purged: &mut Purged) -> Result<(), Error> {
-        if !self.is_due(row, retention)? {
-            return Ok(());
-        }
+    async fn forget_one(&self, row: &Row) -> Result<Purged, Denied> {
+        let mut purged = Purged::default();
         let id = Remains::read(row)?.was.envelope.id;
-        let remains = match self.remains(&id).await {
-            Ok(remains) => remains,
-            Err(Denied::Failed(error)) => return Err(error),
-            // It is there again, or gone for good.
-            Err(_) => return Ok(()),
-        };
+        let remains = self.remains(&id).await?;
         if let Some(hidden) = &remains.hidden {
             let members = self.standing(&Side::Members.of(&id)).await?;
             if !members.is_empty() {
                 self.end_members(&hidden.trace, &members, None).await?;
-                purged.memberships += members.len();
+                purged.memberships = members.len();
             }
             if !members.is_empty() || !remains.standing.is_empty() || self.is_recent(hidden.trace.time) {
-                purged.later += 1;
-                return Ok(());
+                purged.later = 1;
+                return Ok(purged);
             }
         }
-        if self.forget_remains(remains).await? {
-            purged.tombstones += 1;
-        }
-        Ok(())
+        purged.tombstones = usize::from(self.forget_remains(remains).await?);
+        Ok(purged)
     }
 
     /// False if somebody has changed anything of it since.

@@ -40,7 +40,7 @@ pub async fn forget(
     if changes.is_empty() {
         return Ok(0);
     }
-    match store.commit(partition, &changes).await {
+    match settle::patient_commit(&**store, partition, &changes, deadline).await {
         // Missing: another process is at it.
         Ok(()) | Err(crate::store::Error::Missing(_)) => Ok(changes.len()),
         Err(error) => Err(error.into()),

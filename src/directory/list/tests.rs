@@ -342,7 +342,7 @@ async fn old_marks_are_removed() {
         let change = Change::Upsert(rows::write(rows::mark_key("u", position), &body));
         world.store.commit(partition, &[change]).await.unwrap();
     }
-    let old = marks::remove_old(&*world.store, partition, "u", clock.now());
+    let old = marks::remove_old(&*world.store, partition, "u", clock.now(), world.directory.deadline);
     assert!(old.await.unwrap() > 0);
     let left = world.directory.marks_before("u", 100).await.unwrap();
     assert_eq!(left.iter().map(|mark| mark.position).collect::<Vec<_>>(), [4, 2]);

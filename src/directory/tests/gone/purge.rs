@@ -3,6 +3,7 @@
 use time::Duration;
 
 use super::{Denied, KEPT, MONTH, World};
+use crate::rows::{self, FORMAT, MarkBody};
 
 #[tokio::test]
 async fn a_purge_forgets_what_is_due_and_nothing_else() {
@@ -45,4 +46,29 @@ async fn a_purge_goes_on_where_the_last_step_ended() {
     assert!(place.is_some());
     assert_eq!(later.purge().await.tombstones, 150);
     assert_eq!(later.rows_of("gone~").await, []);
+}
+
+/// However much there is of anything: a command goes on until a step says that it was the last one.
+#[tokio::test]
+async fn a_purge_ends_when_nothing_is_due() {
+    let world = World::new().await;
+    for user in world.many_users(130).await {
+        world.delete(&user).await;
+    }
+    let mark = |position: usize| MarkBody {
+        format: FORMAT,
+        position,
+        key: "u~a".to_owned(),
+        changes: None,
+        time: world.directory.ambient.now(),
+    };
+    let marks = (0..350).map(|position| rows::write(rows::mark_key("u", position), &mark(position)));
+    world.write(marks.collect()).await;
+    let later = world.later(Duration::days(366));
+    let purged = later.purge().await;
+    assert_eq!((purged.tombstones, purged.marks, purged.events), (130, 350, 130));
+    for prefix in ["gone~", "mark~", "o~", "pend~"] {
+        assert_eq!(later.rows_of(prefix).await, [], "{prefix}");
+    }
+    later.is_sound().await;
 }
