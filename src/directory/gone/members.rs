@@ -1,7 +1,7 @@
 //! The members of a deleted group that are laid down in a list, so that nobody reads a row which hides their edges any more; and
 //! whose edges are written again, still hidden, when it is to come back.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     super::{
@@ -30,9 +30,13 @@ pub(super) struct Absent {
 }
 
 impl Absent {
-    pub(super) fn extend(&mut self, other: Self) {
-        self.waiting.extend(other.waiting);
-        self.lost.extend(other.lost);
+    /// With what was learnt later of these members.
+    pub(super) fn update(&mut self, members: &BTreeMap<String, Kind>, later: Self) {
+        for absent in [&mut self.waiting, &mut self.lost] {
+            absent.retain(|id| !members.contains_key(id));
+        }
+        self.waiting.extend(later.waiting);
+        self.lost.extend(later.lost);
     }
 
     pub(super) fn tell(self, restored: Restored) -> Restored {
@@ -60,10 +64,10 @@ impl Remains {
 }
 
 impl Directory {
-    /// Writes the edges of a deleted group's members again and forgets the list of them; returns those who are not there.
-    /// Hidden as they are, all show with the commit that brings the group back. It is the caller's to look again: others may
-    /// be at it.
-    pub(super) async fn take_up_members(&self, remains: &Remains) -> Result<Absent, Error> {
+    /// Writes the edges of a deleted group's members again and forgets the list of them; returns those who are not there, if it
+    /// came to its end. Hidden as they are, all show with the commit that brings the group back. It is the caller's to look
+    /// again: others may be at it.
+    pub(super) async fn take_up_members(&self, remains: &Remains) -> Result<Option<Absent>, Error> {
         let members = &remains.members;
         let trace = self.hide_again(remains).await?;
         let group = &trace.id;
@@ -74,11 +78,11 @@ impl Directory {
         };
         loop {
             let Some(hiding) = self.rows(&[trace.edges_left_key()]).await?.pop().flatten() else {
-                return Ok(Absent::default());
+                return Ok(None);
             };
             let list = self.rows(&[rows::gone_members_key(group, 0)]).await?.pop().flatten();
             if list.is_some() != remains.laid_down {
-                return Ok(Absent::default());
+                return Ok(None);
             }
             let standing = self.standing(&Side::Members.of(group)).await?;
             let standing: HashSet<String> = standing.into_iter().map(|edge| edge.member).collect();
@@ -102,7 +106,7 @@ impl Directory {
                     Err(error) => return Err(error),
                     Ok(true) => {
                         self.forget_list(remains, &trace, &hiding).await?;
-                        return Ok(absent);
+                        return Ok(Some(absent));
                     }
                 }
                 continue;

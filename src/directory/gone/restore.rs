@@ -71,7 +71,9 @@ impl Directory {
             self.open_gates(&groups).await?;
             let mut ways = self.ways(id, &groups).await?;
             if remains.has_members_to_take_up() {
-                absent.extend(self.take_up_members(&remains).await?);
+                if let Some(later) = self.take_up_members(&remains).await? {
+                    absent.update(&remains.members, later);
+                }
                 continue;
             }
             if self.ends_more(&remains).await? {

@@ -228,6 +228,12 @@ async fn two_that_come_back_at_once_find_each_other() {
                         "{case}"
                     );
                     let Some(meanwhile) = meanwhile else { break };
+                    // Who came back before this did waits no more.
+                    assert_eq!(
+                        (restored.waiting_groups, restored.waiting_members),
+                        (vec![], vec![]),
+                        "{case}"
+                    );
                     let meanwhile = meanwhile.unwrap();
                     assert_eq!(
                         (meanwhile.lost_groups, meanwhile.lost_members),
