@@ -35,6 +35,9 @@ pub use erase::Erased;
 pub use purge::{Kept, Purged};
 pub use restore::Restored;
 
+/// Looks for what is neither there nor deleted, before that is told.
+const MAX_LOOKS: usize = 5;
+
 /// Why somebody is not restored or erased.
 #[derive(Debug)]
 pub enum Denied {
@@ -300,7 +303,15 @@ impl Directory {
     async fn tombstone(&self, id: &str) -> Result<Remains, Denied> {
         let keys = ["u", "g"].map(|kind| rows::resource_key(kind, id));
         let keys = [&keys[..], &[rows::gone_key(id)]].concat();
-        let mut found = self.rows(&keys).await?.into_iter();
+        let mut found = Vec::new();
+        // These are not of one moment: of what is deleted, or comes back, in between neither may be seen.
+        for _ in 0..MAX_LOOKS {
+            found = self.rows(&keys).await?;
+            if found.iter().any(Option::is_some) {
+                break;
+            }
+        }
+        let mut found = found.into_iter();
         let [user, group, tombstone] = [(); 3].map(|()| found.next().flatten());
         for (row, kind) in [(user, Kind::User), (group, Kind::Group)] {
             if let Some(row) = row

@@ -20,6 +20,14 @@ pub(super) enum View {
     Named { group: usize, name: u8, seen: bool },
     /// There is none such.
     Nobody { resource: usize },
+    /// There is one.
+    There { resource: usize },
+    /// There never was one.
+    Unknown { resource: usize },
+    /// It was erased.
+    Erased { resource: usize },
+    /// It is deleted, and another one has its name.
+    GoneTaken { resource: usize },
     /// Another group than this one has the name.
     Taken { group: usize, name: u8 },
     /// The same for users.
@@ -160,6 +168,10 @@ impl Search<'_> {
             }
             View::Named { group, name, seen } => state.groups[group].is_some_and(|group| group.name == name) == seen,
             View::Nobody { resource } => !state.has(resource),
+            View::There { resource } => state.has(resource),
+            View::Unknown { resource } => state.is_unknown(resource),
+            View::Erased { resource } => state.erased.has(resource),
+            View::GoneTaken { resource } => state.is_gone_taken(resource),
             View::Taken { group, name } => state.is_taken(group, name),
             View::UserTaken { user, name } => state.is_user_taken(user, name),
             View::Outdated { group, expected } => {

@@ -2,7 +2,7 @@
 
 use proptest::{
     collection::vec,
-    prelude::{Just, Strategy, any, prop_oneof},
+    prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof},
     sample,
 };
 
@@ -13,13 +13,21 @@ use super::{
 };
 use crate::store::faults::Fault;
 
-pub(super) fn histories() -> impl Strategy<Value = History> {
+/// Who asks for something.
+#[derive(Clone, Copy)]
+pub(super) enum Asks {
+    OfClients,
+    /// Many are deleted, and come back.
+    OfOperatorsToo,
+}
+
+pub(super) fn histories(asks: Asks) -> impl Strategy<Value = History> {
     let set = || {
         let member = sample::select((0..=FIRST_USERS).chain(USERS..USERS + FIRST_GROUPS).collect::<Vec<_>>());
         vec(member, 0..4).prop_map(|members| members.into_iter().collect::<Set>())
     };
     let client = (
-        vec(ask(set), 1..6),
+        vec(any_ask(asks, set), 1..6),
         prop_oneof![
             8 => Just(Fate::Lives),
             1 => (1..12_usize).prop_map(Fate::DiesBefore),
@@ -84,6 +92,20 @@ fn number_creates(clients: &mut [Client]) {
             Ask::CreateUser { .. } | Ask::CreateGroup { .. } => *ask = Ask::List { name: None },
             _ => {}
         }
+    }
+}
+
+fn any_ask<S: Strategy<Value = Set> + 'static>(asks: Asks, set: impl Fn() -> S + 'static) -> BoxedStrategy<Ask> {
+    let resource = || sample::select(vec![0_usize, 0, 1, 2, USERS, USERS, USERS + 1]);
+    match asks {
+        Asks::OfClients => ask(set).boxed(),
+        Asks::OfOperatorsToo => prop_oneof![
+            6 => ask(set),
+            2 => resource().prop_map(|resource| Ask::Delete { resource }),
+            4 => resource().prop_map(|resource| Ask::Restore { resource }),
+            1 => (0..3_usize).prop_map(|user| Ask::Erase { user }),
+        ]
+        .boxed(),
     }
 }
 

@@ -104,6 +104,14 @@ pub(super) enum Ask {
     Delete {
         resource: usize,
     },
+    /// An operator brings it back.
+    Restore {
+        resource: usize,
+    },
+    /// An operator deletes a user, if it is there, and what is kept of it.
+    Erase {
+        user: usize,
+    },
     Read {
         resource: usize,
     },
@@ -145,6 +153,11 @@ pub(super) struct Group {
 pub(super) struct State {
     pub(super) users: [Option<User>; USERS],
     pub(super) groups: [Option<Group>; GROUPS],
+    /// The names of those who are deleted and may come back.
+    pub(super) gone: [Option<u8>; RESOURCES],
+    /// Of each group who is its member as soon as both are there again.
+    pub(super) kept: [Set; GROUPS],
+    pub(super) erased: Set,
 }
 
 /// What an operation did, as its client was told or as the change log says.
@@ -160,6 +173,8 @@ pub(super) struct Deed<'a> {
     pub(super) leaving: Set,
     /// Somebody else changed something meanwhile.
     pub(super) met: bool,
+    /// Of an erasure: that it deleted the user, before it erased what was kept.
+    pub(super) deletes: bool,
 }
 
 impl State {
@@ -198,6 +213,9 @@ impl State {
                 fits.then_some(state)
             }
             (&Ask::Delete { resource }, Some(version)) => state.without(resource, version),
+            (&Ask::Erase { user }, Some(version)) if deed.deletes => state.without(user, version),
+            (&Ask::Erase { user }, Some(_)) => state.erased(user),
+            (&Ask::Restore { resource }, Some(version)) => state.restored(resource, version),
             (&Ask::RenameUser { user, name }, made) => {
                 let before = state.users[user]?;
                 let version = made.unwrap_or(before.version);
@@ -205,7 +223,14 @@ impl State {
                 let fits = !state.is_user_taken(user, name) && (before.name != name) == made.is_some();
                 fits.then_some(state)
             }
-            (Ask::CreateUser { .. } | Ask::CreateGroup { .. } | Ask::Delete { .. }, None)
+            (
+                Ask::CreateUser { .. }
+                | Ask::CreateGroup { .. }
+                | Ask::Delete { .. }
+                | Ask::Restore { .. }
+                | Ask::Erase { .. },
+                None,
+            )
             | (Ask::Read { .. } | Ask::List { .. } | Ask::With { .. } | Ask::Finish, _) => None,
             (_, made) => {
                 let (group, after) = state.changed(deed)?;
@@ -271,17 +296,72 @@ impl State {
     }
 
     fn without(mut self, resource: usize, version: Version) -> Option<Self> {
-        match resource.checked_sub(USERS) {
-            None => self.users[resource].take().map(drop)?,
-            Some(group) => self.groups[group].take().map(drop)?,
-        }
-        for group in self.groups.iter_mut().flatten() {
-            if group.members.has(resource) {
+        let name = match resource.checked_sub(USERS) {
+            None => self.users[resource].take()?.name,
+            Some(at) => {
+                let group = self.groups[at].take()?;
+                self.kept[at] = self.kept[at].and(group.members);
+                group.name
+            }
+        };
+        self.gone[resource] = Some(name);
+        for (group, kept) in self.groups.iter_mut().zip(&mut self.kept) {
+            if let Some(group) = group
+                && group.members.has(resource)
+            {
                 group.members = group.members.without(Set::one(resource));
                 group.version = version;
+                *kept = kept.and(Set::one(resource));
             }
         }
         Some(self)
+    }
+
+    fn restored(mut self, resource: usize, version: Version) -> Option<Self> {
+        let name = self.gone[resource].take()?;
+        let is_taken = match resource.checked_sub(USERS) {
+            None => {
+                self.users[resource] = Some(User { name, version });
+                self.is_user_taken(resource, name)
+            }
+            Some(at) => {
+                let members = Set::default();
+                self.groups[at] = Some(Group { name, members, version });
+                self.is_taken(at, name)
+            }
+        };
+        for at in 0..GROUPS {
+            let both = |member: &usize| (*member == resource || USERS + at == resource) && self.has(*member);
+            let back: Set = self.kept[at].iter().filter(both).collect();
+            if let Some(group) = self.groups[at].as_mut().filter(|_| back != Set::default()) {
+                group.members = group.members.and(back);
+                group.version = version;
+                self.kept[at] = self.kept[at].without(back);
+            }
+        }
+        (!is_taken).then_some(self)
+    }
+
+    fn erased(mut self, user: usize) -> Option<Self> {
+        self.gone[user].take()?;
+        self.erased = self.erased.and(Set::one(user));
+        for kept in &mut self.kept {
+            *kept = kept.without(Set::one(user));
+        }
+        Some(self)
+    }
+
+    /// Whether nothing is known of it.
+    pub(super) fn is_unknown(&self, resource: usize) -> bool {
+        !self.has(resource) && self.gone[resource].is_none() && !self.erased.has(resource)
+    }
+
+    /// Whether somebody else has the name of one who is deleted.
+    pub(super) fn is_gone_taken(&self, resource: usize) -> bool {
+        self.gone[resource].is_some_and(|name| match resource.checked_sub(USERS) {
+            None => self.is_user_taken(resource, name),
+            Some(group) => self.is_taken(group, name),
+        })
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Past<'a> {
     whole: Set,
     /// Versions tell something.
     pub(super) versions: bool,
+    /// Members that each group may have or not.
+    doubtful: [Set; GROUPS],
 }
 
 impl<'a> Past<'a> {
@@ -71,18 +73,10 @@ impl<'a> Past<'a> {
         end: usize,
     ) -> Result<Self, String> {
         let small = history.small;
-        let numbers: HashMap<&str, u8> = records.iter().map(|record| record.name.as_str()).zip(0..).collect();
-        let mut made: HashMap<u8, &str> = HashMap::new();
-        let mut versions: HashMap<&str, u8> = HashMap::new();
-        for (version, event) in events {
-            let number = numbers.get(event.actor.as_str()).copied().unwrap_or(SET);
-            versions.insert(version, number);
-            if number != SET && made.insert(number, version).is_some() {
-                return Err(format!("{} took effect twice", event.actor));
-            }
-        }
+        let Log { made, versions } = Log::of(records, events)?;
         let deletes = |record: &Record| match record.ask {
             Ask::Delete { resource } if !matches!(record.told, Some((_, Told::NotFound))) => Some(resource),
+            Ask::Restore { resource } | Ask::Erase { user: resource } => Some(resource),
             _ => None,
         };
         // The groups of what is deleted are stamped later if they are many, or if it is a group that joins meanwhile, and
@@ -104,11 +98,12 @@ impl<'a> Past<'a> {
             steps: Vec::new(),
             whole: whole.collect(),
             versions: records.iter().all(is_stamped),
+            doubtful: doubtful(records, small),
         };
         for (record, number) in records.iter().zip(0..) {
             let vague: Set = records
                 .iter()
-                .filter(|other| record.meets(other))
+                .filter(|other| record.meets(other) || (other.is_left_to_others() && !record.is_after_all()))
                 .filter_map(deletes)
                 .collect();
             let version = |text: &str| versions.get(text).copied().unwrap_or(ANY);
@@ -124,7 +119,10 @@ impl<'a> Past<'a> {
             };
             past.add(
                 record,
-                made.contains_key(&number).then_some(number),
+                Made {
+                    number,
+                    kinds: made.get(&number).map_or(&[], Vec::as_slice),
+                },
                 vague,
                 &version,
                 end,
@@ -133,25 +131,42 @@ impl<'a> Past<'a> {
         Ok(past)
     }
 
-    fn add(&mut self, record: &'a Record, made: Option<u8>, vague: Vague, version: &dyn Fn(&str) -> u8, end: usize) {
+    fn add(&mut self, record: &'a Record, events: Made<'_>, vague: Vague, version: &dyn Fn(&str) -> u8, end: usize) {
         let told = record.told.as_ref().map(|(_, told)| told);
         let is_write = record.is_write();
         let failed = matches!(told, None | Some(Told::Failed(_)));
         let succeeded = matches!(told, Some(Told::Group { .. } | Told::User { .. } | Told::Done));
-        if is_write && (succeeded || (failed && made.is_some())) {
-            let deed = Deed {
-                ask: &record.ask,
-                version: made,
-                expected: record.expected.as_deref().map(version),
-                vague: Set(record.ask.named().0 & vague.named.0),
-                leaving: vague.seen,
-                met: vague.met,
-            };
+        let made = (!events.kinds.is_empty()).then_some(events.number);
+        let doubtful = group_of(&record.ask).map_or(Set::default(), |group| self.doubtful[group]);
+        let deed = Deed {
+            ask: &record.ask,
+            version: made,
+            expected: record.expected.as_deref().map(version),
+            vague: Set(record.ask.named().0 & vague.named.0),
+            leaving: vague.seen.and(doubtful),
+            met: vague.met || doubtful != Set::default(),
+            deletes: false,
+        };
+        let deeds = match record.ask {
+            // What another one has done, or goes on with, is only seen.
+            Ask::Restore { .. } if made.is_none() => vec![],
+            Ask::Erase { .. } => {
+                let deed = |kind: &&str| Deed {
+                    deletes: *kind == "delete",
+                    ..deed
+                };
+                events.kinds.iter().map(deed).collect()
+            }
+            _ if is_write && (succeeded || (failed && made.is_some())) => vec![deed],
+            _ => vec![],
+        };
+        for (at, deed) in deeds.into_iter().enumerate() {
+            let after = (at > 0).then(|| self.steps.len() - 1);
             self.steps.push(Step {
                 what: What::Do(deed),
                 from: record.from,
                 until: Some(if failed { end } else { record.until() }),
-                after: None,
+                after,
             });
         }
         let outdated = match (told, group_of(&record.ask), &record.expected) {
@@ -161,8 +176,12 @@ impl<'a> Past<'a> {
             }
             _ => None,
         };
-        let after = (is_write && succeeded).then(|| self.steps.len() - 1);
-        for view in views(&record.ask, told, version).into_iter().chain(outdated) {
+        let is_done = is_write && succeeded && !is_by_operator(&record.ask);
+        let after = is_done.then(|| self.steps.len() - 1);
+        for view in views(&record.ask, told, made.is_some(), version)
+            .into_iter()
+            .chain(outdated)
+        {
             // A user's groups are no part of its version: what was read with the old one stands beside the new one.
             let after = after.filter(|_| !matches!(view, View::Link { .. }));
             self.see(record, view, vague.seen, after);
@@ -171,6 +190,12 @@ impl<'a> Past<'a> {
 
     fn see(&mut self, record: &Record, mut view: View, vague: Set, after: Option<usize>) {
         let mut parts = Vec::new();
+        let vague = match view {
+            View::Link { group, .. } | View::Group { group, .. } | View::Members { group, .. } => {
+                vague.and(self.doubtful[group])
+            }
+            _ => vague,
+        };
         match &mut view {
             View::Group {
                 group,
@@ -203,6 +228,43 @@ impl<'a> Past<'a> {
     }
 }
 
+/// The change log, by operations.
+#[derive(Default)]
+struct Log<'e> {
+    /// The kinds of events that each has made.
+    made: HashMap<u8, Vec<&'e str>>,
+    /// Whose version each is.
+    versions: HashMap<&'e str, u8>,
+}
+
+impl<'e> Log<'e> {
+    fn of(records: &[Record], events: &'e [(String, EventBody)]) -> Result<Self, String> {
+        let numbers: HashMap<&str, u8> = records.iter().map(|record| record.name.as_str()).zip(0..).collect();
+        let mut log = Self::default();
+        for (version, event) in events.iter().filter(|(_, event)| !is_rejoining(event)) {
+            let number = numbers.get(event.actor.as_str()).copied().unwrap_or(SET);
+            log.versions.insert(version, number);
+            let made = log.made.entry(number).or_default();
+            // A user that is restored meanwhile is deleted once more before it is erased.
+            let erases = |record: &Record| matches!(record.ask, Ask::Erase { .. });
+            let may_again = event.kind == "delete" && records.get(usize::from(number)).is_some_and(erases);
+            if number != SET && !may_again && made.contains(&event.kind.as_str()) {
+                return Err(format!("{} took effect twice", event.actor));
+            }
+            made.push(&event.kind);
+        }
+        Ok(log)
+    }
+}
+
+/// What an operation did, as the change log says.
+#[derive(Clone, Copy)]
+struct Made<'e> {
+    /// The operation's own.
+    number: u8,
+    kinds: &'e [&'e str],
+}
+
 /// What is being deleted meanwhile.
 #[derive(Clone, Copy)]
 struct Vague {
@@ -212,6 +274,46 @@ struct Vague {
     seen: Set,
     /// Somebody changes something at the same time.
     met: bool,
+}
+
+/// Whether it tells of groups that a restored resource joins later.
+fn is_rejoining(event: &EventBody) -> bool {
+    event.kind == "restore" && event.paths == ["groups"]
+}
+
+fn is_by_operator(ask: &Ask) -> bool {
+    matches!(ask, Ask::Restore { .. } | Ask::Erase { .. })
+}
+
+/// Of each group the members of whom nobody can tell: they, or it, came back by several commits while somebody changed its
+/// members.
+fn doubtful(records: &[Record], small: bool) -> [Set; GROUPS] {
+    let mut doubtful = [Set::default(); GROUPS];
+    let is_restored = |wanted: usize| {
+        let is_it = |record: &Record| matches!(record.ask, Ask::Restore { resource } if resource == wanted);
+        records.iter().any(is_it)
+    };
+    let all: Set = (0..RESOURCES).collect();
+    for record in records {
+        let (Ask::Delete { resource } | Ask::Restore { resource } | Ask::Erase { user: resource }) = record.ask else {
+            continue;
+        };
+        for other in records {
+            let Some(group) = group_of(&other.ask).filter(|_| other.is_write()) else {
+                continue;
+            };
+            let meets = record.meets(other) || record.is_left_to_others();
+            if small && meets && (is_restored(resource) || is_restored(USERS + group)) {
+                let who = if resource == USERS + group {
+                    all
+                } else {
+                    Set::one(resource)
+                };
+                doubtful[group] = doubtful[group].and(who);
+            }
+        }
+    }
+    doubtful
 }
 
 /// Whether each is a member of a group, one by one.
@@ -224,15 +326,23 @@ fn links(group: usize, members: Set) -> Vec<View> {
     (0..RESOURCES).map(link).collect()
 }
 
-fn views(ask: &Ask, told: Option<&Told>, version: &dyn Fn(&str) -> u8) -> Vec<View> {
+fn views(ask: &Ask, told: Option<&Told>, made: bool, version: &dyn Fn(&str) -> u8) -> Vec<View> {
     let own = match *ask {
-        Ask::Read { resource } | Ask::Delete { resource } => Some(resource),
-        Ask::CreateUser { user, .. } | Ask::RenameUser { user, .. } => Some(user),
+        Ask::Read { resource } | Ask::Delete { resource } | Ask::Restore { resource } => Some(resource),
+        Ask::Erase { user } | Ask::CreateUser { user, .. } | Ask::RenameUser { user, .. } => Some(user),
         Ask::CreateGroup { group, .. } => Some(USERS + group),
         _ => group_of(ask).map(|group| USERS + group),
     };
     let user_or_group = |own: usize| own.checked_sub(USERS).ok_or(own);
     match (told, own.map(user_or_group), ask) {
+        (Some(Told::Taken), _, &Ask::Restore { resource }) => vec![View::GoneTaken { resource }],
+        (Some(Told::There), _, &Ask::Restore { resource }) => vec![View::There { resource }],
+        (Some(Told::Done), _, &Ask::Restore { resource }) if !made => vec![View::There { resource }],
+        (Some(Told::Erased), _, &Ask::Restore { resource }) => vec![View::Erased { resource }],
+        (Some(Told::Done), _, &Ask::Erase { user }) => vec![View::Erased { resource: user }],
+        (Some(Told::Unknown), _, &(Ask::Restore { resource } | Ask::Erase { user: resource })) => {
+            vec![View::Unknown { resource }]
+        }
         (
             Some(Told::Group {
                 version: text,

@@ -12,7 +12,7 @@ use futures::future::pending;
 use tokio::{sync::oneshot, task_local, time::sleep};
 
 use crate::{
-    rows::PENDING_PREFIX,
+    rows::{GONE_PREFIX, PENDING_PREFIX},
     store::{Change, ETag, Error, MAX_SCAN_BYTES, Page, Row, Store, check_commit, check_get, check_scan},
 };
 
@@ -279,6 +279,8 @@ pub(super) enum Sabotage {
     Overlay,
     /// A member may be deleted while it joins.
     Member,
+    /// Who brings somebody back does not look for what stands beside the tombstone.
+    Beside,
     /// Nobody knows that a scan was not of one moment.
     Split,
 }
@@ -357,7 +359,12 @@ impl Store for Process {
     }
 
     async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, Error> {
-        if self.sabotage == Sabotage::Overlay && from.starts_with(PENDING_PREFIX) {
+        let hides = match self.sabotage {
+            Sabotage::Overlay => from.starts_with(PENDING_PREFIX),
+            Sabotage::Beside => from.starts_with(GONE_PREFIX),
+            _ => false,
+        };
+        if hides {
             return Ok(Page::default());
         }
         let mut page = self.call(self.inner.scan(partition, from, until, limit)).await?;

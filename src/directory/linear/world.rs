@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    super::{Directory, Error, Precondition, Shown, Stored, check::Inspection},
+    super::{Denied, Directory, Error, Precondition, Shown, Stored, check::Inspection},
     model::{Ask, GROUPS, RESOURCES, Set, USERS},
 };
 use crate::{
@@ -110,6 +110,11 @@ pub(super) enum Told {
     Done,
     NotFound,
     Taken,
+    /// Who was to be restored is there.
+    There,
+    /// Who was to be restored or erased is neither there nor deleted.
+    Unknown,
+    Erased,
     BadMember(usize),
     Outdated,
     /// Nobody knows, yet.
@@ -243,6 +248,11 @@ impl World {
                 directory.delete(of, &id(*resource), &Precondition::None).await?;
                 return Ok(Told::Done);
             }
+            Ask::Restore { resource } => {
+                let restored = directory.restore(&id(*resource), Duration::DAY, false).await;
+                return by_operator(restored.map(|_| ()));
+            }
+            Ask::Erase { user } => return by_operator(directory.erase(&id(*user)).await.map(|_| ())),
             Ask::Read { resource } => {
                 let read = Shown::read(of, &Selection::default());
                 directory.read(of, &id(*resource), read).await?
@@ -312,6 +322,18 @@ impl World {
         });
         Ok(Told::List(groups.collect()))
     }
+}
+
+fn by_operator(done: Result<(), Denied>) -> Result<Told, Error> {
+    Ok(match done {
+        Ok(()) => Told::Done,
+        Err(Denied::There(_)) => Told::There,
+        Err(Denied::Unknown) => Told::Unknown,
+        Err(Denied::Erased(_)) => Told::Erased,
+        Err(Denied::Taken(..)) => Told::Taken,
+        Err(Denied::Failed(error)) => return Err(error),
+        Err(denied @ (Denied::Past(..) | Denied::Group)) => panic!("{denied}"),
+    })
 }
 
 fn operations(ask: &Ask) -> (usize, Value) {

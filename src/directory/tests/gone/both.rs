@@ -180,7 +180,7 @@ async fn who_is_deleted_leaves_no_group_that_is_back_under_the_same_version() {
                     (elsewhere.version(&group).await, edges.len())
                 };
                 let delete = Box::pin(world.delete(&id));
-                let (_, seen) = world.in_the_middle((call, number), delete, Box::pin(seen)).await;
+                let ((), seen) = world.in_the_middle((call, number), delete, Box::pin(seen)).await;
                 let Some((version, edges)) = seen else { break };
                 world.finish().await;
                 let left = world.rows_of(&rows::member_key(&group, &id)).await.len();
