@@ -43,6 +43,7 @@ use time::OffsetDateTime;
 use crate::store::{Row, Write};
 
 mod bodies;
+mod error;
 mod key;
 
 pub use crate::store::behind;
@@ -50,6 +51,7 @@ pub use bodies::{
     EdgeBody, EventBody, GateBody, GateStamp, GoneStamp, IndexBody, JoinsBody, JournalBody, MarkBody, MembersBody,
     RefusedBody, ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody, TraceStamp,
 };
+pub use error::{FormatError, unknown};
 pub use key::{Key, gate_keys, tombstone_key};
 
 /// The format that this version writes, and the newest that it reads.
@@ -310,45 +312,6 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Why a row could not be read.
-#[derive(Debug)]
-pub enum FormatError {
-    /// A newer version of scimgate wrote it: it may be read again after the upgrade, and must not be overwritten now.
-    Newer {
-        /// Which row.
-        key: String,
-        /// Its format; one that this version reads if its kind is what is unknown.
-        format: u64,
-    },
-    /// It is not what this version or an earlier one writes.
-    Broken {
-        /// Which row.
-        key: String,
-    },
-}
-
-impl fmt::Display for FormatError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Newer { key, format } if *format <= u64::from(FORMAT) => {
-                write!(
-                    f,
-                    "row {key} is of a kind that this version does not know: upgrade scimgate"
-                )
-            }
-            Self::Newer { key, format } => {
-                write!(
-                    f,
-                    "row {key} has format {format}, this version reads up to {FORMAT}: upgrade scimgate"
-                )
-            }
-            Self::Broken { key } => write!(f, "row {key} cannot be read"),
-        }
-    }
-}
-
-impl std::error::Error for FormatError {}
-
 /// Reads a row's body.
 pub fn body<T: DeserializeOwned>(row: &Row) -> Result<T, FormatError> {
     decode(&row.key, &row.body)
@@ -373,14 +336,6 @@ pub fn trace_stamp(row: &Row) -> Result<Option<TraceStamp>, FormatError> {
 /// Reads a gate's stamp.
 pub fn gate_stamp(row: &Row) -> Result<GateStamp, FormatError> {
     decode(&row.key, &row.stamp)
-}
-
-/// A row of a kind that this version does not know, where it reads all there are: a newer one wrote it.
-pub fn unknown(row: &Row) -> FormatError {
-    FormatError::Newer {
-        key: row.key.clone(),
-        format: 0,
-    }
 }
 
 fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, FormatError> {
