@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     directory::{
-        Error, index,
+        Error, MAX_PARALLEL, index,
         memberships::{Memberships, Turn},
         write::{Draft, Imported, Kind as Deed},
     },
@@ -63,7 +63,7 @@ impl Import {
         let all = survey.ledger.entries.iter().filter(|entry| is_made(entry)).count() as u64;
         let mut written = 0;
         for kind in [Kind::User, Kind::Group] {
-            let mut flight = Flight::new();
+            let mut flight = Flight::new(MAX_PARALLEL);
             let mut place = 0;
             let mut total = Outcome::default();
             let mut take = |some: Outcome| {

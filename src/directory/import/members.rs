@@ -40,6 +40,9 @@ use crate::{
 /// Commits that members join with one after another; more members are decided at once, and spread by several commits at a time.
 const MAX_COMMITS: usize = 10;
 
+/// Groups that members join at a time: between two commits of one, the store is free for the others' commits.
+const GROUPS_AT_ONCE: usize = 32;
+
 /// Members that the file does not have, looked up in one step.
 const STRANGERS_AT_ONCE: usize = 1_000;
 
@@ -135,7 +138,7 @@ impl Import {
         let ledger = Arc::new(std::mem::take(&mut survey.ledger));
         let all = ledger.entries.iter().filter(|entry| is_filled(entry)).count() as u64;
         let turns = Arc::new(RwLock::new(()));
-        let mut flight = Flight::new();
+        let mut flight = Flight::new(GROUPS_AT_ONCE);
         let (mut found, mut groups, mut place) = (Strangers::default(), 0, 0);
         let mut take = |outlook: Outlook| {
             found.take(outlook);

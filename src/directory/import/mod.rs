@@ -29,7 +29,7 @@ use self::{
     ledger::{Entry, Fate, Ledger},
     lines::{Line, Lines},
 };
-use super::{Directory, Error, MAX_PARALLEL};
+use super::{Directory, Error};
 use crate::{
     scim::{members::Kind, schema::Catalog},
     store,
@@ -53,7 +53,7 @@ pub use lines::MAX_LINE_BYTES;
 pub use pulse::Pulse;
 pub use shape::Shape;
 
-/// Lines that are worked on together, and the bytes of them that are enough: [`MAX_PARALLEL`] times as many are in memory.
+/// Lines that are worked on together, and the bytes of them that are enough: [`MAX_PARALLEL`](super::MAX_PARALLEL) times as many are in memory.
 const PORTION: usize = 400;
 const PORTION_BYTES: usize = 2 * 1024 * 1024;
 /// How often somebody may come in between before it is an error.
@@ -312,11 +312,17 @@ impl Portion {
 }
 
 /// Work on several portions at once, each on any processor.
-struct Flight<T>(JoinSet<Result<T, Failed>>);
+struct Flight<T> {
+    under_way: JoinSet<Result<T, Failed>>,
+    at_once: usize,
+}
 
 impl<T: Send + 'static> Flight<T> {
-    fn new() -> Self {
-        Self(JoinSet::new())
+    fn new(at_once: usize) -> Self {
+        Self {
+            under_way: JoinSet::new(),
+            at_once,
+        }
     }
 
     /// Begins with one more when there is room for it; gives what the others came to that made it. What is large has all the
@@ -327,16 +333,16 @@ impl<T: Send + 'static> Flight<T> {
         work: impl Future<Output = Result<T, Failed>> + Send + 'static,
     ) -> Result<Vec<T>, Failed> {
         let mut done = Vec::new();
-        self.leave(if is_large { 0 } else { MAX_PARALLEL - 1 }, &mut done)
+        self.leave(if is_large { 0 } else { self.at_once - 1 }, &mut done)
             .await?;
-        self.0.spawn(work);
-        self.leave(if is_large { 0 } else { MAX_PARALLEL }, &mut done).await?;
+        self.under_way.spawn(work);
+        self.leave(if is_large { 0 } else { self.at_once }, &mut done).await?;
         Ok(done)
     }
 
     /// Waits until no more than so many are under way.
     async fn leave(&mut self, most: usize, done: &mut Vec<T>) -> Result<(), Failed> {
-        while self.0.len() > most
+        while self.under_way.len() > most
             && let Some(one) = self.next().await?
         {
             done.push(one);
@@ -346,7 +352,7 @@ impl<T: Send + 'static> Flight<T> {
 
     /// What the work came to that ends next.
     async fn next(&mut self) -> Result<Option<T>, Failed> {
-        match self.0.join_next().await {
+        match self.under_way.join_next().await {
             None => Ok(None),
             Some(Ok(done)) => done.map(Some),
             Some(Err(error)) => match error.try_into_panic() {

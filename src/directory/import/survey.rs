@@ -14,7 +14,7 @@ use super::{
     members::Outlook,
     parse::{Described, Odd, describe},
 };
-use crate::scim::members::Kind;
+use crate::{directory::MAX_PARALLEL, scim::members::Kind};
 
 /// What is found out of a line by itself.
 struct Judged {
@@ -30,7 +30,7 @@ impl Import {
         progress: impl Fn(Progress),
     ) -> Result<Survey, Failed> {
         let mut ledger = Ledger::default();
-        let mut flight = Flight::new();
+        let mut flight = Flight::new(MAX_PARALLEL);
         let mut take = |judged: Vec<Judged>| {
             for one in judged {
                 if let Some(why) = one.why {
@@ -135,7 +135,7 @@ impl Import {
         let ledger = Arc::new(std::mem::take(&mut survey.ledger));
         let names_others = |entry: &Entry| is_filled(entry) || names_strange_manager(entry);
         let all = ledger.entries.iter().filter(|entry| names_others(entry)).count() as u64;
-        let mut flight = Flight::new();
+        let mut flight = Flight::new(MAX_PARALLEL);
         let (mut found, mut looked_at, mut place) = (Strangers::default(), 0, 0);
         let mut take = |outlooks: Vec<Outlook>| {
             looked_at += outlooks.len() as u64;
