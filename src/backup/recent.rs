@@ -8,6 +8,9 @@
 //! Two things have no event. A decided change of memberships is spread over the edges later: who was pending when it was
 //! last looked at is read again in the next round. And housekeeping (index rows that are mended, totals that are folded, edges
 //! that go behind a deletion) changes nothing that was not decided; loading finishes it.
+//!
+//! What is decided and not done yet, each round reads first. What is done of it may go into the tombstone of whom it is about,
+//! without an event, so that is read again in the next round. Who comes back writes into others' tombstones: then all are.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -27,7 +30,7 @@ use crate::{
 };
 
 /// How old an event may be when it comes to be seen: a request sends its commit again for its whole deadline, and clocks differ.
-const LATE: Duration = Duration::from_mins(2);
+const LATE: Duration = Duration::from_mins(15);
 /// Rounds until a backup gives up.
 const ROUNDS: usize = 200;
 /// Names that a round remembers; one that meets more is not the last.
@@ -43,9 +46,11 @@ pub(super) struct Recent<'e> {
     seen: HashSet<String>,
     /// Operations that were being spread when they were last looked at.
     pending: BTreeSet<String>,
+    /// About whom there was something left to do then; what stands for their ids in keys.
+    left: BTreeSet<String>,
 }
 
-/// What events name: resources, by their ids, and keyed hashes of what they are called.
+/// What events name: what stands in keys for resources' ids, and keyed hashes of what they are called.
 #[derive(Default)]
 struct Names {
     names: HashSet<String>,
@@ -57,12 +62,12 @@ impl Names {
     fn add(&mut self, event: &Event) {
         self.are_more |= event.names_all_members() || self.names.len() > MAX_NAMES;
         if !self.are_more {
-            self.names.extend(event.names().map(str::to_owned));
+            self.names.extend(event.names().map(rows::id_part));
         }
     }
 
     fn meet(&self, event: &Event) -> bool {
-        self.are_more || event.names_all_members() || event.names().any(|name| self.names.contains(name))
+        self.are_more || event.names_all_members() || event.names().any(|name| self.names.contains(&rows::id_part(name)))
     }
 }
 
@@ -94,12 +99,17 @@ impl Event {
 
     /// It says all that it changed.
     fn is_plain(&self) -> bool {
-        matches!(&*self.body.kind, "create" | "replace" | "patch")
+        matches!(&*self.body.kind, "create" | "replace" | "patch" | "import")
+    }
+
+    /// Others' tombstones may have changed with it.
+    fn is_restore(&self) -> bool {
+        self.body.kind == "restore"
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
         let members = self.body.members.iter().flat_map(named);
-        let own = self.body.subjects.iter().chain([&self.body.id]);
+        let own = self.body.subjects.iter().chain(&self.body.groups).chain([&self.body.id]);
         own.map(String::as_str).chain(members)
     }
 }
@@ -118,12 +128,22 @@ impl<'e> Recent<'e> {
             since: exporter.ambient.now() - LATE,
             seen: HashSet::new(),
             pending: BTreeSet::new(),
+            left: BTreeSet::new(),
         };
+        // Whose event can be seen now, that is in the rows, but for what is still to do, which is looked at after it.
+        let mut scan = Scan::new(tenant, recent.events());
+        while let Some(rows) = scan.step(exporter).await? {
+            let events = rows.into_iter().filter(is_event);
+            recent.seen.extend(events.map(|row| row.key));
+        }
         let mut scan = Scan::new(tenant, rows::range(rows::PENDING_PREFIX));
         while let Some(rows) = scan.step(exporter).await? {
             for row in rows {
-                if let Some(Key::Journal(operation)) = Key::parse(&row.key) {
-                    recent.pending.insert(operation.to_owned());
+                match Key::parse(&row.key) {
+                    Some(Key::Journal(operation)) => {
+                        recent.pending.insert(operation.to_owned());
+                    }
+                    _ => recent.left.extend(left_of(&row.key)),
                 }
             }
         }
@@ -148,6 +168,8 @@ impl<'e> Recent<'e> {
         let kept = rows::events_from(next);
         let mut names = Names::default();
         let mut waiting = std::mem::take(&mut self.pending);
+        let mut are_tombstones_new = false;
+        self.to_do(&mut names, out).await?;
         let mut scan = Scan::new(self.tenant, self.events());
         while let Some(rows) = scan.step(self.exporter).await? {
             for row in rows {
@@ -161,6 +183,7 @@ impl<'e> Recent<'e> {
                 out.line(&Line::Row(Saved::of(row)))?;
                 if let Some(event) = event {
                     waiting.remove(&event.operation);
+                    are_tombstones_new |= event.is_restore();
                     names.add(&event);
                     self.again(&event, out).await?;
                 }
@@ -177,9 +200,27 @@ impl<'e> Recent<'e> {
                 self.again(&event, out).await?;
             }
         }
+        if are_tombstones_new {
+            let all = rows::range(rows::GONE_PREFIX);
+            self.exporter.range(self.tenant, all, out).await?;
+            names.are_more = true;
+        }
         self.since = next;
         self.seen.retain(|key| *key >= kept);
         Ok(names)
+    }
+
+    /// Reads again what is decided and not done, and the tombstones that may have taken it up.
+    async fn to_do(&mut self, names: &mut Names, out: &mut Writer) -> Result<(), Error> {
+        let all = rows::range(rows::PENDING_PREFIX);
+        let keys = self.exporter.range(self.tenant, all, out).await?;
+        let now = keys.iter().filter_map(|key| left_of(key)).collect();
+        for part in std::mem::replace(&mut self.left, now) {
+            let parts = rows::range(&format!("{}~", rows::tombstone_key(&part)));
+            self.exporter.range(self.tenant, parts, out).await?;
+            names.names.insert(part);
+        }
+        Ok(())
     }
 
     /// Whether an event came that names something of this.
@@ -222,17 +263,26 @@ impl<'e> Recent<'e> {
                 keys.extend([rows::member_key(id, member), rows::membership_key(member, id)]);
             }
         }
+        for group in &body.groups {
+            keys.extend([rows::resource_key("g", group), rows::gate_key(group)]);
+            keys.extend([rows::closed_gate_key(group), rows::member_key(group, id)]);
+            keys.push(rows::membership_key(id, group));
+        }
         self.rows(&keys, out).await?;
         if kind == "g" {
-            self.members(event, out).await
-        } else {
-            Ok(())
+            self.members(event, out).await?;
         }
+        if !event.is_plain() {
+            // Behind the edges: before one goes, it may be told of here.
+            let parts = rows::range(&rows::gone_parts_prefix(id));
+            self.exporter.range(self.tenant, parts, out).await?;
+        }
+        Ok(())
     }
 
-    /// What is left of a deleted resource, and the groups that it is in.
+    /// What is left to do for a resource that went or came back, and the groups that it is in.
     async fn whole(&self, id: &str, out: &mut Writer) -> Result<(), Error> {
-        for prefix in [rows::gone_parts_prefix(id), rows::edges_left_prefix(id)] {
+        for prefix in [rows::joins_prefix(id), rows::edges_left_prefix(id)] {
             self.exporter.range(self.tenant, rows::range(&prefix), out).await?;
         }
         let groups = rows::range(&rows::memberships_prefix(id));
@@ -281,6 +331,12 @@ impl<'e> Recent<'e> {
         }
         Ok(all)
     }
+}
+
+/// Whose memberships the row says are still to go, or to come back.
+fn left_of(key: &str) -> Option<String> {
+    let is_left = matches!(Key::parse(key), Some(Key::EdgesLeft | Key::Joins));
+    key.split('~').nth(2).filter(|_| is_left).map(str::to_owned)
 }
 
 fn is_event(row: &Row) -> bool {
