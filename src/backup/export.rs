@@ -1,11 +1,11 @@
 //! Writing a backup.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    Begin, CONTAINS, Error, FORMAT, Line, Named, Range, Saved,
+    Begin, CONTAINS, Error, FORMAT, Line, Missing, Named, Range, Saved,
     file::{Target, Writer},
     recent::Recent,
 };
@@ -40,6 +40,8 @@ pub struct Exported {
     pub tenants: Vec<String>,
     /// Tenants that were removed meanwhile, and are not in it.
     pub removed: Vec<String>,
+    /// Tenants that could not be read and are not in it, and why.
+    pub missing: Vec<(String, String)>,
     /// Rows written; what changed meanwhile more than once.
     pub rows: u64,
 }
@@ -50,7 +52,8 @@ impl Exporter {
     ///
     /// # Errors
     ///
-    /// When the store fails for longer than the exporter's patience, or the file can't be written; [`Error::Outrun`].
+    /// When the store fails for longer than the exporter's patience, or the file can't be written; of a single tenant
+    /// [`Error::Outrun`].
     pub async fn write(&self, tenant: Option<&Tenant>, target: Target) -> Result<Exported, Error> {
         let mut out = Writer::new(target);
         out.line(&Line::Begin(Begin {
@@ -62,18 +65,12 @@ impl Exporter {
             contains: CONTAINS.to_owned(),
         }))?;
         let mut exported = Exported::default();
-        let tenants = match tenant {
-            Some(tenant) => vec![tenant.clone()],
-            None => self.tenants.all(self.deadline()).await?,
-        };
-        for tenant in &tenants {
-            let is_there = self.tenant(tenant, &mut out).await?;
-            let names = if is_there {
-                &mut exported.tenants
-            } else {
-                &mut exported.removed
-            };
-            names.push(tenant.name.clone());
+        match tenant {
+            Some(tenant) => match self.tenant(tenant, &mut out).await? {
+                Some(name) => exported.tenants.push(name),
+                None => exported.removed.push(tenant.name.clone()),
+            },
+            None => self.every(&mut out, &mut exported).await?,
         }
         self.log(tenant, &mut out).await?;
         exported.rows = out.rows();
@@ -81,8 +78,40 @@ impl Exporter {
         Ok(exported)
     }
 
-    /// False if it was removed meanwhile: then it has no control rows.
-    async fn tenant(&self, tenant: &Tenant, out: &mut Writer) -> Result<bool, Error> {
+    /// Also those of whom this tells one thing only: that they can't be read.
+    async fn every(&self, out: &mut Writer, exported: &mut Exported) -> Result<(), Error> {
+        let mut met = HashSet::new();
+        // Twice, as one that gets another name meanwhile may be behind the first listing.
+        for _ in 0..2 {
+            for (name, tenant) in self.tenants.each(self.deadline()).await? {
+                let id = tenant.as_ref().map_or(&name, |tenant| &tenant.id);
+                if !met.insert(id.clone()) {
+                    continue;
+                }
+                let read = match tenant {
+                    Ok(tenant) => self.tenant(&tenant, out).await,
+                    Err(error) => Err(error.into()),
+                };
+                match read {
+                    Ok(Some(name)) => exported.tenants.push(name),
+                    Ok(None) => exported.removed.push(name),
+                    Err(error) if error.is_of_one() => {
+                        let why = error.to_string();
+                        out.line(&Line::Missing(Missing {
+                            name: name.clone(),
+                            why: why.clone(),
+                        }))?;
+                        exported.missing.push((name, why));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What it is called at the end; nothing if it was removed meanwhile: then it has no control rows.
+    async fn tenant(&self, tenant: &Tenant, out: &mut Writer) -> Result<Option<String>, Error> {
         let mut recent = Recent::before(self, &tenant.id).await?;
         out.line(&Line::Tenant(Named {
             id: tenant.id.clone(),
@@ -104,12 +133,14 @@ impl Exporter {
                 .await?;
         }
         let Some(record) = self.tenants.record(&tenant.id, self.deadline()).await? else {
-            return Ok(false);
+            return Ok(None);
         };
+        let mut name = None;
         for row in record {
+            name = name.or_else(|| Tenants::name_in(&row.key).map(str::to_owned));
             out.line(&Line::Control(Saved::of(row)))?;
         }
-        Ok(true)
+        Ok(name)
     }
 
     /// What operators did, to this tenant or to all.

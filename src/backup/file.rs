@@ -1,21 +1,24 @@
 //! Lines, written and read: bounded, counted, and with a checksum over all of them.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use super::{End, Error, FORMAT, Line, Named};
-use crate::{rows, store::MAX_BODY_BYTES};
+use super::{End, Error, FORMAT, Line, Missing, Named};
+use crate::{rows, store::MAX_BODY_BYTES, tenants::Tenants};
 
 /// Most bytes of a line: a row of which each character is spelled as six.
 const MAX_LINE_BYTES: u64 = 6 * MAX_BODY_BYTES as u64 + 64 * 1024;
 /// Most tenants of a file: they are remembered while it is read.
 const MAX_TENANTS: usize = 1_000_000;
+/// Most characters that are shown of what a file says of itself.
+const MAX_SHOWN: usize = 300;
 
 /// Where a backup is written.
 pub enum Target {
@@ -99,6 +102,8 @@ impl Drop for Partial {
     }
 }
 
+type Digest256 = [u8; 32];
+
 /// What was written or read so far.
 #[derive(Default)]
 struct Sum {
@@ -121,8 +126,12 @@ impl Sum {
             tenants: self.tenants,
             rows: self.rows,
             lines: self.lines,
-            sha256: HEXLOWER.encode(&self.hash.clone().finalize()),
+            sha256: HEXLOWER.encode(&self.digest()),
         }
+    }
+
+    fn digest(&self) -> Digest256 {
+        self.hash.clone().finalize().into()
     }
 }
 
@@ -167,42 +176,112 @@ fn spelled(line: &Line) -> Vec<u8> {
 
 /// A backup that is whole, as far as it was when it was looked at.
 pub(super) struct Survey {
-    pub(super) tenants: Vec<Named>,
+    /// One for each line that begins a tenant.
+    pub(super) parts: Vec<Part>,
+    /// Tenants that could not be read.
+    pub(super) missing: Vec<Missing>,
     pub(super) end: End,
+    /// What was read up to lines that end a tenant's part, by their numbers.
+    sums: BTreeMap<u64, Digest256>,
 }
 
-/// Reads a whole file, and believes none of it that its last line does not confirm.
-pub(super) fn survey(path: &Path) -> Result<Survey, Error> {
-    let mut reader = Reader::open(path)?;
-    let mut tenants = Vec::new();
-    let Some(Line::Begin(begin)) = reader.next()? else {
-        return Err(reader.broken("it does not begin as a backup of scimgate does"));
-    };
-    if begin.format > FORMAT || begin.rows > rows::FORMAT {
-        return Err(Error::Newer(
-            begin.version.chars().filter(|c| !c.is_control()).take(20).collect(),
-        ));
-    }
-    loop {
-        match reader.next()? {
-            None => return Err(reader.broken("the file ends without its last line: it was cut off")),
-            Some(Line::Begin(_)) => return Err(reader.broken("a second beginning")),
-            Some(Line::Tenant(_)) if tenants.len() >= MAX_TENANTS => return Err(reader.broken("too many tenants")),
-            Some(Line::Tenant(tenant)) if !tenant.may_be() => {
-                return Err(reader.broken("that is no tenant's id and name"));
-            }
-            Some(Line::Tenant(tenant)) => tenants.push(tenant),
-            Some(Line::Row(_) | Line::Clear(_) | Line::Control(_)) if tenants.is_empty() => {
-                return Err(reader.broken("a row of no tenant"));
-            }
-            Some(Line::End(end)) if end != reader.sum.end() => {
-                return Err(reader.broken("it does not confirm what is before it: something was changed or lost"));
-            }
-            Some(Line::End(_)) if reader.read()?.is_some() => return Err(reader.broken("something follows the end")),
-            Some(Line::End(end)) => return Ok(Survey { tenants, end }),
-            Some(_) => {}
+/// What there is of a tenant.
+pub(super) struct Part {
+    /// As it was called at the end.
+    pub(super) tenant: Named,
+    /// Its own row is among the others.
+    pub(super) is_there: bool,
+}
+
+impl Survey {
+    /// Reads a whole file, and believes none of it that its last line does not confirm. It is to be read again then.
+    pub(super) fn of(file: File) -> Result<(Self, Reader), Error> {
+        let mut reader = Reader::new(file);
+        let Some(Line::Begin(begin)) = reader.next()? else {
+            return Err(reader.broken("it does not begin as a backup of scimgate does"));
+        };
+        if begin.format > FORMAT || begin.rows > rows::FORMAT {
+            return Err(Error::Newer(shown(&begin.version)));
         }
+        let (mut parts, mut missing, mut sums) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let end = loop {
+            let line = reader.next()?;
+            sums.extend(reader.ends.map(|sum| (reader.number, sum)));
+            match line {
+                None => return Err(reader.broken("the file ends without its last line: it was cut off")),
+                Some(Line::Begin(_)) => return Err(reader.broken("a second beginning")),
+                Some(Line::Tenant(_) | Line::Missing(_)) if parts.len() + missing.len() >= MAX_TENANTS => {
+                    return Err(reader.broken("too many tenants"));
+                }
+                Some(Line::Tenant(tenant)) => parts.push(Part::begin(tenant, &reader)?),
+                Some(Line::Missing(Missing { name, why })) => missing.push(Missing {
+                    name: shown(&name),
+                    why: shown(&why),
+                }),
+                Some(Line::Control(row)) => match parts.last_mut() {
+                    Some(part) => part.meet(&row.key, &reader)?,
+                    None => return Err(reader.broken("a row of no tenant")),
+                },
+                Some(Line::Row(_) | Line::Clear(_)) if parts.is_empty() => {
+                    return Err(reader.broken("a row of no tenant"));
+                }
+                Some(Line::Row(_) | Line::Clear(_) | Line::Log(_)) => {}
+                Some(Line::End(end)) => break end,
+            }
+        };
+        if end != reader.sum.end() {
+            return Err(reader.broken("it does not confirm what is before it: something was changed or lost"));
+        }
+        if reader.read()?.is_some() {
+            return Err(reader.broken("something follows the end"));
+        }
+        let survey = Self {
+            parts,
+            missing,
+            end,
+            sums,
+        };
+        Ok((survey, reader.again()?))
     }
+
+    /// Fails where a file is another one than when it was looked at.
+    pub(super) fn confirm(&self, reader: &Reader, line: &Line) -> Result<(), Error> {
+        let is_same = reader
+            .ends
+            .is_none_or(|sum| self.sums.get(&reader.number) == Some(&sum));
+        let ends_alike = !matches!(line, Line::End(end) if *end != self.end);
+        if is_same && ends_alike {
+            return Ok(());
+        }
+        Err(reader.broken("the file was changed while it was read"))
+    }
+}
+
+impl Part {
+    fn begin(tenant: Named, reader: &Reader) -> Result<Self, Error> {
+        if !tenant.may_be() {
+            return Err(reader.broken("that is no tenant's id and name"));
+        }
+        let is_there = false;
+        Ok(Self { tenant, is_there })
+    }
+
+    /// A row of the control partition.
+    fn meet(&mut self, key: &str, reader: &Reader) -> Result<(), Error> {
+        if let Some(name) = Tenants::name_in(key) {
+            name.clone_into(&mut self.tenant.name);
+            self.is_there = true;
+            if !self.tenant.may_be() {
+                return Err(reader.broken("that is no tenant's name"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text of the file, for people.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect()
 }
 
 pub(super) struct Reader {
@@ -211,25 +290,41 @@ pub(super) struct Reader {
     sum: Sum,
     /// The number of the line that was read last, from 1.
     pub(super) number: u64,
+    /// It is of a tenant.
+    is_inside: bool,
+    /// What was read so far, if a tenant's part ends or begins with the last line.
+    ends: Option<Digest256>,
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self {
-            lines: BufReader::new(File::open(path)?),
+    fn new(file: File) -> Self {
+        Self {
+            lines: BufReader::new(file),
             sum: Sum::default(),
             number: 0,
-        })
+            is_inside: false,
+            ends: None,
+        }
+    }
+
+    fn again(self) -> io::Result<Self> {
+        let mut file = self.lines.into_inner();
+        file.rewind()?;
+        Ok(Self::new(file))
     }
 
     /// The next line; nothing at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Line>, Error> {
+        self.ends = None;
         let Some(bytes) = self.read()? else { return Ok(None) };
         // What serde says of it could quote the line.
         let line: Line = serde_json::from_slice(&bytes).map_err(|_| self.broken("it is none of a backup's lines"))?;
         if !matches!(line, Line::End(_)) {
             self.sum.add(&bytes, &line);
         }
+        let is_end = matches!(line, Line::Tenant(_) | Line::End(_)) || (self.is_inside && line.is_of_none());
+        self.ends = is_end.then(|| self.sum.digest());
+        self.is_inside = matches!(line, Line::Tenant(_)) || (self.is_inside && !line.is_of_none());
         Ok(Some(line))
     }
 
@@ -248,6 +343,13 @@ impl Reader {
             return Err(self.broken("it is cut off, or longer than any row"));
         }
         Ok(Some(bytes))
+    }
+}
+
+impl Line {
+    /// It ends what is said of a tenant.
+    pub(super) fn is_of_none(&self) -> bool {
+        matches!(self, Self::Log(_) | Self::Missing(_) | Self::End(_))
     }
 }
 

@@ -4,7 +4,7 @@
 //! until then no request can reach it. How far it has come stands in a row of its own, so that loading goes on where it was
 //! cut off; what was written since that row is written again, which changes nothing.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs::File, sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 use tokio::time::Instant;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::{
     Error, Line, Named, Range,
     batch::Waiting,
-    file::{Reader, Survey, survey},
-    mark::{ALL, mark_key},
+    file::{Reader, Survey},
+    mark::{self, ALL, MarkBody, another_file, mark_key},
 };
 use crate::{
     ambient::Ambient,
@@ -23,7 +23,7 @@ use crate::{
     },
     rows::{self, CONTROL},
     store::{self, Change, MAX_CHANGES, Row, Store, Write, settle},
-    tenants::{Access, Catalogs, Tenant, Tenants, Unfit},
+    tenants::{self, Access, Catalogs, Tenant, Tenants, Unfit},
 };
 
 /// Commits under way at once.
@@ -56,8 +56,10 @@ pub struct Loader {
 pub struct Loaded {
     /// Its name.
     pub name: String,
-    /// What was found and mended; nothing if it was loaded before, by the same command.
+    /// What was found and mended; nothing if it was loaded before, by the same command, or not at all.
     pub report: Option<Report>,
+    /// Why it is not in the backup, of which it should be a part.
+    pub missing: Option<String>,
 }
 
 /// One tenant's part of the file.
@@ -68,6 +70,7 @@ struct Section {
     /// Of the tenant in the control partition.
     record: Vec<Write>,
     record_bytes: usize,
+    is_one_of_all: bool,
 }
 
 impl Loader {
@@ -77,19 +80,42 @@ impl Loader {
     ///
     /// [`Error::Broken`] and [`Error::NotEmpty`] before anything is written; when the store fails for longer than the loader's
     /// patience.
-    pub async fn load(&self, file: &Path, only: Option<&str>) -> Result<Vec<Loaded>, Error> {
-        let survey = survey(file)?;
+    pub async fn load(&self, file: File, only: Option<&str>) -> Result<Vec<Loaded>, Error> {
+        let (survey, reader) = Survey::of(file)?;
+        let is_called = |name: &str| only.is_none_or(|only| only == name);
+        let parts = survey.parts.iter().map(|part| &part.tenant);
+        let wanted: Vec<&Named> = parts.filter(|tenant| is_called(&tenant.name)).collect();
+        let missing = survey.missing.iter().filter(|missing| is_called(&missing.name));
+        let mut missing = missing.map(|missing| (missing.name.clone(), missing.why.clone()));
         match only {
-            Some(name) if !survey.tenants.iter().any(|tenant| tenant.name == name) => {
-                return Err(Error::NotInside(name.to_owned()));
+            None => self.begin_all(&survey).await?,
+            Some(name)
+                if !survey
+                    .parts
+                    .iter()
+                    .any(|part| part.is_there && part.tenant.name == name) =>
+            {
+                return Err(match missing.next() {
+                    Some((name, why)) => Error::Missing(name, why),
+                    None => Error::NotInside(name.to_owned()),
+                });
             }
             Some(_) => {}
-            None => self.begin_all(&survey).await?,
         }
-        let loaded = self.sections(file, only, &survey).await?;
-        if only.is_none() {
-            self.forget(&mark_key(ALL)).await?;
+        let mut loaded = self.sections(reader, only, &survey).await?;
+        match only {
+            None => self.forget(&mark_key(ALL)).await?,
+            Some(_) => {
+                for tenant in wanted {
+                    self.forget(&mark_key(&tenant.id)).await?;
+                }
+            }
         }
+        loaded.extend(missing.map(|(name, why)| Loaded {
+            name,
+            report: None,
+            missing: Some(why),
+        }));
         Ok(loaded)
     }
 
@@ -109,30 +135,36 @@ impl Loader {
         self.set_mark(ALL, &survey.end.sha256, 0).await
     }
 
-    async fn sections(&self, file: &Path, only: Option<&str>, survey: &Survey) -> Result<Vec<Loaded>, Error> {
-        let mut reader = Reader::open(file)?;
+    async fn sections(&self, mut reader: Reader, only: Option<&str>, survey: &Survey) -> Result<Vec<Loaded>, Error> {
         let mut loaded = Vec::new();
         let mut section: Option<Section> = None;
         let mut waiting = Waiting::default();
         let mut wanted = None;
+        let mut parts = survey.parts.iter();
         while let Some(line) = reader.next()? {
-            if matches!(line, Line::Tenant(_) | Line::Log(_) | Line::End(_))
+            survey.confirm(&reader, &line)?;
+            if (line.is_of_none() || matches!(line, Line::Tenant(_)))
                 && let Some(section) = section.take()
             {
                 self.flush(&section.tenant.id, &mut waiting).await?;
-                loaded.extend(self.finish(section, reader.number - 1, survey).await?);
+                loaded.push(self.finish(section, reader.number - 1, survey).await?);
             }
             match line {
-                Line::Tenant(tenant) if only.is_none_or(|only| only == tenant.name) => {
-                    wanted = Some(tenant.id.clone());
-                    section = self.begin(tenant, only.is_none(), &mut loaded, survey).await?;
+                Line::Tenant(_) => {
+                    let Some(part) = parts.next() else { continue };
+                    if part.is_there && only.is_none_or(|only| only == part.tenant.name) {
+                        wanted = Some(part.tenant.id.clone());
+                        let tenant = part.tenant.clone();
+                        section = self.begin(tenant, only.is_none(), &mut loaded, survey).await?;
+                    }
                 }
                 Line::Log(saved) => {
                     let write = saved.write().ok_or_else(|| reader.broken("its base64 is none"))?;
                     self.log(write, wanted.as_deref().filter(|_| only.is_some()), &reader)
                         .await?;
                 }
-                Line::Begin(_) | Line::Tenant(_) | Line::End(_) => {}
+                Line::End(_) => return Ok(loaded),
+                Line::Begin(_) | Line::Missing(_) => {}
                 line => {
                     if let Some(section) = &mut section {
                         self.line(line, section, &mut waiting, (&reader, survey)).await?;
@@ -140,7 +172,7 @@ impl Loader {
                 }
             }
         }
-        Ok(loaded)
+        Err(reader.broken("the file was cut off while it was read"))
     }
 
     /// Whether there is room for the tenant, and how far it has come; nothing if it is done.
@@ -152,19 +184,24 @@ impl Loader {
         survey: &Survey,
     ) -> Result<Option<Section>, Error> {
         let Named { id, name } = &tenant;
+        let mark = self.mark(id).await?;
+        let is_ours = |mark: &MarkBody| mark.file == survey.end.sha256;
+        let is_done = is_one_of_all || mark.as_ref().is_some_and(|mark| mark.adopted && is_ours(mark));
         match self.tenants.makes_way(id, name, self.deadline()).await {
             Ok(()) => {}
-            Err(Unfit::Id) if is_one_of_all => {
+            Err(Unfit::Id) if is_done => {
                 loaded.push(Loaded {
                     name: name.clone(),
                     report: None,
+                    missing: None,
                 });
                 return Ok(None);
             }
             Err(unfit) => return Err(unfit_to_load(unfit, name, 0)),
         }
-        let done = match self.mark(id).await? {
-            Some(mark) if mark.file == survey.end.sha256 => mark.line,
+        // One that was there, and was removed before the end, is loaded from its beginning.
+        let done = match mark.filter(|mark| !mark.adopted) {
+            Some(mark) if is_ours(&mark) => mark.line,
             Some(_) if !self.discards => return Err(another_file(&format!("tenant '{name}'"))),
             Some(_) => {
                 self.clear(id, &Range::all()).await?;
@@ -183,6 +220,7 @@ impl Loader {
             done,
             record: Vec::new(),
             record_bytes: 0,
+            is_one_of_all,
         }))
     }
 
@@ -226,18 +264,13 @@ impl Loader {
     }
 
     /// Looks at the tenant's rows, mends what differs, and lets requests in.
-    async fn finish(&self, section: Section, line: u64, survey: &Survey) -> Result<Option<Loaded>, Error> {
+    async fn finish(&self, section: Section, line: u64, survey: &Survey) -> Result<Loaded, Error> {
         let Section {
             tenant: Named { id, name },
             record,
+            is_one_of_all,
             ..
         } = section;
-        if record.is_empty() {
-            // It was removed while the backup was made.
-            self.clear(&id, &Range::all()).await?;
-            self.forget(&mark_key(&id)).await?;
-            return Ok(None);
-        }
         let tenant = Tenants::read(&id, &name, &record).map_err(|unfit| unfit_to_load(unfit, &name, line))?;
         // From here on nothing is written again that a repair may have changed.
         self.set_mark(&id, &survey.end.sha256, line).await?;
@@ -248,13 +281,18 @@ impl Loader {
             }
         });
         let report = inspection.repair().await?;
-        let mark = mark_key(&id);
-        let adopted = self.tenants.adopt(&id, &name, record, &mark, self.deadline());
+        let mark = if is_one_of_all {
+            Change::Delete(mark_key(&id), None)
+        } else {
+            mark::adopted(&id, &survey.end.sha256, line)
+        };
+        let adopted = self.tenants.adopt(&id, &name, record, mark, self.deadline());
         adopted.await.map_err(|unfit| unfit_to_load(unfit, &name, line))?;
-        Ok(Some(Loaded {
+        Ok(Loaded {
             name,
             report: Some(report),
-        }))
+            missing: None,
+        })
     }
 
     /// An operator's event; of one tenant only its own.
@@ -273,7 +311,10 @@ impl Loader {
                 return Ok(());
             }
         }
-        self.commit(CONTROL, &[Change::Upsert(write)]).await
+        match self.commit(CONTROL, &[Change::Insert(write)]).await {
+            Err(Error::Tenants(tenants::Error::Store(store::Error::Exists(_)))) => Ok(()),
+            done => done,
+        }
     }
 
     async fn flush(&self, id: &str, waiting: &mut Waiting) -> Result<(), Error> {
@@ -334,19 +375,6 @@ impl Loader {
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.patience
     }
-}
-
-impl Range {
-    fn all() -> Self {
-        let (from, until) = rows::range("");
-        Self { from, until }
-    }
-}
-
-fn another_file(what: &str) -> Error {
-    Error::NotEmpty(format!(
-        "another file was being loaded into {what} and is not finished: finish that, or remove what it left with --discard"
-    ))
 }
 
 /// `line`: where the tenant's rows end.

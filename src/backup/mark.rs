@@ -16,6 +16,9 @@ pub(super) struct MarkBody {
     pub(super) file: String,
     /// Up to this line everything is written.
     pub(super) line: u64,
+    /// The tenant takes requests; what is left is the log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) adopted: bool,
 }
 
 /// The mark of a load of all tenants; no tenant's id.
@@ -23,6 +26,27 @@ pub(super) const ALL: &str = "-";
 
 pub(super) fn mark_key(id: &str) -> String {
     format!("load~{id}")
+}
+
+pub(super) fn another_file(what: &str) -> Error {
+    Error::NotEmpty(format!(
+        "another file was being loaded into {what} and is not finished: finish that, or remove what it left with --discard"
+    ))
+}
+
+/// What says of a tenant that it takes requests.
+pub(super) fn adopted(id: &str, file: &str, line: u64) -> Change {
+    write(id, file, line, true)
+}
+
+fn write(id: &str, file: &str, line: u64, adopted: bool) -> Change {
+    let body = MarkBody {
+        format: rows::FORMAT,
+        file: file.to_owned(),
+        line,
+        adopted,
+    };
+    Change::Upsert(rows::write(mark_key(id), &body))
 }
 
 impl Loader {
@@ -34,13 +58,8 @@ impl Loader {
     }
 
     pub(super) async fn set_mark(&self, id: &str, file: &str, line: u64) -> Result<(), Error> {
-        let body = MarkBody {
-            format: rows::FORMAT,
-            file: file.to_owned(),
-            line,
-        };
-        self.commit(CONTROL, &[Change::Upsert(rows::write(mark_key(id), &body))])
-            .await
+        let mark = write(id, file, line, false);
+        self.commit(CONTROL, &[mark]).await
     }
 
     pub(super) async fn forget(&self, key: &str) -> Result<(), Error> {

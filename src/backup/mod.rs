@@ -9,12 +9,14 @@
 //! {"clear":{"from":"m~…","until":"m~…"}}
 //! {"control":{"key":"token~…","body":"{…}"}}
 //! {"log":{"key":"o~…","body":"{…}"}}
+//! {"missing":{"name":"globex","why":"…"}}
 //! {"end":{"tenants":1,"rows":5,"lines":6,"sha256":"…"}}
 //! ```
 //!
 //! `row`s are of the tenant named last, `control` rows belong to it in the control partition, `log` rows are operators' events.
 //! What comes later in the file holds: a row takes the place of an earlier one with its key, and `clear` makes everything void
-//! that was said of keys in its range. The last line tells that nothing is missing.
+//! that was said of keys in its range. A tenant without `control` rows is not in the backup; `missing` says of one why. It is
+//! called what its own row says, at the end of what is read of it. The last line tells that nothing else is missing.
 //!
 //! The rows of a store in use are not of one moment when they have been read. How they come to be, `recent` says. What rows
 //! say twice (index rows, totals, the members' side of memberships) may still differ then, which loading mends.
@@ -69,6 +71,8 @@ enum Line {
     Control(Saved),
     /// An operator's event.
     Log(Saved),
+    /// A tenant that could not be read.
+    Missing(Missing),
     /// The last one.
     End(End),
 }
@@ -101,6 +105,12 @@ impl Named {
     }
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Missing {
+    name: String,
+    why: String,
+}
+
 /// A row without its etag, which is the store's.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Saved {
@@ -115,6 +125,13 @@ struct Saved {
 struct Range {
     from: String,
     until: String,
+}
+
+impl Range {
+    fn all() -> Self {
+        let (from, until) = rows::range("");
+        Self { from, until }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +213,8 @@ pub enum Error {
     Newer(String),
     /// The file has no tenant of this name.
     NotInside(String),
+    /// The tenant of this name could not be read when the file was made, for this reason.
+    Missing(String, String),
     /// The store has something already where this was to be loaded; the text says what, and what to do.
     NotEmpty(String),
     /// Others write so much that the backup does not catch up.
@@ -216,6 +235,10 @@ impl fmt::Display for Error {
                 "scimgate {version} wrote this backup, in a newer format: upgrade scimgate"
             ),
             Self::NotInside(name) => write!(f, "the file has no tenant '{name}'"),
+            Self::Missing(name, why) => write!(
+                f,
+                "tenant '{name}' is not in the file: it could not be read when that was made: {why}"
+            ),
             Self::NotEmpty(what) => write!(f, "{what}"),
             Self::Outrun(name) => write!(
                 f,
@@ -228,6 +251,13 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl Error {
+    /// It tells of one tenant only: others may be read.
+    fn is_of_one(&self) -> bool {
+        matches!(self, Self::Outrun(_) | Self::Tenants(tenants::Error::Format(_)))
+    }
+}
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {

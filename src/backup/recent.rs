@@ -67,7 +67,9 @@ impl Names {
     }
 
     fn meet(&self, event: &Event) -> bool {
-        self.are_more || event.names_all_members() || event.names().any(|name| self.names.contains(&rows::id_part(name)))
+        self.are_more
+            || event.names_all_members()
+            || event.names().any(|name| self.names.contains(&rows::id_part(name)))
     }
 }
 
@@ -109,7 +111,12 @@ impl Event {
 
     fn names(&self) -> impl Iterator<Item = &str> {
         let members = self.body.members.iter().flat_map(named);
-        let own = self.body.subjects.iter().chain(&self.body.groups).chain([&self.body.id]);
+        let own = self
+            .body
+            .subjects
+            .iter()
+            .chain(&self.body.groups)
+            .chain([&self.body.id]);
         own.map(String::as_str).chain(members)
     }
 }

@@ -1,5 +1,7 @@
 //! `scimgate tenant changed`
 
+use std::fmt::Write;
+
 use clap::Args;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -30,23 +32,23 @@ struct Last {
     time: OffsetDateTime,
 }
 
-pub(super) async fn run(operator: &Operator, command: &Changed) -> anyhow::Result<()> {
+/// Returns the exit code: 1 if a tenant could not be read.
+pub(super) async fn run(operator: &Operator, command: &Changed) -> anyhow::Result<u8> {
     let since = command.since.from(operator.ambient.now());
-    let mut found = Vec::new();
-    for tenant in operator.tenants.all(operator.deadline()).await? {
-        show::progress(&tenant.name);
-        found.extend(last(operator, tenant, since).await?);
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
+    for (name, tenant) in operator.tenants.each(operator.deadline()).await? {
+        show::progress(&show::printable(&name));
+        let read = match tenant {
+            Ok(tenant) => last(operator, tenant, since).await,
+            Err(error) => Err(error.into()),
+        };
+        match read {
+            Ok(last) => found.extend(last),
+            Err(error) => unread.push((show::printable(&name), show::printable(&format!("{error:#}")))),
+        }
     }
     show::progress("");
     found.sort_by_key(|last| std::cmp::Reverse(last.time));
-    let array = found.iter().map(|last| {
-        json!({
-            "name": last.tenant.name,
-            "contact": last.tenant.contact,
-            "changes": last.changes,
-            "lastChange": show::exact(last.time),
-        })
-    });
     let rows: Vec<_> = found
         .iter()
         .map(|last| {
@@ -58,12 +60,33 @@ pub(super) async fn run(operator: &Operator, command: &Changed) -> anyhow::Resul
             ]
         })
         .collect();
-    let text = if rows.is_empty() {
+    let mut text = if rows.is_empty() && !unread.is_empty() {
+        format!("No tenant that can be read changed since {}.", show::minute(since))
+    } else if rows.is_empty() {
         format!("No tenant changed since {}.", show::minute(since))
     } else {
         show::table(["TENANT", "LAST CHANGE", "CHANGES", "CONTACT"], &rows)
     };
-    command.output.print(&Value::Array(array.collect()), &text)
+    for (name, why) in &unread {
+        let _ = write!(text, "\nTenant '{name}' can't be read: {why}");
+    }
+    command.output.print(&json(&found, &unread), &text)?;
+    Ok(u8::from(!unread.is_empty()))
+}
+
+fn json(found: &[Last], unread: &[(String, String)]) -> Value {
+    let found = found.iter().map(|last| {
+        json!({
+            "name": last.tenant.name,
+            "contact": last.tenant.contact,
+            "changes": last.changes,
+            "lastChange": show::exact(last.time),
+        })
+    });
+    let unread = unread
+        .iter()
+        .map(|(name, why)| json!({ "name": name, "unreadable": why }));
+    found.chain(unread).collect()
 }
 
 /// Nothing if nobody changed a user or group since.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{Operator, show};
+use super::{INTERRUPTED, Operator, show};
 use crate::backup::{Exporter, Target};
 
 #[derive(Args)]
@@ -25,7 +25,8 @@ pub(super) struct Export {
     output: Option<PathBuf>,
 }
 
-pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<()> {
+/// Returns the exit code: 1 if a tenant could not be read.
+pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<u8> {
     let tenant = match &export.tenant {
         Some(name) => Some(operator.tenants.find(name, operator.deadline()).await?),
         None => None,
@@ -44,12 +45,27 @@ pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<
         patience: operator.settings.deadline(),
         progress: |tenant, rows| show::progress(&format!("{tenant}: {} written", show::some(rows, "row"))),
     };
-    let made = exporter.write(tenant.as_ref(), target).await;
+    // Whoever is interrupted leaves no part of a file behind.
+    let made = tokio::select! {
+        made = exporter.write(tenant.as_ref(), target) => Some(made),
+        _ = tokio::signal::ctrl_c() => None,
+    };
     show::progress("");
+    let Some(made) = made else {
+        show::say(format_args!("No backup was made: interrupted.\n"));
+        return Ok(INTERRUPTED);
+    };
     let made = made.context("no backup was made")?;
     for name in &made.removed {
         show::say(format_args!(
             "Tenant '{name}' was removed meanwhile and is not in it.\n"
+        ));
+    }
+    for (name, why) in &made.missing {
+        show::say(format_args!(
+            "Tenant '{}' is not in it: {}\n",
+            show::printable(name),
+            show::printable(why)
         ));
     }
     show::say(format_args!(
@@ -58,5 +74,5 @@ pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<
         show::some(made.tenants.len(), "tenant"),
         show::some(made.rows, "row")
     ));
-    Ok(())
+    Ok(u8::from(!made.missing.is_empty()))
 }

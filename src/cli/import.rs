@@ -2,9 +2,8 @@
 
 use std::{
     fmt::Write,
-    fs::File,
-    io::{self, IsTerminal, Read, Seek},
-    path::{Path, PathBuf},
+    io::{self, IsTerminal},
+    path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -17,14 +16,12 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{Operator, show};
+use super::{INTERRUPTED, Operator, input, show};
 use crate::{
     directory::import::{Conflict, Count, End, Failed, How, Import as Run, Progress, Pulse, Report},
     tenants::{Error, TenantExtension, Tenants},
 };
 
-/// Exit code of who was interrupted, as shells have it.
-const INTERRUPTED: u8 = 130;
 /// How often it says how far it is where no line can be overwritten.
 const EVERY: Duration = Duration::from_secs(5);
 /// How often it looks whether somebody changes the tenant's schemas: a change is announced for much longer.
@@ -62,7 +59,7 @@ pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result
             show::second(coming.from)
         );
     }
-    let mut file = open(&command.file).with_context(|| format!("{} can't be read", command.file.display()))?;
+    let mut file = input::twice(&command.file).with_context(|| format!("{} can't be read", command.file.display()))?;
     let import = Run {
         directory: operator.directory(schemas.tenant),
         catalog: Arc::new(schemas.catalog),
@@ -111,23 +108,6 @@ pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result
         End::Stopped => INTERRUPTED,
         _ => u8::from(!report.conflicts.is_empty()),
     })
-}
-
-/// A file that can be read twice. What comes through a pipe is put into one that has no name, and is gone with the process.
-fn open(path: &Path) -> io::Result<File> {
-    let mut input: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        let file = File::open(path)?;
-        if file.metadata()?.is_file() {
-            return Ok(file);
-        }
-        Box::new(file)
-    };
-    let mut spooled = tempfile::tempfile()?;
-    io::copy(&mut input, &mut spooled)?;
-    spooled.rewind()?;
-    Ok(spooled)
 }
 
 /// The first interrupt lets what is under way be finished, the second one does not.

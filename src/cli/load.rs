@@ -2,11 +2,11 @@
 
 use std::{fmt::Write, path::PathBuf, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Operator, show};
+use super::{Operator, input, show};
 use crate::{
     backup::{Loaded, Loader},
     directory::check::Report,
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("which").args(["tenant", "all"]).required(true))]
 pub(super) struct Load {
-    /// A backup
+    /// A backup; '-' is standard input
     file: PathBuf,
     /// Load only this tenant of it
     #[arg(long, value_name = "NAME")]
@@ -30,8 +30,9 @@ pub(super) struct Load {
     output: show::Output,
 }
 
-/// Returns the exit code: 1 if anything that was loaded is not sound.
+/// Returns the exit code: 1 if anything that was loaded is not sound, or not in the file.
 pub(super) async fn run(operator: &Operator, load: &Load) -> anyhow::Result<u8> {
+    let file = input::twice(&load.file).with_context(|| load.file.display().to_string())?;
     let loader = Loader {
         tenants: operator.tenants.clone(),
         patience: operator.settings.deadline(),
@@ -41,17 +42,22 @@ pub(super) async fn run(operator: &Operator, load: &Load) -> anyhow::Result<u8> 
         progress: |tenant, line, of| show::progress(&format!("{tenant}: line {line} of {of}")),
         discards: load.discard,
     };
-    let back = loader.load(&load.file, load.tenant.as_deref()).await;
+    let back = loader.load(file, load.tenant.as_deref()).await;
     show::progress("");
+    // It may quote the file.
+    let back = back.map_err(|error| anyhow!(show::printable(&error.to_string())));
     let back = back.with_context(|| load.file.display().to_string())?;
     let array = back.iter().map(describe).collect();
     let lines: Vec<String> = back.iter().map(text).collect();
     load.output.print(&Value::Array(array), &lines.join("\n"))?;
-    let is_sound = |loaded: &Loaded| loaded.report.as_ref().is_none_or(Report::is_sound);
+    let is_sound = |loaded: &Loaded| loaded.missing.is_none() && loaded.report.as_ref().is_none_or(Report::is_sound);
     Ok(u8::from(!back.iter().all(is_sound)))
 }
 
 fn describe(loaded: &Loaded) -> Value {
+    if let Some(why) = &loaded.missing {
+        return json!({ "tenant": loaded.name, "loaded": "missing", "why": why });
+    }
     let Some(report) = &loaded.report else {
         return json!({ "tenant": loaded.name, "loaded": "before" });
     };
@@ -71,6 +77,11 @@ fn describe(loaded: &Loaded) -> Value {
 
 fn text(loaded: &Loaded) -> String {
     let name = &loaded.name;
+    if let Some(why) = &loaded.missing {
+        return show::printable(&format!(
+            "Tenant '{name}' is not in the file: it could not be read when that was made: {why}"
+        ));
+    }
     let Some(report) = &loaded.report else {
         return format!("Tenant '{name}' was loaded before.");
     };

@@ -25,6 +25,7 @@ mod explain;
 mod export;
 mod history;
 mod import;
+mod input;
 mod load;
 mod purge;
 mod restore;
@@ -34,6 +35,9 @@ mod show;
 mod subject;
 mod tenant;
 mod token;
+
+/// Exit code of who was interrupted, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 /// SCIM 2.0 for SaaS vendors, on Azure Functions and Table Storage.
 #[derive(Parser)]
@@ -190,9 +194,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Serve(serve) => serve::run(settings, &serve).await,
         Command::Tenant(command) => {
             let makes = matches!(command, tenant::Command::Create(_));
-            tenant::run(&Operator::new(settings, makes).await?, command)
-                .await
-                .map(|()| 0)
+            tenant::run(&Operator::new(settings, makes).await?, command).await
         }
         Command::Token(command) => token::run(&Operator::new(settings, false).await?, command)
             .await
@@ -214,9 +216,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Erase(erase) => erase::run(&Operator::new(settings, false).await?, &erase)
             .await
             .map(|()| 0),
-        Command::Export(export) => export::run(&Operator::new(settings, false).await?, &export)
-            .await
-            .map(|()| 0),
+        Command::Export(export) => export::run(&Operator::new(settings, false).await?, &export).await,
         Command::Load(load) => load::run(&Operator::new(settings, true).await?, &load).await,
         Command::Purge(purge) => purge::run(&Operator::new(settings, false).await?, &purge)
             .await

@@ -97,11 +97,11 @@ pub(super) struct Delete {
     output: show::Output,
 }
 
-pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result<()> {
+pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Changed(command) => return changed::run(operator, &command).await,
         Command::Create(create) => self::create(operator, create).await,
         Command::List { output } => list(operator, &output).await,
-        Command::Changed(command) => changed::run(operator, &command).await,
         Command::Show { name, output } => show(operator, &name, &output).await,
         Command::Rename { name, to, output } => rename(operator, &name, &to, &output).await,
         Command::Limit { name, rate, output } => limit(operator, &name, rate, &output).await,
@@ -109,6 +109,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> anyhow::Result
         Command::Resume(resume) => pause::resume(operator, &resume).await,
         Command::Delete(delete) => self::delete(operator, &delete).await,
     }
+    .map(|()| 0)
 }
 
 async fn create(operator: &Operator, create: Create) -> anyhow::Result<()> {

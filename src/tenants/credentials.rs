@@ -315,7 +315,7 @@ pub(super) fn held_key(tenant: &str, credential: &str) -> String {
     format!("of~{tenant}~{credential}")
 }
 
-fn parse_hash(text: &str) -> Result<String, Error> {
+pub(super) fn parse_hash(text: &str) -> Result<String, Error> {
     let hash = text.to_ascii_lowercase();
     let fits = HEXLOWER.decode(hash.as_bytes()).is_ok_and(|bytes| bytes.len() == 32);
     fits.then_some(hash)

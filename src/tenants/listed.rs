@@ -6,7 +6,10 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{Error, SeenBody, Tenant, TenantBody, Tenants};
-use crate::{rows, totals};
+use crate::{
+    rows::{self, FormatError},
+    totals,
+};
 
 /// What `tenant list` shows of a tenant.
 pub struct Listed {
@@ -61,6 +64,20 @@ impl Tenants {
             if body.deleting.is_none() {
                 tenants.push(body.tenant(&row.key)?);
             }
+        }
+        Ok(tenants)
+    }
+
+    /// The same by their names, with those whose rows cannot be read.
+    pub async fn each(&self, deadline: Instant) -> Result<Vec<(String, Result<Tenant, FormatError>)>, Error> {
+        let mut tenants = Vec::new();
+        for row in self.rows("tenant~", deadline).await? {
+            let read = rows::body::<TenantBody>(&row);
+            let tenant = match read {
+                Ok(body) if body.deleting.is_some() => continue,
+                read => read.and_then(|body| body.tenant(&row.key)),
+            };
+            tenants.push((row.key["tenant~".len()..].to_owned(), tenant));
         }
         Ok(tenants)
     }

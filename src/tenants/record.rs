@@ -1,12 +1,13 @@
 //! A tenant's rows of the control partition all together: what a backup keeps of it beside its resources.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tokio::time::Instant;
 
 use super::{
     AliasBody, Credential, Error, Tenant, TenantBody, Tenants, alias_key,
-    credentials::{HeldBody, held_key, token_key},
+    credentials::{HeldBody, held_key, parse_hash, token_key},
+    is_label,
     lately::Counted,
     parse_name,
     schemas::schemas_key,
@@ -128,18 +129,21 @@ impl Tenants {
         let others = [schemas_key(name), seen_key(id)];
         let counted = Counted::EVERY.map(|of| of.key(id));
         let keys: HashSet<&str> = rows.iter().map(|row| &*row.key).collect();
+        let mut held = held(id, rows)?;
         let mut tenant = None;
         for row in rows {
             let key = &row.key;
             let is_own = if key.starts_with("token~") {
-                body::<Credential>(row)?.tenant == id
+                let credential: Credential = body(row)?;
+                let named = held.remove(&held_key(id, &credential.id));
+                named.as_ref() == Some(key) && credential.tenant == id && is_label(&credential.label)
             } else if key.starts_with(&held_key(id, "")) {
-                let token = token_key(&body::<HeldBody>(row)?.hash);
-                keys.contains(&*token)
+                true
             } else if *key == own[0] {
                 let body: TenantBody = body(row)?;
                 tenant = Some(body.tenant(key).map_err(Error::from)?);
-                body.id == id && body.name == name && body.deleting.is_none()
+                let is_shown = is_label(&body.title) && is_label(&body.contact);
+                is_shown && body.id == id && body.name == name && body.deleting.is_none()
             } else if *key == own[1] {
                 body::<AliasBody>(row)?.name == name
             } else {
@@ -149,6 +153,9 @@ impl Tenants {
                 return Err(broken(key));
             }
         }
+        if let Some(key) = held.into_keys().next() {
+            return Err(broken(&key));
+        }
         let named = parse_name(name).is_ok_and(|parsed| parsed == name);
         match tenant {
             Some(tenant) if named && own.iter().all(|key| keys.contains(&**key)) => Ok(tenant),
@@ -156,14 +163,19 @@ impl Tenants {
         }
     }
 
-    /// Makes the tenant of its rows; they are in force at once. `mark` goes with the last of them. What was cut off is finished
+    /// The name of the tenant whose own row has this key.
+    pub fn name_in(key: &str) -> Option<&str> {
+        key.strip_prefix("tenant~")
+    }
+
+    /// Makes the tenant of its rows; they are in force at once. `mark` is changed with the last of them. What was cut off is finished
     /// by doing it again.
     pub async fn adopt(
         &self,
         id: &str,
         name: &str,
         rows: Vec<Write>,
-        mark: &str,
+        mark: Change,
         deadline: Instant,
     ) -> Result<(), Unfit> {
         let (last, first): (Vec<Write>, Vec<Write>) = {
@@ -177,7 +189,7 @@ impl Tenants {
     }
 
     /// Inserts what is not there yet.
-    async fn insert(&self, rows: &[Write], mark: Option<&str>, deadline: Instant) -> Result<(), Unfit> {
+    async fn insert(&self, rows: &[Write], mark: Option<Change>, deadline: Instant) -> Result<(), Unfit> {
         loop {
             let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
             let there = self.control_rows(&keys, deadline).await?;
@@ -200,7 +212,7 @@ impl Tenants {
             if changes.is_empty() {
                 return Ok(());
             }
-            changes.extend(mark.map(|mark| Change::Delete(mark.to_owned(), None)));
+            changes.extend(mark.clone());
             match settle::patient_commit(&*self.store, CONTROL, &changes, deadline).await {
                 Ok(()) => return Ok(()),
                 // An answer was lost, or somebody else does the same.
@@ -217,6 +229,24 @@ impl Tenants {
         }
         rows::body::<EventBody>(row).map(|event| event.tenant)
     }
+}
+
+/// Which keys of a tenant's credentials lead to which of the credentials, each of which has one.
+fn held(id: &str, rows: &[Write]) -> Result<HashMap<String, String>, Unfit> {
+    let prefix = held_key(id, "");
+    let mut held = HashMap::new();
+    for row in rows {
+        let Some(credential) = row.key.strip_prefix(&prefix) else {
+            continue;
+        };
+        let hash = body::<HeldBody>(row)?.hash;
+        let is_id = (1..=64).contains(&credential.len()) && credential.bytes().all(|b| b.is_ascii_alphanumeric());
+        let is_hash = parse_hash(&hash).is_ok_and(|parsed| parsed == hash);
+        if !is_id || !is_hash || held.insert(row.key.clone(), token_key(&hash)).is_some() {
+            return Err(Unfit::Broken(row.key.clone()));
+        }
+    }
+    Ok(held)
 }
 
 fn is_counted(key: &str, id: &str) -> bool {

@@ -46,7 +46,11 @@ pub(crate) async fn load(file: &std::path::Path, name: &str, world: &World) -> R
         progress: |_, _, _| {},
         discards: false,
     };
-    let back = loader.load(file, Some(name)).await.map_err(|error| error.to_string())?;
+    let opened = std::fs::File::open(file).map_err(|error| error.to_string())?;
+    let back = loader
+        .load(opened, Some(name))
+        .await
+        .map_err(|error| error.to_string())?;
     let back = back.into_iter().next().ok_or("nothing was loaded")?;
     match &back.report {
         Some(report) if report.is_sound() => Ok(back),

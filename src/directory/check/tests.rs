@@ -25,6 +25,7 @@ use crate::{
     tenants::{NewTenant, Tenants, Terms},
 };
 
+mod comeback;
 mod copied;
 mod damages;
 mod live;

@@ -20,16 +20,19 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Rows come a few at a time, and with every so many reads, others may go one call on.
-struct Between {
-    rows: Arc<dyn Store>,
-    others: Arc<Semaphore>,
-    reads: AtomicUsize,
-    every: usize,
+pub(super) struct Between {
+    pub(super) rows: Arc<dyn Store>,
+    pub(super) others: Arc<Semaphore>,
+    pub(super) reads: AtomicUsize,
+    pub(super) every: usize,
+    /// Reads before they may begin.
+    pub(super) from: usize,
 }
 
 impl Between {
     async fn others(&self) {
-        if self.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.every) {
+        let read = self.reads.fetch_add(1, Ordering::Relaxed);
+        if read >= self.from && read.is_multiple_of(self.every) {
             self.others.add_permits(1);
         }
         yield_now().await;
@@ -58,7 +61,7 @@ impl Store for Between {
 }
 
 /// Others, each call of whom waits until it may go on.
-struct Paced(Arc<dyn Store>, Arc<Semaphore>);
+pub(super) struct Paced(pub(super) Arc<dyn Store>, pub(super) Arc<Semaphore>);
 
 impl Paced {
     async fn turn(&self) {
@@ -86,12 +89,12 @@ impl Store for Paced {
     }
 }
 
-fn memory() -> Arc<dyn Store> {
+pub(super) fn memory() -> Arc<dyn Store> {
     Arc::new(SqliteStore::memory().unwrap())
 }
 
 /// Makes a backup of the tenant.
-async fn export(store: Arc<dyn Store>, world: &World, file: &Path) -> Result<(), BackupError> {
+pub(super) async fn export(store: Arc<dyn Store>, world: &World, file: &Path) -> Result<(), BackupError> {
     let exporter = Exporter {
         tenants: Tenants::new(Arc::clone(&store), Arc::new(System)),
         store,
@@ -115,14 +118,14 @@ fn loader(store: &Arc<dyn Store>) -> Loader {
     }
 }
 
-async fn load(store: &Arc<dyn Store>, world: &World, file: &Path) -> Result<Loaded, BackupError> {
+pub(super) async fn load(store: &Arc<dyn Store>, world: &World, file: &Path) -> Result<Loaded, BackupError> {
     let name = &world.directory.access.tenant.name;
-    let mut loaded = loader(store).load(file, Some(name)).await?;
+    let mut loaded = loader(store).load(std::fs::File::open(file)?, Some(name)).await?;
     Ok(loaded.remove(0))
 }
 
 /// All rows but etags and marks.
-async fn rows_of(store: &Arc<dyn Store>, partition: &str) -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
+pub(super) async fn rows_of(store: &Arc<dyn Store>, partition: &str) -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
     let page = store.scan(partition, "", "~", 100_000).await.unwrap();
     let rows = page
         .rows
@@ -140,14 +143,14 @@ async fn inspected(store: &Arc<dyn Store>, world: &World) -> Report {
     Inspection::new(directory, PATIENCE, 5, |_| {}).check().await.unwrap()
 }
 
-struct File(TempDir);
+pub(super) struct File(TempDir);
 
 impl File {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(super) fn path(&self) -> std::path::PathBuf {
         self.0.path().join("backup.jsonl")
     }
 }
@@ -241,6 +244,7 @@ async fn a_backup_of_a_store_in_use_fits_together_and_lacks_nothing_that_was_ans
             others: Arc::clone(&turns),
             reads: AtomicUsize::new(0),
             every: 4,
+            from: 0,
         };
         let stop = AtomicBool::new(false);
         let write = || write_at_random(&world, &group, &stop);
@@ -381,13 +385,25 @@ async fn a_file_reaches_no_other_tenant() {
             format!("{{\"tenant\":{{\"id\":\"{id}\""),
             "{\"tenant\":{\"id\":\"a/b\"".to_owned(),
         ),
+        // What people are shown, and a credential that nothing names.
+        (
+            "\\\"label\\\":\\\"".to_owned(),
+            "\\\"label\\\":\\\"\\\\u001b".to_owned(),
+        ),
+        (
+            "\\\"contact\\\":\\\"".to_owned(),
+            "\\\"contact\\\":\\\"\\\\n".to_owned(),
+        ),
+        (format!("\"key\":\"of~{id}~"), "\"key\":\"dropped~".to_owned()),
+        (format!("\"key\":\"of~{id}~"), format!("\"key\":\"of~{id}~x")),
     ] {
         let forged = crate::backup::sealed(&whole.replacen(&from, &to, 1));
         assert_ne!(forged, whole);
         std::fs::write(file.path(), forged).unwrap();
         let other = memory();
         let name = &world.directory.access.tenant.name;
-        assert!(loader(&other).load(&file.path(), Some(name)).await.is_err(), "{to}");
+        let opened = std::fs::File::open(file.path()).unwrap();
+        assert!(loader(&other).load(opened, Some(name)).await.is_err(), "{to}");
         let control = rows_of(&other, CONTROL).await;
         assert!(
             control.keys().all(|key| key.starts_with("load~")),
