@@ -176,7 +176,7 @@ impl<'e> Recent<'e> {
         let mut names = Names::default();
         let mut waiting = std::mem::take(&mut self.pending);
         let mut are_tombstones_new = false;
-        self.to_do(&mut names, out).await?;
+        self.left_to_do(&mut names, out).await?;
         let mut scan = Scan::new(self.tenant, self.events());
         while let Some(rows) = scan.step(self.exporter).await? {
             for row in rows {
@@ -218,7 +218,7 @@ impl<'e> Recent<'e> {
     }
 
     /// Reads again what is decided and not done, and the tombstones that may have taken it up.
-    async fn to_do(&mut self, names: &mut Names, out: &mut Writer) -> Result<(), Error> {
+    async fn left_to_do(&mut self, names: &mut Names, out: &mut Writer) -> Result<(), Error> {
         let all = rows::range(rows::PENDING_PREFIX);
         let keys = self.exporter.range(self.tenant, all, out).await?;
         let now = keys.iter().filter_map(|key| left_of(key)).collect();
