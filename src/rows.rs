@@ -30,7 +30,8 @@
 //! The control partition holds tenants (`tenant~<name>`), where to find one by its id (`id~<tenant>`), credentials by
 //! the hash of their secret (`token~<sha256>`), a tenant's credentials (`of~<tenant>~<credential>`), its extension schemas by
 //! its name, as they are read with it (`schemas~<name>`), when it was last heard of (`seen~<tenant>`), which attributes it
-//! sends in vain (`dropped~<tenant>`), how far the loading of a backup has come (`load~<tenant>`), how long what is past is kept
+//! sends in vain (`dropped~<tenant>`), how far the loading of a backup has come (`load~<tenant>`,
+//! and `load~<tenant>~<run>` who is at it; in the tenant's own partition `load~<run>`, until it is there), how long what is past is kept
 //! (`kept`), and operators' events (`o~<operation>`).
 
 use std::fmt;
@@ -52,7 +53,7 @@ pub use bodies::{
     RefusedBody, ResourceBody, Stamp, SumBaseBody, SumBody, TraceBody, TraceStamp,
 };
 pub use error::{FormatError, unknown};
-pub use key::{Key, gate_keys, tombstone_key};
+pub use key::{Key, gate_keys, tombstone_key, whole_list_key};
 
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;

@@ -579,8 +579,35 @@ fn a_backup_brings_a_tenant_back_in_another_store() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(other.json(&["tenant", "list"])[0]["name"], "acme");
     }
+    // Whoever takes one command for the other is told.
+    new.fails(&["import", "acme", file], 1, "--tenant acme' brings it back");
+    new.fails(&["import", "--all", file], 1, "'scimgate load FILE --all'");
     std::fs::write(file, &backup[..backup.len() / 2]).unwrap();
     new.fails(&["load", file, "--tenant", "acme"], 1, "no whole backup");
+}
+
+/// No part of a file is left behind.
+#[test]
+fn an_export_that_is_interrupted_leaves_nothing() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    std::fs::write(desk.folder.path().join("users.jsonl"), users_of_another_service(3_000)).unwrap();
+    desk.json(&["import", "acme", "users.jsonl"]);
+    let made = || {
+        let files = std::fs::read_dir(desk.folder.path()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains("backup")).count()
+    };
+    let mut command = desk.command(&["export", "--all", "--output", "backup.jsonl"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while made() == 0 && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    signal(&child, "INT");
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), made()), (Some(130), 0), "{said}");
+    assert!(said.contains("No backup was made"), "{said}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::store::{Change, MAX_CHANGES, MAX_COMMIT_BYTES, Write};
+use super::hold::MAX_FENCED;
+use crate::store::{Change, MAX_COMMIT_BYTES, Write};
 
 /// Changes that wait to be written together.
 #[derive(Default)]
@@ -20,7 +21,7 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn add(&mut self, write: Write, line: u64) {
         let bytes = write.stamp.len() + write.body.len();
-        if self.current.len() == MAX_CHANGES || self.bytes + bytes > MAX_COMMIT_BYTES {
+        if self.current.len() == MAX_FENCED || self.bytes + bytes > MAX_COMMIT_BYTES {
             self.close();
         }
         if self.current.is_empty() {

@@ -73,6 +73,11 @@ impl Exporter {
             None => self.every(&mut out, &mut exported).await?,
         }
         self.log(tenant, &mut out).await?;
+        if tenant.is_none()
+            && let Some(row) = self.tenants.noted(self.deadline()).await?
+        {
+            out.line(&Line::Kept(Saved::of(row)))?;
+        }
         exported.rows = out.rows();
         out.finish()?;
         Ok(exported)

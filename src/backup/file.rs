@@ -17,6 +17,8 @@ use crate::{rows, store::MAX_BODY_BYTES, tenants::Tenants};
 const MAX_LINE_BYTES: u64 = 6 * MAX_BODY_BYTES as u64 + 64 * 1024;
 /// Most tenants of a file: they are remembered while it is read.
 const MAX_TENANTS: usize = 1_000_000;
+/// What the first line begins with.
+const BEGINNING: &[u8] = b"{\"begin\":{\"format\":";
 /// Most characters that are shown of what a file says of itself.
 const MAX_SHOWN: usize = 300;
 
@@ -174,6 +176,18 @@ fn spelled(line: &Line) -> Vec<u8> {
     bytes
 }
 
+/// Whether a file begins as a backup does. It is read from its beginning then.
+///
+/// # Errors
+///
+/// When it can't be read.
+pub fn is_one(file: &mut (impl Read + Seek)) -> io::Result<bool> {
+    let mut first = Vec::new();
+    file.take(BEGINNING.len() as u64).read_to_end(&mut first)?;
+    file.rewind()?;
+    Ok(first == BEGINNING)
+}
+
 /// A backup that is whole, as far as it was when it was looked at.
 pub(super) struct Survey {
     /// One for each line that begins a tenant.
@@ -225,7 +239,7 @@ impl Survey {
                 Some(Line::Row(_) | Line::Clear(_)) if parts.is_empty() => {
                     return Err(reader.broken("a row of no tenant"));
                 }
-                Some(Line::Row(_) | Line::Clear(_) | Line::Log(_)) => {}
+                Some(Line::Row(_) | Line::Clear(_) | Line::Log(_) | Line::Kept(_)) => {}
                 Some(Line::End(end)) => break end,
             }
         };
@@ -349,7 +363,7 @@ impl Reader {
 impl Line {
     /// It ends what is said of a tenant.
     pub(super) fn is_of_none(&self) -> bool {
-        matches!(self, Self::Log(_) | Self::Missing(_) | Self::End(_))
+        matches!(self, Self::Log(_) | Self::Kept(_) | Self::Missing(_) | Self::End(_))
     }
 }
 

@@ -9,11 +9,13 @@
 //! {"clear":{"from":"m~…","until":"m~…"}}
 //! {"control":{"key":"token~…","body":"{…}"}}
 //! {"log":{"key":"o~…","body":"{…}"}}
+//! {"kept":{"key":"kept","body":"{…}"}}
 //! {"missing":{"name":"globex","why":"…"}}
 //! {"end":{"tenants":1,"rows":5,"lines":6,"sha256":"…"}}
 //! ```
 //!
-//! `row`s are of the tenant named last, `control` rows belong to it in the control partition, `log` rows are operators' events.
+//! `row`s are of the tenant named last, `control` rows belong to it in the control partition, `log` rows are operators' events, and
+//! `kept` is what the service has noted of its settings, such as for how long it keeps what is deleted.
 //! What comes later in the file holds: a row takes the place of an earlier one with its key, and `clear` makes everything void
 //! that was said of keys in its range. A tenant without `control` rows is not in the backup; `missing` says of one why. It is
 //! called what its own row says, at the end of what is read of it. The last line tells that nothing else is missing.
@@ -21,8 +23,8 @@
 //! The rows of a store in use are not of one moment when they have been read. How they come to be, `recent` says. What rows
 //! say twice (index rows, totals, the members' side of memberships) may still differ then, which loading mends.
 //!
-//! Reading order: this file, `export`, `recent` (what changed while it was read), `file` (lines, written and read),
-//! `load` with `batch` and `mark`.
+//! Reading order: this file, `export`, `recent` with `event` (what changed while it was read), `file` (lines, written and read),
+//! `load`, `section` (one tenant), with `batch` and `hold` (who loads what).
 
 use std::{fmt, io};
 
@@ -36,14 +38,16 @@ use crate::{
 };
 
 mod batch;
+mod event;
 mod export;
 mod file;
+mod hold;
 mod load;
-mod mark;
 mod recent;
+mod section;
 
 pub use export::{Exported, Exporter};
-pub use file::Target;
+pub use file::{Target, is_one};
 pub use load::{Loaded, Loader};
 
 #[cfg(test)]
@@ -71,6 +75,8 @@ enum Line {
     Control(Saved),
     /// An operator's event.
     Log(Saved),
+    /// What the service has noted of its settings: how long it keeps what is past.
+    Kept(Saved),
     /// A tenant that could not be read.
     Missing(Missing),
     /// The last one.
@@ -217,6 +223,8 @@ pub enum Error {
     Missing(String, String),
     /// The store has something already where this was to be loaded; the text says what, and what to do.
     NotEmpty(String),
+    /// The same is being loaded by somebody who came later.
+    Overtaken,
     /// Others write so much that the backup does not catch up.
     Outrun(String),
     /// About tenants, or the store.
@@ -240,6 +248,7 @@ impl fmt::Display for Error {
                 "tenant '{name}' is not in the file: it could not be read when that was made: {why}"
             ),
             Self::NotEmpty(what) => write!(f, "{what}"),
+            Self::Overtaken => write!(f, "another 'scimgate load' has taken over"),
             Self::Outrun(name) => write!(
                 f,
                 "tenant '{name}' is changed faster than the backup can follow: try again when less is written, or pause it"

@@ -11,9 +11,12 @@
 //!
 //! What is decided and not done yet, each round reads first. What is done of it may go into the tombstone of whom it is about,
 //! without an event, so that is read again in the next round. Who comes back writes into others' tombstones: then all are.
+//!
+//! A deleted group's members lie in its edges or in its tombstone, and on their way from one to the other in both, in others'
+//! tombstones too. Whoever moves them stamps the row that hides the edges; where that was changed, they are read again.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -21,20 +24,20 @@ use time::OffsetDateTime;
 
 use super::{
     Error, Line, Range, Saved,
+    event::{Event, Names, is_event, named},
     export::{Exporter, Scan},
     file::Writer,
 };
 use crate::{
-    rows::{self, EventBody, FormatError, Key, MembersBody},
-    store::{MAX_GET_KEYS, Row, behind, settle},
+    rows::{self, FormatError, Key, TraceBody},
+    store::{ETag, MAX_GET_KEYS, Row, behind, settle},
 };
 
-/// How old an event may be when it comes to be seen: a request sends its commit again for its whole deadline, and clocks differ.
+/// How old an event may be when it comes to be seen: a request sends its commit again for its whole deadline, and clocks differ,
+/// by less than what Table Storage takes from a client.
 const LATE: Duration = Duration::from_mins(15);
 /// Rounds until a backup gives up.
 const ROUNDS: usize = 200;
-/// Names that a round remembers; one that meets more is not the last.
-const MAX_NAMES: usize = 100_000;
 
 /// What is to be read again of one tenant.
 pub(super) struct Recent<'e> {
@@ -46,84 +49,52 @@ pub(super) struct Recent<'e> {
     seen: HashSet<String>,
     /// Operations that were being spread when they were last looked at.
     pending: BTreeSet<String>,
-    /// About whom there was something left to do then; what stands for their ids in keys.
-    left: BTreeSet<String>,
+    /// What there was left to do then.
+    left: Left,
 }
 
-/// What events name: what stands in keys for resources' ids, and keyed hashes of what they are called.
+/// What is left to do for who went or came back.
 #[derive(Default)]
-struct Names {
-    names: HashSet<String>,
-    /// They name more than is remembered, or somebody whom they don't spell out.
-    are_more: bool,
+struct Left {
+    /// For whom; what stands for their ids in keys.
+    parts: BTreeSet<String>,
+    /// The rows that hide deleted groups' edges, if those are not as the deletion left them.
+    moved: BTreeMap<String, ETag>,
 }
 
-impl Names {
-    fn add(&mut self, event: &Event) {
-        self.are_more |= event.names_all_members() || self.names.len() > MAX_NAMES;
-        if !self.are_more {
-            self.names.extend(event.names().map(rows::id_part));
-        }
-    }
-
-    fn meet(&self, event: &Event) -> bool {
-        self.are_more
-            || event.names_all_members()
-            || event.names().any(|name| self.names.contains(&rows::id_part(name)))
-    }
-}
-
-/// An event, and the row that it stands in.
-struct Event {
-    operation: String,
-    body: EventBody,
-}
-
-impl Event {
-    /// Nothing if the row changed nothing: what was refused, what never took effect.
-    fn read(row: &Row) -> Result<Option<Self>, FormatError> {
-        let Some(Key::Event(operation)) = Key::parse(&row.key) else {
-            return Ok(None);
+impl Left {
+    fn add(&mut self, row: &Row) -> Result<(), FormatError> {
+        let Some(key @ (Key::EdgesLeft | Key::Joins)) = Key::parse(&row.key) else {
+            return Ok(());
         };
-        if row.stamp == settle::BARRED {
-            return Ok(None);
+        self.parts.extend(part_of(&row.key).map(str::to_owned));
+        if key == Key::EdgesLeft && !row.stamp.is_empty() && rows::body::<TraceBody>(row)?.resource_type == "Group" {
+            self.moved.insert(row.key.clone(), row.etag.clone());
         }
-        let body: EventBody = rows::body(row)?;
-        let operation = operation.to_owned();
-        Ok((body.kind != "refuse").then_some(Self { operation, body }))
+        Ok(())
     }
 
-    /// Memberships change that the event does not name one by one.
-    fn names_all_members(&self) -> bool {
-        let is_whole = self.body.members.as_ref().is_some_and(|members| members.whole);
-        is_whole || self.body.parts > 0 || (!self.is_plain() && self.body.members.is_none())
-    }
-
-    /// It says all that it changed.
-    fn is_plain(&self) -> bool {
-        matches!(&*self.body.kind, "create" | "replace" | "patch" | "import")
-    }
-
-    /// Others' tombstones may have changed with it.
-    fn is_restore(&self) -> bool {
-        self.body.kind == "restore"
-    }
-
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let members = self.body.members.iter().flat_map(named);
-        let own = self
-            .body
-            .subjects
-            .iter()
-            .chain(&self.body.groups)
-            .chain([&self.body.id]);
-        own.map(String::as_str).chain(members)
+    /// The groups whose members somebody has moved since it was like `before`.
+    fn moved_since<'l>(&'l self, before: &'l Self) -> BTreeSet<&'l str> {
+        let differs = |one: &'l Self, other: &'l Self| {
+            let rows = one
+                .moved
+                .iter()
+                .filter(|(key, etag)| other.moved.get(*key) != Some(*etag));
+            rows.filter_map(|(key, _)| part_of(key)).collect::<BTreeSet<_>>()
+        };
+        &differs(self, before) | &differs(before, self)
     }
 }
 
-fn named(members: &MembersBody) -> impl Iterator<Item = &str> {
-    let all = members.users.iter().chain(&members.groups).chain(&members.leave);
-    all.map(String::as_str)
+/// What a round has read again.
+#[derive(Default)]
+struct Read {
+    names: Names,
+    /// Tombstones without a list of members: where somebody moved these meanwhile, they may be nowhere.
+    unlisted: BTreeSet<String>,
+    /// All tombstones.
+    has_all: bool,
 }
 
 impl<'e> Recent<'e> {
@@ -135,7 +106,7 @@ impl<'e> Recent<'e> {
             since: exporter.ambient.now() - LATE,
             seen: HashSet::new(),
             pending: BTreeSet::new(),
-            left: BTreeSet::new(),
+            left: Left::default(),
         };
         // Whose event can be seen now, that is in the rows, but for what is still to do, which is looked at after it.
         let mut scan = Scan::new(tenant, recent.events());
@@ -146,12 +117,10 @@ impl<'e> Recent<'e> {
         let mut scan = Scan::new(tenant, rows::range(rows::PENDING_PREFIX));
         while let Some(rows) = scan.step(exporter).await? {
             for row in rows {
-                match Key::parse(&row.key) {
-                    Some(Key::Journal(operation)) => {
-                        recent.pending.insert(operation.to_owned());
-                    }
-                    _ => recent.left.extend(left_of(&row.key)),
+                if let Some(Key::Journal(operation)) = Key::parse(&row.key) {
+                    recent.pending.insert(operation.to_owned());
                 }
+                recent.left.add(&row)?;
             }
         }
         Ok(recent)
@@ -161,7 +130,7 @@ impl<'e> Recent<'e> {
     pub(super) async fn catch_up(&mut self, name: &str, out: &mut Writer) -> Result<(), Error> {
         for _ in 0..ROUNDS {
             let read = self.round(out).await?;
-            if !self.meets_new(&read).await? {
+            if !self.meets_new(&read.names).await? && !self.has_moved(&read).await? {
                 return Ok(());
             }
         }
@@ -169,14 +138,12 @@ impl<'e> Recent<'e> {
     }
 
     /// Reads again what events tell of that were not seen before.
-    async fn round(&mut self, out: &mut Writer) -> Result<Names, Error> {
+    async fn round(&mut self, out: &mut Writer) -> Result<Read, Error> {
         let began = self.exporter.ambient.now();
         let next = began - LATE;
         let kept = rows::events_from(next);
-        let mut names = Names::default();
         let mut waiting = std::mem::take(&mut self.pending);
-        let mut are_tombstones_new = false;
-        self.left_to_do(&mut names, out).await?;
+        let mut read = self.left_to_do(out).await?;
         let mut scan = Scan::new(self.tenant, self.events());
         while let Some(rows) = scan.step(self.exporter).await? {
             for row in rows {
@@ -190,9 +157,8 @@ impl<'e> Recent<'e> {
                 out.line(&Line::Row(Saved::of(row)))?;
                 if let Some(event) = event {
                     waiting.remove(&event.operation);
-                    are_tombstones_new |= event.is_restore();
-                    names.add(&event);
-                    self.again(&event, out).await?;
+                    read.has_all |= event.is_restore();
+                    self.again(&event, &mut read, out).await?;
                 }
             }
         }
@@ -203,31 +169,66 @@ impl<'e> Recent<'e> {
                 .pop()
                 .and_then(|(_, row)| row);
             if let Some(event) = row.as_ref().map(Event::read).transpose()?.flatten() {
-                names.add(&event);
-                self.again(&event, out).await?;
+                self.again(&event, &mut read, out).await?;
             }
         }
-        if are_tombstones_new {
+        if read.has_all {
             let all = rows::range(rows::GONE_PREFIX);
             self.exporter.range(self.tenant, all, out).await?;
-            names.are_more = true;
+            read.names.are_more = true;
         }
         self.since = next;
         self.seen.retain(|key| *key >= kept);
-        Ok(names)
+        Ok(read)
     }
 
     /// Reads again what is decided and not done, and the tombstones that may have taken it up.
-    async fn left_to_do(&mut self, names: &mut Names, out: &mut Writer) -> Result<(), Error> {
+    async fn left_to_do(&mut self, out: &mut Writer) -> Result<Read, Error> {
         let all = rows::range(rows::PENDING_PREFIX);
-        let keys = self.exporter.range(self.tenant, all, out).await?;
-        let now = keys.iter().filter_map(|key| left_of(key)).collect();
-        for part in std::mem::replace(&mut self.left, now) {
-            let parts = rows::range(&format!("{}~", rows::tombstone_key(&part)));
-            self.exporter.range(self.tenant, parts, out).await?;
-            names.names.insert(part);
+        out.line(&Line::Clear(Range {
+            from: all.0.clone(),
+            until: all.1.clone(),
+        }))?;
+        let mut now = Left::default();
+        let mut scan = Scan::new(self.tenant, all);
+        while let Some(rows) = scan.step(self.exporter).await? {
+            for row in rows {
+                now.add(&row)?;
+                out.line(&Line::Row(Saved::of(row)))?;
+            }
         }
-        Ok(())
+        let mut read = Read::default();
+        let moved = now.moved_since(&self.left).into_iter().map(str::to_owned);
+        let moved: BTreeSet<String> = moved.collect();
+        for part in &self.left.parts | &moved {
+            let parts = rows::range(&format!("{}~", rows::tombstone_key(&part)));
+            let parts = self.exporter.range(self.tenant, parts, out).await?;
+            if !parts.contains(&rows::whole_list_key(&part)) {
+                read.unlisted.insert(part.clone());
+                if moved.contains(&part) {
+                    let members = rows::range(&format!("m~{part}~"));
+                    self.exporter.range(self.tenant, members, out).await?;
+                    read.has_all = true;
+                }
+            }
+            read.names.names.insert(part);
+        }
+        self.left = now;
+        Ok(read)
+    }
+
+    /// Whether somebody has moved members while they were read.
+    async fn has_moved(&self, read: &Read) -> Result<bool, Error> {
+        if read.unlisted.is_empty() && !read.has_all {
+            return Ok(false);
+        }
+        let mut now = Left::default();
+        let mut scan = Scan::new(self.tenant, rows::range(rows::PENDING_PREFIX));
+        while let Some(rows) = scan.step(self.exporter).await? {
+            rows.iter().try_for_each(|row| now.add(row))?;
+        }
+        let moved = now.moved_since(&self.left);
+        Ok(moved.iter().any(|part| read.has_all || read.unlisted.contains(*part)))
     }
 
     /// Whether an event came that names something of this.
@@ -248,8 +249,9 @@ impl<'e> Recent<'e> {
     }
 
     /// Everything that an event tells of, as it is now.
-    async fn again(&mut self, event: &Event, out: &mut Writer) -> Result<(), Error> {
+    async fn again(&mut self, event: &Event, read: &mut Read, out: &mut Writer) -> Result<(), Error> {
         let Event { operation, body } = event;
+        read.names.add(event);
         let (kind, id) = match &*body.resource_type {
             "User" => ("u", &body.id),
             "Group" => ("g", &body.id),
@@ -283,6 +285,7 @@ impl<'e> Recent<'e> {
             // Behind the edges: before one goes, it may be told of here.
             let parts = rows::range(&rows::gone_parts_prefix(id));
             self.exporter.range(self.tenant, parts, out).await?;
+            read.unlisted.insert(rows::id_part(id));
         }
         Ok(())
     }
@@ -340,14 +343,9 @@ impl<'e> Recent<'e> {
     }
 }
 
-/// Whose memberships the row says are still to go, or to come back.
-fn left_of(key: &str) -> Option<String> {
-    let is_left = matches!(Key::parse(key), Some(Key::EdgesLeft | Key::Joins));
-    key.split('~').nth(2).filter(|_| is_left).map(str::to_owned)
-}
-
-fn is_event(row: &Row) -> bool {
-    matches!(Key::parse(&row.key), Some(Key::Event(_)))
+/// What stands in the key of what is left to do for the id of whom it is about.
+fn part_of(key: &str) -> Option<&str> {
+    key.split('~').nth(2)
 }
 
 /// The group's row of a membership, by the member's.

@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal, stdout},
     path::PathBuf,
+    pin::pin,
     sync::Arc,
 };
 
@@ -31,6 +32,9 @@ pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<
         Some(name) => Some(operator.tenants.find(name, operator.deadline()).await?),
         None => None,
     };
+    // Whoever is interrupted leaves no part of a file behind, from the moment on at which there is one.
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    let _ = futures::poll!(&mut interrupted);
     let target = match &export.output {
         Some(path) => Target::file(path).with_context(|| format!("{} can't be made", path.display()))?,
         None if stdout().is_terminal() => {
@@ -45,10 +49,9 @@ pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<
         patience: operator.settings.deadline(),
         progress: |tenant, rows| show::progress(&format!("{tenant}: {} written", show::some(rows, "row"))),
     };
-    // Whoever is interrupted leaves no part of a file behind.
     let made = tokio::select! {
         made = exporter.write(tenant.as_ref(), target) => Some(made),
-        _ = tokio::signal::ctrl_c() => None,
+        _ = interrupted => None,
     };
     show::progress("");
     let Some(made) = made else {

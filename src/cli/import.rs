@@ -12,12 +12,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{INTERRUPTED, Operator, input, show};
 use crate::{
+    backup,
     directory::import::{Conflict, Count, End, Failed, How, Import as Run, Progress, Pulse, Report},
     tenants::{Error, TenantExtension, Tenants},
 };
@@ -36,7 +37,11 @@ pub(super) struct Import {
     /// The tenant's name
     tenant: String,
     /// JSON lines: one User or Group a line, as SCIM describes it, in any order; '-' is standard input
-    file: PathBuf,
+    #[arg(required_unless_present = "all")]
+    file: Option<PathBuf>,
+    /// What 'load' does, for whoever looks for it here
+    #[arg(long, hide = true, action = ArgAction::Count)]
+    all: u8,
     /// Write nothing; show what would be made, and every line that is in conflict with others or with the tenant
     #[arg(long)]
     dry_run: bool,
@@ -51,6 +56,9 @@ pub(super) struct Import {
 }
 
 pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result<u8> {
+    let Some(path) = command.file.as_deref().filter(|_| command.all == 0) else {
+        bail!("a backup of all tenants is loaded by 'scimgate load FILE --all'");
+    };
     let schemas = operator.tenants.schemas(&command.tenant, operator.deadline()).await?;
     let name = schemas.tenant.name.clone();
     if let Some(coming) = &schemas.coming {
@@ -59,7 +67,13 @@ pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result
             show::second(coming.from)
         );
     }
-    let mut file = input::twice(&command.file).with_context(|| format!("{} can't be read", command.file.display()))?;
+    let mut file = input::twice(path).with_context(|| format!("{} can't be read", path.display()))?;
+    if backup::is_one(&mut file)? {
+        bail!(
+            "{} is a backup: 'scimgate load {0} --tenant {name}' brings it back",
+            path.display()
+        );
+    }
     let import = Run {
         directory: operator.directory(schemas.tenant),
         catalog: Arc::new(schemas.catalog),
@@ -99,7 +113,7 @@ pub(super) async fn run(operator: &Operator, command: &Import) -> anyhow::Result
         bail!("{reason}\nNot everything is imported; what is stays, and then the same command goes on");
     }
     let report = match report {
-        Err(failed @ (Failed::Empty | Failed::Shape(_))) => bail!("{}: {failed}", command.file.display()),
+        Err(failed @ (Failed::Empty | Failed::Shape(_))) => bail!("{}: {failed}", path.display()),
         report => report.context("not everything is imported; what is stays, and the same command goes on")?,
     };
     let printed = command.output.print(&json(&name, &report), &text(&name, &report));

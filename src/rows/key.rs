@@ -82,6 +82,11 @@ pub fn tombstone_key(part: &str) -> String {
     format!("gone~{part}")
 }
 
+/// The key of the row with which the list of the members is whole that a deleted group had, by what stands for its id.
+pub fn whole_list_key(part: &str) -> String {
+    format!("gone~{part}~members~000")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::*, *};
@@ -99,6 +104,11 @@ mod tests {
                 (gate_key(id), open, Key::Gate(&part)),
                 (closed_gate_key(id), closed, Key::ClosedGate(&part)),
                 (gone_key(id), tombstone_key(&part), Key::Tombstone(&part)),
+                (
+                    gone_members_key(id, 0),
+                    whole_list_key(&part),
+                    Key::TombstoneMembers(&part),
+                ),
             ] {
                 assert_eq!(key, spelled);
                 assert_eq!(Key::parse(&key), Some(parsed), "{key}");

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Error, Tenants};
 use crate::{
     rows::{self, CONTROL, FORMAT},
-    store::{Change, settle},
+    store::{self, Change, Row, settle},
 };
 
 /// The row that says it.
@@ -60,6 +60,28 @@ impl Tenants {
         Ok(self.said(deadline).await?.map(|body| body.days))
     }
 
+    /// The row of what the service has noted, for a backup.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn noted(&self, deadline: Instant) -> Result<Option<Row>, Error> {
+        let found = settle::patient_get(&*self.store, CONTROL, &[KEY], deadline).await?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// Notes what a backup says, unless a service has noted something already.
+    ///
+    /// # Errors
+    /// As [`Self::kept_days`].
+    pub async fn note_again(&self, row: &Row, deadline: Instant) -> Result<(), Error> {
+        let body: KeptBody = rows::body(row)?;
+        let noted = Change::Insert(rows::write(KEY.to_owned(), &body));
+        match settle::patient_commit(&*self.store, CONTROL, &[noted], deadline).await {
+            Ok(()) | Err(store::Error::Exists(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// How long after nobody is let in any more a request may still be under way that was let in before.
     ///
     /// # Errors
@@ -71,8 +93,7 @@ impl Tenants {
     }
 
     async fn said(&self, deadline: Instant) -> Result<Option<KeptBody>, Error> {
-        let found = settle::patient_get(&*self.store, CONTROL, &[KEY], deadline).await?;
-        Ok(found.first().and_then(Option::as_ref).map(rows::body).transpose()?)
+        Ok(self.noted(deadline).await?.as_ref().map(rows::body).transpose()?)
     }
 
     /// Notes how long the service keeps what is past, and how long its requests may take. Of several that say so the last one to

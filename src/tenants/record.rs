@@ -34,6 +34,8 @@ pub enum Unfit {
     Name,
     /// The credential with this id is another tenant's too.
     Credential,
+    /// What was to be changed with its rows was changed by somebody else.
+    Overtaken,
     /// Something else went wrong.
     Error(Error),
 }
@@ -99,24 +101,53 @@ impl Tenants {
         rows.extend(self.rows(&held_key(id, ""), deadline).await?);
         let held = self.held(id, deadline).await?;
         let tokens: Vec<String> = held.iter().map(|(_, hash)| token_key(hash)).collect();
-        for tokens in tokens.chunks(MAX_GET_KEYS) {
-            rows.extend(self.control_rows(tokens, deadline).await?);
-        }
+        rows.extend(self.control_rows(&tokens, deadline).await?);
         Ok(Some(rows))
     }
 
     async fn control_rows(&self, keys: &[String], deadline: Instant) -> Result<Vec<Row>, Error> {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let rows = settle::patient_get(&*self.store, CONTROL, &keys, deadline).await?;
-        Ok(rows.into_iter().flatten().collect())
+        let mut rows = Vec::new();
+        for keys in keys.chunks(MAX_GET_KEYS) {
+            let some = settle::patient_get(&*self.store, CONTROL, keys, deadline).await?;
+            rows.extend(some.into_iter().flatten());
+        }
+        Ok(rows)
+    }
+
+    /// Whether a tenant has this id.
+    pub async fn is_there(&self, id: &str, deadline: Instant) -> Result<bool, Error> {
+        Ok(!self.control_rows(&[alias_key(id)], deadline).await?.is_empty())
     }
 
     /// Fails if a tenant has this id, or another one this name.
     pub async fn makes_way(&self, id: &str, name: &str, deadline: Instant) -> Result<(), Unfit> {
-        let [alias, name] = [alias_key(id), tenant_key(name)];
-        for (key, unfit) in [(alias, Unfit::Id), (name, Unfit::Name)] {
-            if !self.control_rows(&[key], deadline).await?.is_empty() {
-                return Err(unfit);
+        if self.is_there(id, deadline).await? {
+            return Err(Unfit::Id);
+        }
+        let name = self.control_rows(&[tenant_key(name)], deadline).await?;
+        if name.is_empty() { Ok(()) } else { Err(Unfit::Name) }
+    }
+
+    /// Removes what the control partition has of a tenant that is not there: what an adoption that was cut off has inserted, and what
+    /// was counted of its last requests after it was removed. Each commit makes the change `holding` too, or does nothing.
+    pub async fn disown(&self, id: &str, holding: &Change, deadline: Instant) -> Result<(), Unfit> {
+        let mut keys = vec![seen_key(id)];
+        keys.extend(Counted::EVERY.map(|of| of.key(id)));
+        for (credential, hash) in self.held(id, deadline).await? {
+            for token in self.control_rows(&[token_key(&hash)], deadline).await? {
+                let is_its = rows::body::<Credential>(&token).map_err(Error::from)?.tenant == id;
+                keys.extend(is_its.then_some(token.key));
+            }
+            // Behind its token, which nothing else leads to.
+            keys.push(held_key(id, &credential));
+        }
+        for row in self.control_rows(&keys, deadline).await? {
+            let changes = [holding.clone(), Change::Delete(row.key, None)];
+            match settle::patient_commit(&*self.store, CONTROL, &changes, deadline).await {
+                Err(store::Error::Missing(key)) if key == holding.key() => return Err(Unfit::Overtaken),
+                Ok(()) | Err(store::Error::Missing(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -168,28 +199,28 @@ impl Tenants {
         key.strip_prefix("tenant~")
     }
 
-    /// Makes the tenant of its rows; they are in force at once. `mark` is changed with the last of them. What was cut off is finished
-    /// by doing it again.
+    /// Makes the tenant of its rows; they are in force at once. Each commit makes the first of `marks` too, the
+    /// last one the others, or does nothing. What was cut off is finished by doing it again.
     pub async fn adopt(
         &self,
         id: &str,
         name: &str,
         rows: Vec<Write>,
-        mark: Change,
+        (holding, marks): (Change, Vec<Change>),
         deadline: Instant,
     ) -> Result<(), Unfit> {
         let (last, first): (Vec<Write>, Vec<Write>) = {
-            let own = [tenant_key(name), alias_key(id)];
+            let own = [tenant_key(name), alias_key(id), schemas_key(name)];
             rows.into_iter().partition(|row| own.contains(&row.key))
         };
         for rows in first.chunks(ROWS_AT_ONCE) {
-            self.insert(rows, None, deadline).await?;
+            self.insert(rows, std::slice::from_ref(&holding), deadline).await?;
         }
-        self.insert(&last, Some(mark), deadline).await
+        self.insert(&last, &marks, deadline).await
     }
 
     /// Inserts what is not there yet.
-    async fn insert(&self, rows: &[Write], mark: Option<Change>, deadline: Instant) -> Result<(), Unfit> {
+    async fn insert(&self, rows: &[Write], marks: &[Change], deadline: Instant) -> Result<(), Unfit> {
         loop {
             let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
             let there = self.control_rows(&keys, deadline).await?;
@@ -212,11 +243,12 @@ impl Tenants {
             if changes.is_empty() {
                 return Ok(());
             }
-            changes.extend(mark.clone());
+            changes.extend_from_slice(marks);
             match settle::patient_commit(&*self.store, CONTROL, &changes, deadline).await {
                 Ok(()) => return Ok(()),
                 // An answer was lost, or somebody else does the same.
-                Err(store::Error::Exists(_) | store::Error::Missing(_)) if Instant::now() < deadline => {}
+                Err(store::Error::Exists(_)) if Instant::now() < deadline => {}
+                Err(store::Error::Changed(_) | store::Error::Missing(_)) => return Err(Unfit::Overtaken),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -29,6 +29,8 @@ mod comeback;
 mod copied;
 mod damages;
 mod live;
+mod loaded;
+mod several;
 
 /// A tenant, sound: two users and a nested group are members of a group, another user of the nested one, and there were
 /// another group and another user, each with a membership.
@@ -74,6 +76,22 @@ impl World {
             directory,
             users: of("User"),
             groups: of("Group"),
+        }
+    }
+
+    /// The same tenant in another store, which has its rows.
+    fn over(&self, store: &Arc<dyn Store>) -> Self {
+        let directory = Directory {
+            store: Arc::clone(store),
+            shared: Arc::default(),
+            ..self.directory()
+        };
+        Self {
+            store: Arc::clone(store),
+            inspection: Inspection::new(directory.clone(), Duration::from_mins(5), 5, |_| {}),
+            directory,
+            users: Arc::clone(&self.users),
+            groups: Arc::clone(&self.groups),
         }
     }
 

@@ -1,13 +1,15 @@
-//! Backups that are made while somebody comes back: with all groups, there and deleted, or not yet.
+//! Backups that are made while somebody comes back: with all groups, there and deleted, or not yet; and of a group with all members.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, atomic::AtomicUsize};
 
+use async_trait::async_trait;
 use tokio::{sync::Semaphore, task::yield_now};
 
 use super::{
     copied::{Between, File, Paced, export, load, memory, rows_of},
     *,
 };
+use crate::store::{self, Page};
 
 const GROUPS: usize = 60;
 const RETENTION: time::Duration = time::Duration::days(30);
@@ -101,4 +103,162 @@ async fn a_backup_has_all_groups_of_who_comes_back_meanwhile() {
         copies.1 += 1;
     }
     assert!(copies.0 > 3 && copies.1 > copies.0, "{copies:?}");
+}
+
+/// A tenant with a deleted group whose members still have their edges, but for one that was deleted before it.
+async fn with_deleted_group() -> (World, String, String, BTreeSet<String>) {
+    let world = World::new(memory()).await;
+    let mut users = Vec::new();
+    for number in 0..24 {
+        users.push(world.user(&format!("member{number}")).await);
+    }
+    let group = world.group("gone", &users).await;
+    world.delete(&world.groups, &group).await;
+    world.delete(&world.users, &users[0]).await;
+    (world, group, users[0].clone(), users.into_iter().collect())
+}
+
+/// A store with the same rows.
+async fn copy(world: &World) -> Arc<dyn Store> {
+    let store = memory();
+    for partition in [&*world.directory.access.tenant.id, rows::CONTROL] {
+        let rows = rows_of(&world.store, partition).await.into_iter();
+        let rows = rows.map(|(key, (stamp, body))| Change::Insert(Write { key, stamp, body }));
+        for rows in rows.collect::<Vec<_>>().chunks(50) {
+            store.commit(partition, rows).await.unwrap();
+        }
+    }
+    store
+}
+
+/// Whoever has this store is cut off before its change is decided.
+struct NoEvents(Arc<dyn Store>);
+
+#[async_trait]
+impl Store for NoEvents {
+    async fn get(&self, partition: &str, keys: &[&str]) -> Result<Vec<Option<Row>>, store::Error> {
+        self.0.get(partition, keys).await
+    }
+
+    async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, store::Error> {
+        self.0.scan(partition, from, until, limit).await
+    }
+
+    async fn commit(&self, partition: &str, changes: &[Change]) -> Result<(), store::Error> {
+        match changes.iter().find(|change| change.key().starts_with("o~")) {
+            Some(event) => Err(store::Error::TooLarge(event.key().to_owned())),
+            None => self.0.commit(partition, changes).await,
+        }
+    }
+}
+
+/// Rows come a few at a time; before these reads something is done.
+struct Moving {
+    rows: Arc<dyn Store>,
+    reads: AtomicUsize,
+    deeds: Mutex<Vec<(usize, BoxFuture<'static, ()>)>>,
+}
+
+impl Moving {
+    async fn count(&self) {
+        let read = self.reads.fetch_add(1, Ordering::Relaxed);
+        while let Some((_, deed)) = self.due(read) {
+            deed.await;
+        }
+    }
+
+    fn due(&self, read: usize) -> Option<(usize, BoxFuture<'static, ()>)> {
+        self.deeds.lock().unwrap().pop_if(|(at, _)| *at == read)
+    }
+}
+
+#[async_trait]
+impl Store for Moving {
+    async fn get(&self, partition: &str, keys: &[&str]) -> Result<Vec<Option<Row>>, store::Error> {
+        self.count().await;
+        self.rows.get(partition, keys).await
+    }
+
+    async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, store::Error> {
+        self.count().await;
+        self.rows.scan(partition, from, until, 7.min(limit)).await
+    }
+
+    async fn commit(&self, _: &str, _: &[Change]) -> Result<(), store::Error> {
+        panic!("who makes a backup writes nothing")
+    }
+}
+
+/// Members are laid down, and taken up again by a restore that is cut off then, before these reads of the backup.
+async fn check_moves(
+    (world, group, deleted, users): &(World, String, String, BTreeSet<String>),
+    down: usize,
+    up: usize,
+) -> usize {
+    let rows = copy(world).await;
+    let (laying, taking) = (
+        world.over(&rows),
+        world.over(&(Arc::new(NoEvents(Arc::clone(&rows))) as _)),
+    );
+    let [down_group, up_group] = [group.clone(), group.clone()];
+    let lay_down: BoxFuture<'static, ()> = Box::pin(async move {
+        let gone = laying
+            .directory()
+            .pending()
+            .await
+            .unwrap()
+            .gone
+            .remove(&down_group)
+            .unwrap();
+        laying.directory().lay_down_members(&gone).await.unwrap();
+    });
+    let take_up: BoxFuture<'static, ()> = Box::pin(async move {
+        taking
+            .directory()
+            .restore(&up_group, RETENTION, false)
+            .await
+            .unwrap_err();
+    });
+    let moving = Arc::new(Moving {
+        rows,
+        reads: AtomicUsize::new(0),
+        deeds: Mutex::new(vec![(up, take_up), (down, lay_down)]),
+    });
+    let file = File::new();
+    export(Arc::clone(&moving) as Arc<dyn Store>, world, &file.path())
+        .await
+        .unwrap();
+
+    let other = memory();
+    let report = load(&other, world, &file.path()).await.unwrap().report.unwrap();
+    assert!(report.is_sound(), "{down}, {up}: {:?}", report.findings);
+    for id in [deleted, group] {
+        restore_in(world, &other, id).await;
+    }
+    let members: BTreeSet<String> = rows_of(&other, &world.directory.access.tenant.id)
+        .await
+        .into_keys()
+        .filter_map(|key| key.strip_prefix(&rows::members_prefix(group)).map(str::to_owned))
+        .filter(|member| member != "-")
+        .collect();
+    assert_eq!(
+        members, *users,
+        "laid down before read {down}, taken up before read {up}"
+    );
+    moving.reads.load(Ordering::Relaxed)
+}
+
+/// No event tells of that.
+#[tokio::test(start_paused = true)]
+async fn a_backup_has_all_members_of_a_group_that_lays_them_down_and_takes_them_up() {
+    let world = with_deleted_group().await;
+    let reads = check_moves(&world, usize::MAX, usize::MAX).await;
+    assert!(reads > 20, "{reads}");
+    // The rounds begin after the last read but some thirty.
+    let ups = (0..reads).filter(|up| up % 5 == 0 || (reads - 40..reads - 25).contains(up));
+    for up in ups {
+        for down in (0..up.min(16)).step_by(5) {
+            check_moves(&world, down, up).await;
+        }
+    }
 }

@@ -106,7 +106,7 @@ pub(super) async fn export(store: Arc<dyn Store>, world: &World, file: &Path) ->
     exporter.write(Some(tenant), Target::file(file)?).await.map(drop)
 }
 
-fn loader(store: &Arc<dyn Store>) -> Loader {
+pub(super) fn loader(store: &Arc<dyn Store>) -> Loader {
     Loader {
         store: Arc::clone(store),
         tenants: Tenants::new(Arc::clone(store), Arc::new(System)),
@@ -273,37 +273,6 @@ async fn a_backup_of_a_store_in_use_fits_together_and_lacks_nothing_that_was_ans
             assert!(there.get(&key) == Some(&row), "seed {seed}: {key}");
         }
         check_users(&there);
-    }
-}
-
-/// Cut off after any number of commits, then again: exact result.
-#[tokio::test(start_paused = true)]
-async fn loading_that_was_cut_off_goes_on() {
-    let (world, _) = World::with_damages(memory()).await;
-    for number in 0..300 {
-        world.user(&format!("user{number}")).await;
-    }
-    let file = File::new();
-    export(Arc::clone(&world.store), &world, &file.path()).await.unwrap();
-    let id = &world.directory.access.tenant.id;
-    let expected = rows_of(&world.store, id).await;
-    for commits in [0, 1, 2, 5, 9, 13, 20, 1_000] {
-        let rows = memory();
-        let broken = Arc::new(FaultStore::new(Arc::clone(&rows)));
-        broken.inject(Call::Commit, commits + 1.., Fault::LoseRequest);
-        let broken: Arc<dyn Store> = broken;
-        let cut = load(&broken, &world, &file.path()).await;
-        assert_eq!(cut.is_err(), commits < 1_000, "{commits}");
-        if cut.is_err() {
-            assert!(
-                !rows_of(&rows, CONTROL).await.contains_key(&format!("id~{id}")),
-                "not open yet"
-            );
-            let loaded = load(&rows, &world, &file.path()).await.unwrap();
-            assert!(loaded.report.unwrap().mended.is_empty());
-        }
-        assert_eq!(rows_of(&rows, id).await, expected, "{commits}");
-        assert!(!rows_of(&rows, CONTROL).await.keys().any(|key| key.starts_with("load~")));
     }
 }
 

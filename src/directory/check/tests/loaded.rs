@@ -1,0 +1,324 @@
+//! Loads that are cut off, come twice at once, or begin anew with another file.
+
+use std::{path::Path, sync::atomic::AtomicUsize};
+
+use async_trait::async_trait;
+use tokio::{sync::Semaphore, task::yield_now};
+
+use super::{
+    copied::{File, Paced, export, loader, memory, rows_of},
+    *,
+};
+use crate::{
+    backup::{Error as BackupError, Exporter, Loaded, Loader, Target},
+    rows::CONTROL,
+    store::{
+        self, Page,
+        counting::CountingStore,
+        faults::{Call, Fault, FaultStore},
+    },
+    tenants::KeptDays,
+};
+
+const PATIENCE: Duration = Duration::from_mins(5);
+
+type Rows = BTreeMap<String, (Vec<u8>, Vec<u8>)>;
+
+/// A store with two tenants, all of it in one file.
+struct Source {
+    worlds: Vec<World>,
+    store: Arc<dyn Store>,
+    file: File,
+}
+
+impl Source {
+    /// The first one has so many users more.
+    async fn new(tenants: usize, users: usize) -> Self {
+        let store = memory();
+        let mut worlds = Vec::new();
+        for at in 0..tenants {
+            let (world, _) = World::with_damages(Arc::clone(&store)).await;
+            for number in 0..if at == 0 { users } else { 0 } {
+                world.user(&format!("user{number}")).await;
+            }
+            world.directory.shared.idle().await;
+            worlds.push(world);
+        }
+        let tenants = Tenants::new(Arc::clone(&store), Arc::new(System));
+        let days = KeptDays {
+            deleted: 60,
+            history: 100,
+        };
+        let noted = tenants.note_settings(days, Duration::from_secs(15), Instant::now() + PATIENCE);
+        noted.await.unwrap();
+        let file = File::new();
+        export_all(&store, &file.path()).await;
+        Self { worlds, store, file }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.worlds.iter().map(|world| &*world.directory.access.tenant.id)
+    }
+
+    /// All of it is in this store, and nothing else.
+    async fn check(&self, there: &Arc<dyn Store>, why: &str) {
+        for partition in self.ids().chain([CONTROL]) {
+            let rows = rows_of(there, partition).await;
+            let expected = rows_of(&self.store, partition).await;
+            let differs = |key: &&String| rows.get(*key) != expected.get(*key);
+            let differ: Vec<_> = rows.keys().chain(expected.keys()).filter(differs).collect();
+            assert!(differ.is_empty(), "{why}: {partition}: {differ:?}");
+        }
+    }
+}
+
+async fn export_all(store: &Arc<dyn Store>, file: &Path) {
+    let exporter = Exporter {
+        store: Arc::clone(store),
+        tenants: Tenants::new(Arc::clone(store), Arc::new(System)),
+        ambient: Arc::new(System),
+        patience: PATIENCE,
+        progress: |_, _| {},
+    };
+    exporter.write(None, Target::file(file).unwrap()).await.unwrap();
+}
+
+async fn load(store: &Arc<dyn Store>, file: &File, discards: bool) -> Result<Vec<Loaded>, BackupError> {
+    let loader = Loader {
+        discards,
+        ..loader(store)
+    };
+    loader.load(std::fs::File::open(file.path()).unwrap(), None).await
+}
+
+/// A store that fails for good after so many commits.
+fn cut(rows: &Arc<dyn Store>, commits: usize) -> Arc<dyn Store> {
+    let broken = FaultStore::new(Arc::clone(rows));
+    broken.inject(Call::Commit, commits + 1.., Fault::LoseRequest);
+    Arc::new(broken)
+}
+
+/// How many commits a load takes that nothing disturbs.
+async fn commits(file: &File) -> usize {
+    let counting = Arc::new(CountingStore::new(memory()));
+    let store: Arc<dyn Store> = Arc::clone(&counting) as Arc<dyn Store>;
+    load(&store, file, false).await.unwrap();
+    counting.counts().commits
+}
+
+/// Cut off after any commit, then again: exact result, the log too.
+#[tokio::test(start_paused = true)]
+async fn loading_that_was_cut_off_goes_on() {
+    let source = Source::new(2, 100).await;
+    let commits = commits(&source.file).await;
+    assert!(commits > 20, "{commits}");
+    for after in 0..commits {
+        let rows = memory();
+        load(&cut(&rows, after), &source.file, false).await.unwrap_err();
+        let loaded = load(&rows, &source.file, false).await.unwrap();
+        for one in loaded {
+            assert!(one.report.is_none_or(|report| report.mended.is_empty()), "{after}");
+        }
+        source.check(&rows, &format!("cut off after {after}")).await;
+    }
+}
+
+/// One tenant, cut off after any commit, then again.
+#[tokio::test(start_paused = true)]
+async fn loading_one_tenant_that_was_cut_off_goes_on() {
+    let source = Source::new(1, 10).await;
+    let tenant = &source.worlds[0].directory.access.tenant;
+    let file = || std::fs::File::open(source.file.path()).unwrap();
+    for after in 0.. {
+        let rows = memory();
+        let was_cut = loader(&cut(&rows, after))
+            .load(file(), Some(&tenant.name))
+            .await
+            .is_err();
+        if was_cut {
+            loader(&rows).load(file(), Some(&tenant.name)).await.unwrap();
+        }
+        let control = rows_of(&rows, CONTROL).await;
+        for (key, row) in rows_of(&source.store, CONTROL).await {
+            assert!(key == "kept" || control.get(&key) == Some(&row), "{after}: {key}");
+        }
+        assert!(!control.keys().any(|key| key.starts_with("load~")), "{after}");
+        assert_eq!(
+            rows_of(&rows, &tenant.id).await,
+            rows_of(&source.store, &tenant.id).await
+        );
+        if !was_cut {
+            assert!(after > 10);
+            return;
+        }
+    }
+}
+
+/// What is left of the first file goes with --discard, which may be cut off too, and with nothing else.
+#[tokio::test(start_paused = true)]
+async fn another_file_leaves_nothing_of_the_first_one() {
+    let [first, second] = [Source::new(2, 10).await, Source::new(1, 0).await];
+    let commits = commits(&first.file).await;
+    let mut in_use = 0;
+    for after in 1..commits {
+        let rows = memory();
+        load(&cut(&rows, after), &first.file, false).await.unwrap_err();
+        let refused = load(&rows, &second.file, false).await.unwrap_err().to_string();
+        assert!(refused.contains("--discard"), "{after}: {refused}");
+        let done = load(&cut(&rows, after % 5), &second.file, true).await.unwrap_err();
+        if done.to_string().contains("is in use") {
+            in_use += 1;
+            continue;
+        }
+        load(&rows, &second.file, true).await.unwrap();
+        second.check(&rows, &format!("another file after {after}")).await;
+        for id in first.ids() {
+            assert_eq!(rows_of(&rows, id).await, Rows::new(), "{after}");
+        }
+    }
+    assert!(in_use > 0 && in_use < commits / 2 + 5, "{in_use} of {commits}");
+}
+
+/// The same tenant as it was at two times: of the first file nothing is left, no credential and no row.
+#[tokio::test(start_paused = true)]
+async fn another_file_of_the_same_tenant_takes_its_place() {
+    let source = Source::new(1, 10).await;
+    let world = &source.worlds[0];
+    let tenant = &world.directory.access.tenant;
+    let deadline = || Instant::now() + PATIENCE;
+    let tenants = Tenants::new(Arc::clone(&source.store), Arc::new(System));
+    for label in ["one", "two"] {
+        let terms = Terms {
+            label: label.to_owned(),
+            ..Terms::default()
+        };
+        tenants
+            .add_credential(&tenant.name, None, &terms, "test", deadline())
+            .await
+            .unwrap();
+    }
+    let [first, second] = [File::new(), File::new()];
+    export(Arc::clone(&source.store), world, &first.path()).await.unwrap();
+    let old = tenants.credentials(&tenant.name, deadline()).await.unwrap();
+    for credential in old {
+        tenants
+            .revoke(&tenant.name, &credential.id, "test", deadline())
+            .await
+            .unwrap();
+    }
+    for number in 0..30 {
+        world.user(&format!("later{number}")).await;
+    }
+    world.directory.shared.idle().await;
+    export(Arc::clone(&source.store), world, &second.path()).await.unwrap();
+    let load = async |store: &Arc<dyn Store>, file: &File, discards| {
+        let loader = Loader {
+            discards,
+            ..loader(store)
+        };
+        let file = std::fs::File::open(file.path()).unwrap();
+        loader.load(file, Some(&tenant.name)).await
+    };
+    for after in 0.. {
+        let rows = memory();
+        if load(&cut(&rows, after), &first, false).await.is_ok() {
+            assert!(after > 8, "{after}");
+            return;
+        }
+        let is_there = rows_of(&rows, CONTROL).await.contains_key(&format!("id~{}", tenant.id));
+        if after > 0 && !is_there {
+            let refused = load(&rows, &second, false).await.unwrap_err().to_string();
+            assert!(refused.contains("--discard"), "{after}: {refused}");
+        }
+        let done = load(&cut(&rows, after % 7), &second, true)
+            .await
+            .unwrap_err()
+            .to_string();
+        if is_there {
+            assert!(done.contains("in this store already"), "{after}: {done}");
+            continue;
+        }
+        load(&rows, &second, true).await.unwrap();
+        assert_eq!(
+            rows_of(&rows, &tenant.id).await,
+            rows_of(&source.store, &tenant.id).await
+        );
+        let of_tenant = |(key, _): &(&String, &(Vec<u8>, Vec<u8>))| !key.starts_with("o~") && *key != "kept";
+        let there = rows_of(&rows, CONTROL).await;
+        let expected = rows_of(&source.store, CONTROL).await;
+        assert!(
+            there.iter().filter(of_tenant).eq(expected.iter().filter(of_tenant)),
+            "{after}"
+        );
+    }
+}
+
+/// Counts the calls that have been answered.
+struct Done(Arc<dyn Store>, AtomicUsize);
+
+#[async_trait]
+impl Store for Done {
+    async fn get(&self, partition: &str, keys: &[&str]) -> Result<Vec<Option<Row>>, store::Error> {
+        let answer = self.0.get(partition, keys).await;
+        self.1.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    async fn scan(&self, partition: &str, from: &str, until: &str, limit: usize) -> Result<Page, store::Error> {
+        let answer = self.0.scan(partition, from, until, limit).await;
+        self.1.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    async fn commit(&self, partition: &str, changes: &[Change]) -> Result<(), store::Error> {
+        let answer = self.0.commit(partition, changes).await;
+        self.1.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+}
+
+/// A load that stands still anywhere, is overtaken by another one, and goes on when the tenant is in use: it changes nothing.
+#[tokio::test]
+async fn of_two_loads_at_once_none_writes_over_what_is_in_use() {
+    let source = Source::new(1, 10).await;
+    let world = &source.worlds[0];
+    let tenant = &world.directory.access.tenant;
+    let mut overtaken = 0;
+    for calls in 0.. {
+        let rows = memory();
+        let turns = Arc::new(Semaphore::new(calls));
+        let done = Arc::new(Done(Arc::clone(&rows), AtomicUsize::new(0)));
+        let slow: Arc<dyn Store> = Arc::new(Paced(Arc::clone(&done) as Arc<dyn Store>, Arc::clone(&turns)));
+        let late = load(&slow, &source.file, false);
+        let other = async {
+            while done.1.load(Ordering::Relaxed) < calls {
+                yield_now().await;
+            }
+            if load(&rows, &source.file, false).await.is_err() {
+                // The first one has come to its end.
+                turns.add_permits(Semaphore::MAX_PERMITS / 2);
+                return None;
+            }
+            let live = world.over(&rows);
+            live.user("later").await;
+            live.directory.shared.idle().await;
+            let partitions = [&*tenant.id, CONTROL];
+            let before = [rows_of(&rows, partitions[0]).await, rows_of(&rows, partitions[1]).await];
+            turns.add_permits(Semaphore::MAX_PERMITS / 2);
+            Some(before)
+        };
+        let (late, before) = futures::join!(late, other);
+        let Some(before) = before else {
+            late.unwrap();
+            assert!(calls > 20 && overtaken > calls / 2, "{overtaken} of {calls}");
+            return;
+        };
+        overtaken += usize::from(late.is_err());
+        let after = [rows_of(&rows, &tenant.id).await, rows_of(&rows, CONTROL).await];
+        for (before, after) in before.iter().zip(&after) {
+            let differs = |key: &&String| before.get(*key) != after.get(*key);
+            let differ: Vec<_> = before.keys().chain(after.keys()).filter(differs).collect();
+            assert!(differ.is_empty(), "{calls}: {differ:?} {late:?}");
+        }
+    }
+}
