@@ -20,6 +20,8 @@ PATIENCE = 120
 def main(steps, command):
     child, terminal = pty.fork()
     if child == 0:
+        # Whoever was started in the background ignores it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execv(command[0], command)
     shown, until = "", time.monotonic() + PATIENCE
     while some := read(child, terminal, until):

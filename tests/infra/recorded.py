@@ -144,6 +144,13 @@ def without_its_row(all):
     return [row for row in all[KILLED] if row["cloud_RoleName"] != "scim.handler" or row["resultCode"] != "201"]
 
 
+def too_early(all):
+    """As if a process had been asked before it was ready, as a slow machine's is."""
+    probe, = copy.deepcopy(of(all[LIFE], url__path="/health/ready")[:1])
+    probe.fields["resultCode"] = "503"
+    return [*all[LIFE], probe]
+
+
 def not_probes(rows):
     """Without requests that ask whether the process is ready, of which there are as many as it took."""
     return [row for row in rows if row.table != "requests" or "/health/" not in (row["url.path"] or row["HttpPath"] or "")]
@@ -227,6 +234,7 @@ CASES = [
     Case("two starts, and a request that only the host had", "12", KILLED, ("event", "hostOnlyAround"), [("ProcessStarted", 1)]),
     Case("a start and an end beside which nothing failed", "12", LIFE, ("event", "failedAround", "hostOnlyAround"),
          [("ProcessStarted", 0, 0), ("ShutdownFinished", 0, 0), ("ShutdownStarted", 0, 0)], **CALM),
+    Case("it was asked before it was ready", "12", too_early, ("event", "failedAround"), [("ProcessStarted", 0), ("ShutdownFinished", 0), ("ShutdownStarted", 0)], **CALM),
     Case("who asks too often, and whose share was used up", "13", THROTTLED, ("tenant", "rule", "reason"), [("acme", "too-many-requests", "tenant")]),
     Case("nobody asks too often", "13", WELL, ("tenant",), [], **CALM),
     Case("every POST refused after an empty look-up", "14", CUSTOMERS, ("tenant", "failed", "risk"), [("acme", 12, "most writes fail")]),
