@@ -2,7 +2,8 @@
 //!
 //! A row of the control partition says it (the mark, with a row that is named after who holds it), and one among the tenant's own
 //! (the fence); what is written there or here asserts them. Whoever takes a tenant over takes the mark first, then the fence:
-//! then the other one can neither write any more nor let requests in. Before a tenant is let in, its fence goes, so nothing that is late can write over what is live.
+//! then the other one can neither write any more nor let requests in. Repairs have a fence of their own, in the place of the first:
+//! no row of the file that is late is written over what was mended. Before a tenant is let in that goes too.
 
 use serde::{Deserialize, Serialize};
 
@@ -124,7 +125,7 @@ impl Load<'_> {
     }
 
     /// This run's mark; fails if another run has taken it.
-    async fn held(&self, id: &str) -> Result<Mark, Error> {
+    pub(super) async fn held(&self, id: &str) -> Result<Mark, Error> {
         match self.mark(id).await? {
             Some(mark) if mark.body.run == self.run => Ok(mark),
             _ => Err(Error::Overtaken),
@@ -186,6 +187,11 @@ impl Load<'_> {
         format!("{PREFIX}{}", self.run)
     }
 
+    /// The key of the fence behind which only repairs write.
+    pub(super) fn repairs_key(&self) -> String {
+        format!("{}~repairs", self.fence_key())
+    }
+
     /// Puts up this run's fence in the tenant's partition, in the place of others; its mark must have been taken.
     pub(super) async fn fence(&self, id: &str) -> Result<(), Error> {
         let own = self.fence_key();
@@ -218,19 +224,29 @@ impl Load<'_> {
         Err(Error::Overtaken)
     }
 
-    /// Removes this run's fence, and what is left of others: nothing writes here without looking any more.
+    /// From here on only repairs write: what is late of the file finds its fence gone.
+    pub(super) async fn fence_repairs(&self, id: &str) -> Result<(), Error> {
+        let changes = [Change::Delete(self.fence_key(), None), empty(self.repairs_key())];
+        self.change_fence(id, &changes).await
+    }
+
+    /// Removes this run's fence, and what others have left; nobody's who has taken the tenant over.
     pub(super) async fn unfence(&self, id: &str) -> Result<(), Error> {
-        let own = self.fence_key();
         let range = rows::range(PREFIX);
         let found = settle::patient_scan_all(&*self.to.store, id, &range, self.to.deadline()).await?;
-        let stands = found.iter().any(|row| row.key == own);
+        if !found.iter().any(|row| row.key.starts_with(&self.fence_key())) {
+            return self.held(id).await.map(drop);
+        }
         let fences = found.into_iter().map(|row| Change::Delete(row.key, None));
         let fences: Vec<Change> = fences.take(MAX_CHANGES).collect();
-        let removed = settle::patient_commit(&*self.to.store, id, &fences, self.to.deadline()).await;
-        match removed {
-            Ok(()) if stands => Ok(()),
-            Ok(()) | Err(store::Error::Missing(_)) => self.held(id).await.map(drop),
-            Err(error) => Err(error.into()),
+        self.change_fence(id, &fences).await
+    }
+
+    async fn change_fence(&self, id: &str, changes: &[Change]) -> Result<(), Error> {
+        match settle::patient_commit(&*self.to.store, id, changes, self.to.deadline()).await {
+            // An answer was lost, or it is another's now.
+            Err(error) if is_moved(&error) => self.held(id).await.map(drop),
+            done => Ok(done?),
         }
     }
 

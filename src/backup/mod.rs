@@ -24,7 +24,7 @@
 //! say twice (index rows, totals, the members' side of memberships) may still differ then, which loading mends.
 //!
 //! Reading order: this file, `export`, `recent` with `event` (what changed while it was read), `file` (lines, written and read),
-//! `load`, `section` (one tenant), with `batch` and `hold` (who loads what).
+//! `load`, `section` (one tenant), with `batch`, `hold` (who loads what) and `fenced` (mending it).
 
 use std::{fmt, io};
 
@@ -40,6 +40,7 @@ use crate::{
 mod batch;
 mod event;
 mod export;
+mod fenced;
 mod file;
 mod hold;
 mod load;
@@ -49,6 +50,7 @@ mod section;
 pub use export::{Exported, Exporter};
 pub use file::{Target, is_one};
 pub use load::{Loaded, Loader};
+pub use recent::LATE;
 
 #[cfg(test)]
 pub(crate) use file::sealed;

@@ -35,7 +35,7 @@ use crate::{
 
 /// How old an event may be when it comes to be seen: a request sends its commit again for its whole deadline, and clocks differ,
 /// by less than what Table Storage takes from a client.
-const LATE: Duration = Duration::from_mins(15);
+pub const LATE: Duration = Duration::from_mins(15);
 /// Rounds until a backup gives up.
 const ROUNDS: usize = 200;
 

@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use super::{
     Error, Line, Loaded, Named, Range,
     batch::Waiting,
+    fenced::Fenced,
     file::Reader,
     hold::{NO_FILE, another_file, is_fence},
     load::Load,
@@ -162,16 +163,19 @@ impl Load<'_> {
             ..
         } = section;
         let tenant = Tenants::read(&id, &name, &record).map_err(|unfit| unfit_to_load(unfit, &name, line))?;
-        // From here on nothing is written again that a repair may have changed.
         self.note(&id, line).await?;
-        self.unfence(&id).await?;
+        self.fence_repairs(&id).await?;
         let (progress, lines, shown) = (self.to.progress, self.lines, name.clone());
         let inspection = Inspection::new(self.directory(tenant), self.to.patience, EXAMPLES, move |looked| {
             if let Progress::Read(_) = looked {
                 progress(&shown, line, lines);
             }
         });
-        let report = inspection.repair().await?;
+        let repaired = inspection.repair().await;
+        // Whoever was overtaken is told so, whatever came of it.
+        self.held(&id).await?;
+        let report = repaired?;
+        self.unfence(&id).await?;
         let marks = (self.holding(&id), self.adopting(&id, line).await?);
         let adopted = self.to.tenants.adopt(&id, &name, record, marks, self.to.deadline());
         adopted.await.map_err(|unfit| unfit_to_load(unfit, &name, line))?;
@@ -196,7 +200,7 @@ impl Load<'_> {
 
     fn directory(&self, tenant: Tenant) -> Directory {
         Directory {
-            store: Arc::clone(&self.to.store),
+            store: Fenced::by(&self.to.store, self.repairs_key()),
             ambient: Arc::clone(&self.to.ambient),
             access: Arc::new(Access {
                 tenant,

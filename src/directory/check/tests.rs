@@ -22,7 +22,7 @@ use crate::{
     rows::{EventBody, FORMAT, IndexBody, JournalBody, MembersBody, Operation, ResourceBody, TraceBody},
     scim::{members::Kind, normalize::Trace, projection::Selection, schema::ResourceType},
     store::{Change, Store, Write, sqlite::SqliteStore, tables},
-    tenants::{NewTenant, Tenants, Terms},
+    tenants::{Access, Catalogs, NewTenant, Tenants, Terms},
 };
 
 mod comeback;
@@ -81,9 +81,16 @@ impl World {
 
     /// The same tenant in another store, which has its rows.
     fn over(&self, store: &Arc<dyn Store>) -> Self {
+        let Access { tenant, credential, .. } = &*self.directory.access;
         let directory = Directory {
             store: Arc::clone(store),
             shared: Arc::default(),
+            access: Arc::new(Access {
+                tenant: tenant.clone(),
+                credential: credential.clone(),
+                // Read now: after a minute nobody believes them.
+                catalogs: Catalogs::standard(),
+            }),
             ..self.directory()
         };
         Self {

@@ -1,9 +1,12 @@
 //! Loads that are cut off, come twice at once, or begin anew with another file.
 
-use std::{path::Path, sync::atomic::AtomicUsize};
+use std::{
+    path::Path,
+    sync::{OnceLock, atomic::AtomicUsize},
+};
 
 use async_trait::async_trait;
-use tokio::{sync::Semaphore, task::yield_now};
+use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
     copied::{File, Paced, export, loader, memory, rows_of},
@@ -278,7 +281,7 @@ impl Store for Done {
 }
 
 /// A load that stands still anywhere, is overtaken by another one, and goes on when the tenant is in use: it changes nothing.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_two_loads_at_once_none_writes_over_what_is_in_use() {
     let source = Source::new(1, 10).await;
     let world = &source.worlds[0];
@@ -292,7 +295,7 @@ async fn of_two_loads_at_once_none_writes_over_what_is_in_use() {
         let late = load(&slow, &source.file, false);
         let other = async {
             while done.1.load(Ordering::Relaxed) < calls {
-                yield_now().await;
+                sleep(Duration::from_millis(1)).await;
             }
             if load(&rows, &source.file, false).await.is_err() {
                 // The first one has come to its end.
@@ -321,4 +324,79 @@ async fn of_two_loads_at_once_none_writes_over_what_is_in_use() {
             assert!(differ.is_empty(), "{calls}: {differ:?} {late:?}");
         }
     }
+}
+
+/// A load, each call of which waits for its turn.
+struct Slow<'f> {
+    file: &'f File,
+    turns: Arc<Semaphore>,
+    done: Arc<Done>,
+    result: OnceLock<Result<Vec<Loaded>, BackupError>>,
+}
+
+impl<'f> Slow<'f> {
+    fn new(rows: &Arc<dyn Store>, file: &'f File) -> Self {
+        Self {
+            file,
+            turns: Arc::new(Semaphore::new(0)),
+            done: Arc::new(Done(Arc::clone(rows), AtomicUsize::new(0))),
+            result: OnceLock::new(),
+        }
+    }
+
+    async fn run(&self) {
+        let store: Arc<dyn Store> = Arc::new(Paced(Arc::clone(&self.done) as Arc<dyn Store>, Arc::clone(&self.turns)));
+        let _ = self.result.set(load(&store, self.file, true).await);
+    }
+
+    /// So many calls, or all that are left.
+    async fn go(&self, calls: usize) {
+        let until = self.done.1.load(Ordering::Relaxed).saturating_add(calls);
+        self.turns.add_permits(calls);
+        while self.done.1.load(Ordering::Relaxed) < until && self.result.get().is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.result.get().is_some_and(Result::is_ok)
+    }
+}
+
+const TO_THE_END: usize = Semaphore::MAX_PERMITS / 2;
+
+/// While one mends what it has loaded, another one comes, whose rows are not all there yet: whichever comes to its end, all is there.
+/// When each has stopped the other, a third one may.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_mended_of_rows_that_another_load_is_bringing() {
+    let source = Source::new(1, 40).await;
+    let second = File::new();
+    export_all(&source.store, &second.path()).await;
+    let alone = memory();
+    let alone = Slow::new(&alone, &source.file);
+    futures::join!(alone.run(), alone.go(TO_THE_END));
+    let calls = alone.done.1.load(Ordering::Relaxed);
+    let [mut first_ones, mut second_ones] = [0, 0];
+    for before in (calls * 3 / 5..calls).step_by(4) {
+        for meanwhile in (0..calls).step_by(4) {
+            let rows = memory();
+            let [one, other] = [&source.file, &second].map(|file| Slow::new(&rows, file));
+            let turns = async {
+                one.go(before).await;
+                other.go(meanwhile).await;
+                one.go(TO_THE_END).await;
+                other.go(TO_THE_END).await;
+            };
+            futures::join!(one.run(), other.run(), turns);
+            let why = format!("{before}, {meanwhile}: {:?} {:?}", one.result, other.result);
+            assert!(!one.is_done() || !other.is_done(), "{why}");
+            if !one.is_done() && !other.is_done() {
+                load(&rows, &second, true).await.unwrap();
+            }
+            source.check(&rows, &why).await;
+            first_ones += usize::from(one.is_done());
+            second_ones += usize::from(other.is_done());
+        }
+    }
+    assert!(first_ones > 0 && second_ones > 10, "{first_ones}, {second_ones}");
 }
