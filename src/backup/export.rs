@@ -13,7 +13,7 @@ use crate::{
     ambient::Ambient,
     rows::{self, CONTROL, Key},
     store::{Row, Store, settle},
-    tenants::{Tenant, Tenants},
+    tenants::{self, Tenant, Tenants},
 };
 
 /// Rows read at once.
@@ -53,7 +53,7 @@ impl Exporter {
     /// # Errors
     ///
     /// When the store fails for longer than the exporter's patience, or the file can't be written; of a single tenant
-    /// [`Error::Outrun`].
+    /// [`Error::Outrun`], and [`tenants::Error::NoTenant`] if it is removed meanwhile.
     pub async fn write(&self, tenant: Option<&Tenant>, target: Target) -> Result<Exported, Error> {
         let mut out = Writer::new(target);
         out.line(&Line::Begin(Begin {
@@ -68,7 +68,7 @@ impl Exporter {
         match tenant {
             Some(tenant) => match self.tenant(tenant, &mut out).await? {
                 Some(name) => exported.tenants.push(name),
-                None => exported.removed.push(tenant.name.clone()),
+                None => return Err(tenants::Error::NoTenant(tenant.name.clone()).into()),
             },
             None => self.every(&mut out, &mut exported).await?,
         }
@@ -155,7 +155,8 @@ impl Exporter {
             for row in rows {
                 let is_wanted = match tenant {
                     None => true,
-                    Some(tenant) => Tenants::tenant_of(&row)?.as_ref() == Some(&tenant.id),
+                    // What can't be read is nobody's; it is in a backup of all.
+                    Some(tenant) => Tenants::tenant_of(&row).is_ok_and(|of| of.as_ref() == Some(&tenant.id)),
                 };
                 if is_wanted {
                     out.line(&Line::Log(Saved::of(row)))?;

@@ -12,13 +12,15 @@ use super::{
     show,
 };
 use crate::{
+    backup::LATE,
     directory::history::{BEHIND, Events, Scope},
     tenants::Tenant,
 };
 
 #[derive(Args)]
 pub(super) struct Changed {
-    /// From when on: a date (2026-11-01, UTC), a time (2026-11-01T10:00:00Z), or so long ago (90m, 24h, 30d)
+    /// From when on: a date (2026-11-01, UTC), a time (2026-11-01T10:00:00Z), or so long ago (90m, 24h, 30d). What was noted in the
+    /// quarter of an hour before may have come later, and is looked at too
     #[arg(long, value_parser = since, value_name = "WHEN")]
     since: Since,
     #[command(flatten)]
@@ -34,7 +36,8 @@ struct Last {
 
 /// Returns the exit code: 1 if a tenant could not be read.
 pub(super) async fn run(operator: &Operator, command: &Changed) -> anyhow::Result<u8> {
-    let since = command.since.from(operator.ambient.now());
+    let since = command.since.from(operator.ambient.now()) - LATE;
+    let since = since.max(OffsetDateTime::UNIX_EPOCH);
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     for (name, tenant) in operator.tenants.each(operator.deadline()).await? {
         show::progress(&show::printable(&name));

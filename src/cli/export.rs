@@ -26,7 +26,10 @@ pub(super) struct Export {
     output: Option<PathBuf>,
 }
 
-/// Returns the exit code: 1 if a tenant could not be read.
+/// A tenant is not in the file, which is whole for all others.
+const INCOMPLETE: u8 = 3;
+
+/// Returns the exit code.
 pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<u8> {
     let tenant = match &export.tenant {
         Some(name) => Some(operator.tenants.find(name, operator.deadline()).await?),
@@ -77,5 +80,5 @@ pub(super) async fn run(operator: &Operator, export: &Export) -> anyhow::Result<
         show::some(made.tenants.len(), "tenant"),
         show::some(made.rows, "row")
     ));
-    Ok(u8::from(!made.missing.is_empty()))
+    Ok(if made.missing.is_empty() { 0 } else { INCOMPLETE })
 }
