@@ -38,6 +38,8 @@ struct KeptBody {
 /// their deadline.
 const LAST_REQUEST: time::Duration = time::Duration::seconds(60);
 const BEHIND_DEADLINE: u64 = 5;
+/// What is noted is believed up to a day: it may come from a backup.
+const LONGEST: u64 = 24 * 60 * 60;
 
 impl KeptDays {
     /// How long is kept what was deleted.
@@ -88,8 +90,8 @@ impl Tenants {
     /// As [`Self::kept_days`].
     pub(super) async fn last_request(&self, deadline: Instant) -> Result<time::Duration, Error> {
         let said = self.said(deadline).await?.map_or(0, |body| body.deadline);
-        let longest = i64::try_from(said.saturating_add(BEHIND_DEADLINE)).unwrap_or(i64::MAX);
-        Ok(LAST_REQUEST.max(time::Duration::seconds(longest)))
+        let longest = Duration::from_secs(said.min(LONGEST) + BEHIND_DEADLINE);
+        Ok(LAST_REQUEST.max(longest.try_into().unwrap_or(LAST_REQUEST)))
     }
 
     async fn said(&self, deadline: Instant) -> Result<Option<KeptBody>, Error> {

@@ -1,6 +1,6 @@
 //! What there is of a resource now: itself, what its tombstone keeps, or nothing.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration as Step};
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
@@ -9,13 +9,7 @@ use super::log::Event;
 use crate::{
     directory::{Directory, Error, Shown, Stored, subject},
     rows::{self, IndexBody, Key, ResourceBody},
-    scim::{
-        attributes::Attributes,
-        error::Rule,
-        projection::Selection,
-        resource::{is_id, is_nobodys_name},
-        schema::ResourceType,
-    },
+    scim::{attributes::Attributes, error::Rule, projection::Selection, resource::is_id, schema::ResourceType},
     store::Row,
 };
 
@@ -80,9 +74,9 @@ impl Directory {
     }
 
     /// The ids of what is deleted and had this name: the log may not go back so far.
-    pub(super) async fn deleted_holders(&self, name: &str) -> Result<BTreeSet<String>, Error> {
+    pub(super) async fn deleted_holders(&self, name: &str, step: Step) -> Result<BTreeSet<String>, Error> {
         let mut ids = BTreeSet::new();
-        self.look_at(rows::GONE_PREFIX, |row| {
+        self.look_at(rows::GONE_PREFIX, step, |row| {
             let is_tombstone = matches!(Key::parse(&row.key), Some(Key::Tombstone(_)));
             // What can't be read a check tells of.
             if is_tombstone
@@ -102,9 +96,9 @@ impl Directory {
 
     /// Whether something is there, or kept of it, that has this id. It may be somebody's name instead, so storage is asked only for
     /// how its key begins.
-    pub(super) async fn is_id(&self, text: &str) -> Result<bool, Error> {
-        if is_nobodys_name(text) || !is_id(text) {
-            return Ok(is_nobodys_name(text));
+    pub(super) async fn is_id(&self, text: &str, step: Step) -> Result<bool, Error> {
+        if !is_id(text) {
+            return Ok(false);
         }
         let mut is_found = false;
         for key in [
@@ -112,15 +106,16 @@ impl Directory {
             rows::resource_key("g", text),
             rows::gone_key(text),
         ] {
-            self.look_at(beginning(&key), |row| is_found |= row.key == key).await?;
+            self.look_at(beginning(&key), step, |row| is_found |= row.key == key)
+                .await?;
         }
         Ok(is_found)
     }
 
-    async fn look_at(&self, prefix: &str, mut look: impl FnMut(&Row)) -> Result<(), Error> {
+    async fn look_at(&self, prefix: &str, step: Step, mut look: impl FnMut(&Row)) -> Result<(), Error> {
         let (mut from, until) = rows::range(prefix);
         loop {
-            let page = self.tombstones((&from, &until)).await?;
+            let page = self.at(step).tombstones((&from, &until)).await?;
             page.rows.iter().for_each(&mut look);
             match page.rows.last() {
                 Some(last) if page.more => from = rows::behind(&last.key),

@@ -13,7 +13,10 @@ use super::{
     account::Account,
     log::{Event, Events, Scope},
 };
-use crate::directory::{Directory, Error, subject};
+use crate::{
+    directory::{Directory, Error, subject},
+    scim::resource::is_nobodys_name,
+};
 
 /// Most events of a story; the oldest are left out.
 const MAX_EVENTS: usize = 10_000;
@@ -213,11 +216,11 @@ impl Directory {
         let asked = subject::subjects(&directory.access.tenant, name);
         let asked: BTreeSet<String> = asked.into_iter().map(|(_, _, subject)| subject).collect();
         let mut ids = directory.holders(name).await?;
-        ids.extend(self.at(step).deleted_holders(name).await?);
+        ids.extend(self.deleted_holders(name, step).await?);
+        let is_id = is_nobodys_name(name) || (ids.is_empty() && self.is_id(name, step).await?);
         ids.insert(name.to_owned());
         let mut found = Vec::new();
         let mut subjects = asked.clone();
-        let is_id = self.at(step).is_id(name).await?;
         for id in ids.iter().filter(|id| *id != name || is_id) {
             if let Some((account, names)) = self.at(step).account(id).await? {
                 subjects.extend(names);
@@ -293,7 +296,7 @@ impl Directory {
     }
 
     /// The directory, for calls that begin now.
-    fn at(&self, step: Step) -> Self {
+    pub(super) fn at(&self, step: Step) -> Self {
         Self {
             deadline: Instant::now() + step,
             ..self.clone()

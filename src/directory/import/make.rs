@@ -103,7 +103,7 @@ impl Import {
         for line in lines {
             let ready = self.ready(&line)?;
             drop(line);
-            let (changes, operation) = self.changes(&ready);
+            let (mut changes, mut operation) = self.changes(&ready);
             let bytes: usize = changes.iter().map(Change::bytes).sum();
             if pack.changes.len() + changes.len() + 1 > MAX_CHANGES
                 || pack.bytes + bytes + COUNT_BYTES > MAX_COMMIT_BYTES
@@ -112,6 +112,8 @@ impl Import {
                 if self.is_stopped() {
                     return Ok(outcome);
                 }
+                // That may have taken minutes, and events are of the moment.
+                (changes, operation) = self.changes(&ready);
             }
             pack.changes.extend(changes);
             pack.bytes += bytes;
