@@ -28,6 +28,8 @@ const PURGES_ONE_IN: usize = 120;
 /// Steps of a purge in one round and tenant, one after the other, so that requests hardly notice; the next purge goes on
 /// behind them. In a day that is 240,000 tombstones, and as many events, of each tenant and by each process.
 const MAX_STEPS: usize = 100;
+/// After so long no more steps are taken, so that other tenants need not wait.
+const STEPS_TIME: Duration = Duration::from_secs(20);
 
 /// Where the next purge of a tenant goes on, by its id.
 type Places = HashMap<String, String>;
@@ -123,23 +125,28 @@ async fn tenants(app: &App, service: &Service) -> Result<Vec<Tenant>, tenants::E
 }
 
 async fn look_after(directory: &Directory, kept: Kept, places: Option<&mut Places>) -> Result<(), directory::Error> {
-    directory.finish_pending().await?;
-    let Some(places) = places else { return Ok(()) };
+    let left = directory.finish_pending().await.map(drop);
+    // What makes no sense keeps nobody from what is due.
+    let Some(places) = places.filter(|_| matches!(left, Ok(()) | Err(directory::Error::Format(_)))) else {
+        return left;
+    };
     let tenant = &directory.access.tenant.id;
     let mut done = Purged::default();
     let mut place = places.remove(tenant);
+    let mut ended = left;
+    let until = Instant::now() + STEPS_TIME;
     for _ in 0..MAX_STEPS {
-        let step = directory.purge(kept, place.as_deref()).await;
-        let (purged, next) = match step {
-            Ok(step) => step,
-            Err(error) => {
-                places.extend(place.map(|place| (tenant.clone(), place)));
-                return Err(error);
+        match directory.purge(kept, place.as_deref()).await {
+            Ok((purged, next)) => {
+                done += purged;
+                place = next;
             }
-        };
-        done += purged;
-        place = next;
-        if place.is_none() {
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
+        }
+        if place.is_none() || Instant::now() >= until {
             break;
         }
     }
@@ -161,7 +168,7 @@ async fn look_after(directory: &Directory, kept: Kept, places: Option<&mut Place
             "what nobody needs any more is gone"
         );
     }
-    Ok(())
+    ended
 }
 
 fn directory(app: &App, service: &Service, tenant: Tenant) -> Directory {

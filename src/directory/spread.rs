@@ -107,19 +107,30 @@ impl Directory {
         let groups = gone.iter().filter(|gone| is_group(gone)).count();
         let mut too_many = groups.saturating_sub(MAX_GONE_GROUPS);
         for gone in gone {
-            let ended = self.end_memberships(&gone.trace).await?;
-            done += ended;
-            if is_group(gone) && too_many > 0 {
-                too_many -= 1;
-                // Whether all have ended, the next round tells.
-                if ended == 0 {
-                    done += self.lay_down_members(gone).await?;
-                }
-            } else if ended == 0 && !is_group(gone) {
-                self.show_again(gone).await?;
+            let lays_down = is_group(gone) && too_many > 0;
+            too_many -= usize::from(lays_down);
+            match self.end_gone(gone, lays_down).await {
+                Ok(ended) => done += ended,
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
         failed.map_or(Ok(done), Err)
+    }
+
+    /// Ends memberships of what is deleted, or does what comes when none is left. Returns how many.
+    async fn end_gone(&self, gone: &Gone, lays_down: bool) -> Result<usize, Error> {
+        let ended = self.end_memberships(&gone.trace).await?;
+        if ended > 0 {
+            // Whether all have ended, the next round tells.
+            return Ok(ended);
+        }
+        if lays_down {
+            return self.lay_down_members(gone).await;
+        }
+        if gone.trace.resource_type != "Group" {
+            self.show_again(gone).await?;
+        }
+        Ok(0)
     }
 
     /// Stops hiding what a deleted resource has no more, unless something happened to it since it was read: whoever began
