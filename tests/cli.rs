@@ -503,6 +503,8 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
     }
     assert_eq!(purged, 2);
     drop(server);
+    let log = text(&desk.run(&["history", "acme", "--all"]).stdout);
+    assert_eq!(log.matches("tenant-purge Tenant").count(), 1, "{log}");
     assert_eq!(desk.json(&["purge", "--all", "--yes"])[0]["tombstones"], 0);
     desk.fails(&["restore", "acme", id], 1, "no user or group of that id");
     assert_eq!(desk.json(&["check", "acme"])["sound"], true);
@@ -572,6 +574,8 @@ fn a_backup_brings_a_tenant_back_in_another_store() {
     assert_eq!(other.status("acme", secret), 200);
     assert!(other.create("acme", secret, &user).starts_with("HTTP/1.1 409"));
     new.fails(&["load", file, "--tenant", "acme"], 1, "in this store already");
+    let log = text(&new.run(&["history", "acme", "--all"]).stdout);
+    assert_eq!(log.matches("tenant-load Tenant").count(), 1, "{log}");
     // What comes through a pipe can be read once only.
     for file in ["-", "/dev/stdin"].iter().take(if cfg!(unix) { 2 } else { 1 }) {
         let other = Desk::new();
@@ -584,6 +588,58 @@ fn a_backup_brings_a_tenant_back_in_another_store() {
     new.fails(&["import", "--all", file], 1, "'scimgate load FILE --all'");
     std::fs::write(file, &backup[..backup.len() / 2]).unwrap();
     new.fails(&["load", file, "--tenant", "acme"], 1, "no whole backup");
+}
+
+/// Exit code 3: one tenant can't be read, and the backup is whole but for it. Whoever looks which tenants changed is told too.
+#[tokio::test]
+async fn a_backup_without_a_tenant_says_so_by_its_exit_code() {
+    use scimgate::{
+        rows::CONTROL,
+        store::{Change, Store, Write},
+    };
+
+    let [desk, other] = [Desk::new(), Desk::new()];
+    for tenant in ["acme", "globex", "initech"] {
+        desk.json(&["tenant", "create", tenant]);
+    }
+    piped(&desk, &["import", "globex", "-"], b"{\"userName\":\"a\"}");
+    let store = SqliteStore::open(&desk.folder.path().join("scimgate.db")).unwrap();
+    let broken = Write {
+        key: "tenant~acme".to_owned(),
+        stamp: Vec::new(),
+        body: b"{}".to_vec(),
+    };
+    store.commit(CONTROL, &[Change::Upsert(broken)]).await.unwrap();
+    let made = desk.run(&["export", "--all", "--output", "all.jsonl"]);
+    assert_eq!(made.status.code(), Some(3), "{made:?}");
+    assert!(text(&made.stderr).contains("Tenant 'acme' is not in it: "), "{made:?}");
+    let file = desk.folder.path().join("all.jsonl");
+    let loaded = other.run(&["load", file.to_str().unwrap(), "--all", "--json"]);
+    assert_eq!(loaded.status.code(), Some(1), "{loaded:?}");
+    let loaded: Value = serde_json::from_slice(&loaded.stdout).unwrap();
+    let told = |at: usize| {
+        (
+            loaded[at]["tenant"].as_str().unwrap(),
+            loaded[at]["loaded"].as_str().unwrap(),
+        )
+    };
+    assert_eq!(
+        [told(0), told(1), told(2)],
+        [("globex", "now"), ("initech", "now"), ("acme", "missing")]
+    );
+    // Just now is looked at too: what was noted before may have landed since.
+    let changed = desk.run(&["tenant", "changed", "--since", "0m", "--json"]);
+    assert_eq!(changed.status.code(), Some(1), "{changed:?}");
+    let changed: Value = serde_json::from_slice(&changed.stdout).unwrap();
+    assert_eq!(
+        (&changed[0]["name"], &changed[0]["changes"]),
+        (&json!("globex"), &json!(1))
+    );
+    assert_eq!(changed[1]["name"], "acme");
+    assert!(
+        changed[1]["unreadable"].is_string() && changed[2].is_null(),
+        "{changed}"
+    );
 }
 
 /// No part of a file is left behind.

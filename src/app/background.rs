@@ -151,7 +151,7 @@ async fn look_after(directory: &Directory, kept: Kept, places: Option<&mut Place
         }
     }
     places.extend(place.map(|place| (tenant.clone(), place)));
-    if done.tombstones + done.memberships + done.marks + done.events > 0 {
+    if done.has_removed() {
         let Purged {
             tombstones,
             memberships,

@@ -36,13 +36,13 @@ struct Last {
 
 /// Returns the exit code: 1 if a tenant could not be read.
 pub(super) async fn run(operator: &Operator, command: &Changed) -> anyhow::Result<u8> {
-    let since = command.since.from(operator.ambient.now()) - LATE;
-    let since = since.max(OffsetDateTime::UNIX_EPOCH);
+    let since = command.since.from(operator.ambient.now());
+    let from = (since - LATE).max(OffsetDateTime::UNIX_EPOCH);
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     for (name, tenant) in operator.tenants.each(operator.deadline()).await? {
         show::progress(&show::printable(&name));
         let read = match tenant {
-            Ok(tenant) => last(operator, tenant, since).await,
+            Ok(tenant) => last(operator, tenant, from).await,
             Err(error) => Err(error.into()),
         };
         match read {

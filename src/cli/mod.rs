@@ -14,7 +14,7 @@ use crate::{
     directory::{Denied, Directory},
     store::Store,
     telemetry,
-    tenants::{Access, Catalogs, Tenant, Tenants},
+    tenants::{self, Access, Catalogs, Tenant, Tenants},
 };
 
 mod changed;
@@ -286,6 +286,11 @@ impl Operator {
             let step = left.min(time::Duration::SECOND);
             tokio::time::sleep(step.unsigned_abs()).await;
         }
+    }
+
+    /// Writes down what this operator did with all of a tenant's rows.
+    async fn write_down(&self, kind: &str, tenant: &Tenant) -> Result<(), tenants::Error> {
+        self.tenants.write_down(kind, tenant, &self.name, self.deadline()).await
     }
 
     /// A tenant's resources, for one step: what is changed there, this operator has done.

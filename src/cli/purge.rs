@@ -90,7 +90,10 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
     let mut array = Vec::new();
     for tenant in tenants {
         let name = tenant.name.clone();
-        let purged = one(operator, tenant, &kept).await?;
+        let purged = one(operator, &tenant, &kept).await?;
+        if purged.has_removed() {
+            operator.write_down("tenant-purge", &tenant).await?;
+        }
         array.push(json!({
             "tenant": name,
             "tombstones": purged.tombstones,
@@ -141,7 +144,7 @@ async fn forget_deeds(operator: &Operator, kept: &Kept) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn one(operator: &Operator, tenant: Tenant, kept: &Kept) -> anyhow::Result<Purged> {
+async fn one(operator: &Operator, tenant: &Tenant, kept: &Kept) -> anyhow::Result<Purged> {
     let mut all = Purged::default();
     let mut place = None;
     loop {

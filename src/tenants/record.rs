@@ -254,6 +254,16 @@ impl Tenants {
         }
     }
 
+    /// Writes into the log what an operator did with all of a tenant's rows.
+    ///
+    /// # Errors
+    ///
+    /// When storage fails until the deadline.
+    pub async fn write_down(&self, kind: &str, tenant: &Tenant, by: &str, deadline: Instant) -> Result<(), Error> {
+        let event = self.event(kind, ("Tenant", &tenant.id), &tenant.id, by);
+        Ok(self.settle(&[event], deadline).await?)
+    }
+
     /// Which tenant an operator's event is about; none if nothing was done.
     pub fn tenant_of(row: &Row) -> Result<Option<String>, FormatError> {
         if row.stamp == settle::BARRED {

@@ -48,6 +48,13 @@ pub struct Purged {
     pub later: usize,
 }
 
+impl Purged {
+    /// Whether anything was due.
+    pub fn has_removed(&self) -> bool {
+        self.tombstones + self.memberships + self.marks + self.events > 0
+    }
+}
+
 impl AddAssign for Purged {
     fn add_assign(&mut self, other: Self) {
         self.looked_at += other.looked_at;

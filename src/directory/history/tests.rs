@@ -307,6 +307,26 @@ async fn two_who_had_one_name_are_told_apart() {
     check(&world.story("b").await, "done", &[State::Active]);
 }
 
+/// Entra deletes somebody and makes them anew: the first one is told beside the second.
+#[tokio::test]
+async fn a_name_that_was_taken_up_again_is_told_of_both() {
+    for state in [State::Deleted, State::Erased] {
+        let world = World::new().await;
+        let first = world.create(user("a")).await.unwrap();
+        world.delete(&first).await;
+        if state == State::Erased {
+            world.directory.erase(&first).await.unwrap();
+        }
+        check(&world.story("a").await, "done-and-undone", &[state]);
+        let second = world.create(user("a")).await.unwrap();
+        let story = world.story("a").await;
+        check(&story, "done", &[state, State::Active]);
+        let ids: Vec<&str> = story.accounts.iter().map(|account| &*account.id).collect();
+        assert_eq!(ids, [&first, &second]);
+        check(&world.story(&second).await, "done", &[State::Active]);
+    }
+}
+
 /// Nothing but events is left of it.
 #[tokio::test]
 async fn who_is_gone_for_good_is_found_by_any_former_name() {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::{
-    copied::{File, loader, memory, rows_of},
+    copied::{File, export, loader, memory, rows_of},
     *,
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     backup::{Error as BackupError, Exported, Exporter, Target},
     rows::CONTROL,
     store::{self, Page},
+    tenants,
 };
 
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -157,6 +158,52 @@ async fn one_tenant_that_outruns_its_backup_keeps_none_of_the_others_from_it() {
     }
     let busy = hooked(&store, (&id, "o~"), deeds);
     check_missing(busy, &names[0], &names[1], "faster than the backup").await;
+}
+
+/// Removes it, all steps in one.
+async fn remove(store: &Arc<dyn Store>, name: &str) {
+    let tenants = Tenants::new(Arc::clone(store), Arc::new(System));
+    tenants.remove(name, "test", soon()).await.unwrap();
+    let later = Skewed(Arc::new(System), time::Duration::HOUR);
+    let tenants = Tenants::new(Arc::clone(store), Arc::new(later));
+    let mut removal = tenants.remove(name, "test", soon()).await.unwrap();
+    while removal.step(soon()).await.unwrap() != tenants::Progress::Done {}
+}
+
+/// docs/recovery.md: what was damaged is deleted, then loaded.
+#[tokio::test]
+async fn a_tenant_that_was_deleted_comes_back_as_it_was() {
+    let (store, worlds, names) = two().await;
+    let file = File::new();
+    export_all(Arc::clone(&store), &file).await;
+    let id = &worlds[0].directory.access.tenant.id;
+    let was = rows_of(&store, id).await;
+    worlds[0].user("after the backup").await;
+    let refused = loader(&store).load(opened(&file), Some(&names[0])).await.unwrap_err();
+    assert!(refused.to_string().contains("in this store already"), "{refused}");
+    remove(&store, &names[0]).await;
+    assert!(rows_of(&store, id).await.is_empty());
+    let others = rows_of(&store, &worlds[1].directory.access.tenant.id).await;
+    let loaded = loader(&store).load(opened(&file), Some(&names[0])).await.unwrap();
+    assert!(loaded[0].report.as_ref().is_some_and(|report| report.is_sound()));
+    assert_eq!(rows_of(&store, id).await, was);
+    assert_eq!(rows_of(&store, &worlds[1].directory.access.tenant.id).await, others);
+}
+
+/// No file is made that has nothing in it.
+#[tokio::test]
+async fn of_a_tenant_that_is_removed_meanwhile_there_is_no_backup() {
+    let (store, [world, _], [name, _]) = two().await;
+    let (below, removed) = (Arc::clone(&store), name.clone());
+    let deed: BoxFuture<'static, ()> = Box::pin(async move { remove(&below, &removed).await });
+    let file = File::new();
+    let hooked = hooked(&store, (&world.directory.access.tenant.id, ""), vec![deed]);
+    let refused = export(hooked, &world, &file.path()).await.unwrap_err();
+    assert!(
+        refused.to_string().starts_with(&format!("there is no tenant '{name}'")),
+        "{refused}"
+    );
+    assert!(!file.path().exists());
 }
 
 /// While another one is read, and while it is read itself: it is in the file once, by the name that it has at the end.

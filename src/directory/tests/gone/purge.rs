@@ -3,7 +3,12 @@
 use time::Duration;
 
 use super::{Denied, KEPT, MONTH, World};
-use crate::rows::{self, FORMAT, MarkBody};
+use crate::{
+    directory::{Error, edges::Edge, journal},
+    rows::{self, FORMAT, MarkBody, TraceBody},
+    scim::members::Kind,
+    store::{Change, Write},
+};
 
 #[tokio::test]
 async fn a_purge_forgets_what_is_due_and_nothing_else() {
@@ -46,6 +51,72 @@ async fn a_purge_goes_on_where_the_last_step_ended() {
     assert!(place.is_some());
     assert_eq!(later.purge().await.tombstones, 150);
     assert_eq!(later.rows_of("gone~").await, []);
+}
+
+/// A group was deleted long before its member, and is not kept any more when that comes back.
+#[tokio::test]
+async fn a_group_that_was_purged_is_told_as_lost() {
+    let world = World::new().await;
+    let user = world.user_named("bjensen").await;
+    let of_it = std::slice::from_ref(&user);
+    let [group, kept] = [world.group_of(of_it).await, world.group_of(of_it).await];
+    world.remove(&world.groups, &group).await.unwrap();
+    let world = world.later(MONTH - Duration::DAY);
+    world.delete(&user).await;
+    let world = world.later(Duration::days(2));
+    assert_eq!(world.purge().await.tombstones, 1);
+    let restored = world.restore(&user).await.unwrap();
+    assert_eq!((restored.groups, restored.lost_groups), (vec![kept], vec![group]));
+    world.is_sound().await;
+}
+
+/// Neither from ending memberships nor from going when the time is over.
+#[tokio::test]
+async fn one_whose_rows_make_no_sense_keeps_nobody_else() {
+    for at in 0..3 {
+        let world = World::new().await;
+        let users = world.many_users(3).await;
+        let group = world.group_of(&users).await;
+        world.finish().await;
+        for user in &users {
+            world.remove(&world.users, user).await.unwrap();
+        }
+        // Their memberships have not ended yet, and beside one of them stands what nobody wrote.
+        let edge = |member: &String| Edge {
+            group: group.clone(),
+            member: member.clone(),
+            kind: Kind::User,
+        };
+        let mut left: Vec<Change> = users.iter().flat_map(|user| journal::joins(&edge(user))).collect();
+        left.retain(|change| matches!(change, Change::Insert(_)));
+        left.extend(users.iter().map(|user| {
+            let trace = TraceBody {
+                format: FORMAT,
+                id: user.clone(),
+                operation: String::new(),
+                time: world.directory.ambient.now(),
+                resource_type: "User".to_owned(),
+            };
+            Change::Insert(rows::write(trace.edges_left_key(), &trace))
+        }));
+        left.push(Change::Insert(Write {
+            key: rows::gone_part_key(&users[at], 7),
+            stamp: Vec::new(),
+            body: b"{".to_vec(),
+        }));
+        world
+            .rows
+            .commit(&world.directory.access.tenant.id, &left)
+            .await
+            .unwrap();
+        let later = world.later(Duration::minutes(2));
+        let ended = later.directory.finish_pending().await;
+        assert!(matches!(ended, Err(Error::Format(_))), "{ended:?}");
+        let left: Vec<String> = later.rows_of("r~").await.into_iter().map(|row| row.key).collect();
+        assert_eq!(left, [rows::membership_key(&users[at], &group)]);
+        let later = world.later(MONTH + Duration::HOUR);
+        assert_eq!(later.purge().await.tombstones, 2, "{at}");
+    }
 }
 
 /// However much there is of anything: a command goes on until a step says that it was the last one.
