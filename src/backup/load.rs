@@ -19,7 +19,7 @@ use crate::{
     ambient::Ambient,
     directory::check::Report,
     rows::CONTROL,
-    store::{self, Change, Row, Store, Write, settle},
+    store::{self, Change, Store, Write, settle},
     tenants::Tenants,
 };
 
@@ -178,7 +178,7 @@ impl Load<'_> {
                 }
                 Line::Kept(saved) if self.only.is_none() => {
                     let write = saved.write().ok_or_else(|| reader.broken("its base64 is none"))?;
-                    self.to.tenants.note_again(&row(&write), self.to.deadline()).await?;
+                    self.to.tenants.note_again(&write.into(), self.to.deadline()).await?;
                 }
                 Line::End(_) => return Ok(loaded),
                 Line::Begin(_) | Line::Missing(_) | Line::Kept(_) => {}
@@ -197,23 +197,13 @@ impl Load<'_> {
         if !write.key.starts_with("o~") {
             return Err(reader.broken("an event with another row's key"));
         }
-        if self.only.is_some() && Tenants::tenant_of(&row(&write))?.as_deref() != wanted {
+        if self.only.is_some() && Tenants::tenant_of(&write.clone().into())?.as_deref() != wanted {
             return Ok(());
         }
         match settle::patient_commit(&*self.to.store, CONTROL, &[Change::Insert(write)], self.to.deadline()).await {
             Ok(()) | Err(store::Error::Exists(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// A row of the file, to be looked at.
-fn row(write: &Write) -> Row {
-    Row {
-        key: write.key.clone(),
-        etag: store::ETag(String::new()),
-        stamp: write.stamp.clone(),
-        body: write.body.clone(),
     }
 }
 

@@ -86,6 +86,18 @@ impl Row {
     }
 }
 
+impl From<Write> for Row {
+    /// As it is to be read again, but for its etag, which only the store gives.
+    fn from(write: Write) -> Self {
+        Self {
+            key: write.key,
+            etag: ETag(String::new()),
+            stamp: write.stamp,
+            body: write.body,
+        }
+    }
+}
+
 impl Change {
     /// The key of the row that this changes.
     pub fn key(&self) -> &str {

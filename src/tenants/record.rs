@@ -296,13 +296,7 @@ fn is_counted(key: &str, id: &str) -> bool {
 }
 
 fn body<T: serde::de::DeserializeOwned>(row: &Write) -> Result<T, Unfit> {
-    let row = Row {
-        key: row.key.clone(),
-        etag: store::ETag(String::new()),
-        stamp: row.stamp.clone(),
-        body: row.body.clone(),
-    };
-    rows::body(&row).map_err(|error| match error {
+    rows::body(&row.clone().into()).map_err(|error| match error {
         FormatError::Broken { key } => Unfit::Broken(key),
         newer @ FormatError::Newer { .. } => Unfit::Error(newer.into()),
     })

@@ -1,8 +1,8 @@
 //! Stores that other versions of scimgate wrote.
 //!
-//! `tests/fixtures/stores/<version>.jsonl` is a backup of a store that this version wrote, and `<version>.answers.jsonl` what
-//! its clients were told then, one answer a line. From then on every version loads it and answers the same. Both are
-//! written once, for the version that `Cargo.toml` names, and never again:
+//! `tests/fixtures/stores/<version>.db` is an embedded store that this version wrote, `<version>.jsonl` its backup, and
+//! `<version>.answers.jsonl` what its clients were told then, one answer a line. From then on every version opens the one, loads
+//! the other into either store, and answers the same. All are written once, for the version that `Cargo.toml` names, and never again:
 //!
 //! ```text
 //! cargo test --test api -- --ignored formats::make_the_fixture
@@ -59,6 +59,17 @@ pub(crate) fn trials(runtime: &Arc<Runtime>, worlds: &Arc<Worlds>) -> Vec<(Kind,
             Kind::Sqlite,
             "formats::there_is_a_fixture".to_owned(),
             Box::new(lacking),
+        ));
+    }
+    for version in &versions {
+        let (runtime, version) = (Arc::clone(runtime), version.clone());
+        trials.push((
+            Kind::Sqlite,
+            format!(
+                "sqlite/direct/formats::a_file_of_{}_is_as_it_was",
+                version.replace('.', "_")
+            ),
+            Box::new(move || runtime.block_on(file_as_it_was(&version))),
         ));
     }
     for kind in KINDS {
@@ -140,6 +151,20 @@ async fn as_it_was(version: &str, world: &Arc<World>) -> Result<(), String> {
     if !report.mended.is_empty() {
         return Err(format!("mended: {:?}", report.mended));
     }
+    answers_are(version, world).await
+}
+
+async fn file_as_it_was(version: &str) -> Result<(), String> {
+    let place = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let file = place.path().join("scimgate.db");
+    fs::copy(folder().join(format!("{version}.db")), &file).map_err(|error| error.to_string())?;
+    let store = SqliteStore::open(&file).map_err(|error| error.to_string())?;
+    let world = Arc::new(World::over(Arc::new(store)).await?);
+    answers_are(version, &world).await
+}
+
+/// Its clients are told what they were told then, and can go on.
+async fn answers_are(version: &str, world: &Arc<World>) -> Result<(), String> {
     let tenant = Tenant {
         world: Arc::clone(world),
         name: TENANT.to_owned(),
@@ -377,19 +402,20 @@ async fn newer_is_left(t: &Tenant) -> Result<(), String> {
 /// Writes the fixture of this version; by hand, once.
 pub(crate) fn make(runtime: &Runtime) -> Result<(), String> {
     let version = env!("CARGO_PKG_VERSION");
-    let [rows, answers] = ["jsonl", "answers.jsonl"].map(|kind| folder().join(format!("{version}.{kind}")));
-    if rows.exists() || answers.exists() {
+    let [store, rows, answers] =
+        ["db", "jsonl", "answers.jsonl"].map(|kind| folder().join(format!("{version}.{kind}")));
+    if [&store, &rows, &answers].iter().any(|file| file.exists()) {
         return Err(format!("{} is there: what a version wrote stays", rows.display()));
     }
     fs::create_dir_all(folder()).map_err(|error| error.to_string())?;
-    let made = runtime.block_on(filled(&rows))?;
+    let made = runtime.block_on(filled(&store, &rows))?;
     let lines: Vec<String> = made.iter().map(Value::to_string).collect();
     fs::write(answers, lines.join("\n") + "\n").map_err(|error| error.to_string())
 }
 
 /// A store with something of everything; what its clients are told.
-async fn filled(backup: &Path) -> Result<Vec<Value>, String> {
-    let sqlite = SqliteStore::memory().map_err(|error| error.to_string())?;
+async fn filled(store: &Path, backup: &Path) -> Result<Vec<Value>, String> {
+    let sqlite = SqliteStore::open(store).map_err(|error| error.to_string())?;
     let faulty = Arc::new(FaultStore::new(Arc::new(sqlite)));
     let world = Arc::new(World::over(Arc::clone(&faulty) as Arc<dyn Store>).await?);
     let new = NewTenant {

@@ -159,7 +159,7 @@ class Infra:
         found = []
         asked = [
             *queries.of_files(self.root), *queries.of_workbook(self.root), *queries.of_alerts(self.root),
-            *(queries.of_explain(executable, found) if executable else []),
+            *([*queries.of_explain(executable, found), ("history", queries.of_history(executable))] if executable else []),
         ]
         errors, columns = queries.read_by_kusto(asked, library, HERE / "kusto.js")
         contract = json.loads((HERE / "contract.json").read_text())
@@ -254,7 +254,7 @@ def main():
     tell(f"kusto: {count} queries", problems)
     for name, problems in data.problems(ROOT):
         tell(name, problems)
-    for name, problems in recorded.problems(ROOT, pathlib.Path(rows)):
+    for name, problems in recorded.problems(ROOT, pathlib.Path(rows), others={"history": queries.of_history(executable)}):
         tell(name, problems)
     for look in shipping.LOOKS:
         tell(look.__name__, list(look(ROOT)))

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import subprocess
+import tempfile
 
 import bicep
 
@@ -89,6 +90,17 @@ def asked(root, values):
         # Its second form is that of a deployment without an instance that is always there.
         found[f"{name} without a heartbeat" if name in found else name] = text
     return found
+
+
+def of_history(executable):
+    """What `history` prints about one person, who is left open."""
+    with tempfile.TemporaryDirectory() as folder:
+        for words in (["tenant", "create", "acme"], ["history", "acme", "bjensen@example.com", "--json"]):
+            told = subprocess.run([executable, *words], check=True, capture_output=True, text=True, timeout=60, cwd=folder).stdout
+    query = json.loads(told)["query"]
+    subjects = ", ".join(f'"{subject}"' for subject in json.loads(told)["subjects"])
+    assert query.count(f"({subjects})") == 2, query
+    return query.replace(subjects, '"{Subject}"')
 
 
 def of_explain(executable, problems):

@@ -186,6 +186,17 @@ def used(gigabytes):
 STOPPED = [Row("_LogOperation", {"TimeGenerated": LAST, "Category": "Ingestion", "Detail": "OverQuota"})]
 CALM = {"is_calm": True}
 
+ABOUT_PERSON = [
+    ("DELETE /scim/{tenant}/Users/{id}", "204"),
+    ("GET /scim/{tenant}/Users", "200"),
+    ("GET /scim/{tenant}/Users/{id}", "200"),
+    ("PATCH /scim/{tenant}/Users/{id}", "200"),
+    ("PATCH /scim/{tenant}/Users/{id}", "400"),
+    ("POST /scim/{tenant}/Users", "201"),
+    ("POST /scim/{tenant}/Users", "409"),
+    ("PUT /scim/{tenant}/Users/{id}", "400"),
+]
+WHO_IT_IS = {"{Subject}": lambda rows: of(rows, resultCode="409")[0]["scim.subject"]}
 CASES = [
     Case("who asked stands in the list, and \"all\" above them", "00", CUSTOMERS, ("value",), [("*",), ("acme",), ("calm",)]),
     Case("nobody asked", "00", LIFE, ("value",), [("*",)], **CALM),
@@ -277,12 +288,10 @@ CASES = [
     Case("the same", "credential-refused", EXPIRED, ("tenant", "rule"), [("acme", "token-expired"), ("acme", "token-revoked")]),
     Case("no token was refused", "22", CUSTOMERS, ("tenant",), [], **CALM),
     Case("nor does it raise the alert", "credential-refused", CUSTOMERS, ("tenant",), [], **CALM),
-    Case("all requests about one person, done and refused", "23", PERSON, ("operation", "resultCode"),
-         [("DELETE /scim/{tenant}/Users/{id}", "204"), ("GET /scim/{tenant}/Users", "200"), ("GET /scim/{tenant}/Users/{id}", "200"),
-          ("PATCH /scim/{tenant}/Users/{id}", "200"), ("PATCH /scim/{tenant}/Users/{id}", "400"), ("POST /scim/{tenant}/Users", "201"),
-          ("POST /scim/{tenant}/Users", "409"), ("PUT /scim/{tenant}/Users/{id}", "400")],
-         {"{Subject}": lambda rows: of(rows, resultCode="409")[0]["scim.subject"]}),
+    Case("all requests about one person, done and refused", "23", PERSON, ("operation", "resultCode"), ABOUT_PERSON, WHO_IT_IS),
+    Case("the same, as it is printed", "history", PERSON, ("operation", "resultCode"), ABOUT_PERSON, WHO_IT_IS),
     Case("nobody has this subject", "23", PERSON, ("operation",), [], {"{Subject}": "0123456789abcdef"}, **CALM),
+    Case("the same, as it is printed", "history", PERSON, ("operation",), [], {"{Subject}": "0123456789abcdef"}, **CALM),
     Case("a token of nine days, and not one of a year", "24", CUSTOMERS, ("tenant", "has credential"), [("acme", True)]),
     Case("the same", "credential-expiring", CUSTOMERS, ("tenant",), [("acme",)]),
     Case("tokens that work for long", "24", lambda all: of(all[CUSTOMERS], scim__tenant="calm") + all[WELL], ("tenant",), [], **CALM),
@@ -311,11 +320,11 @@ def tests():
     return sorted(value for name, value in globals().items() if name.isupper() and isinstance(value, str) and "::" in value)
 
 
-def problems(root, folder, only=None):
-    """What is wrong with each case, or only with those of one query."""
+def problems(root, folder, only=None, others=()):
+    """What is wrong with each case, or only with those of one query; of the files' queries and of others by name."""
     given = {"{TimeRange:start}": f"datetime({SINCE.isoformat()})", "{TimeRange:end}": f"datetime({UNTIL.isoformat()})", "{TimeRange:grain}": "1d",
              "{DailyCapGb}": "5"}
-    texts = {name[:2] if name[0].isdigit() else name: text for name, text in queries.asked(root, given).items()}
+    texts = {name[:2] if name[0].isdigit() else name: text for name, text in queries.asked(root, given).items()} | dict(others)
     all = {test: kept(folder, test) for test in tests()}
     for case in CASES:
         if only and case.asks != only:

@@ -185,7 +185,7 @@ async fn a_tenant_that_was_deleted_comes_back_as_it_was() {
     assert!(rows_of(&store, id).await.is_empty());
     let others = rows_of(&store, &worlds[1].directory.access.tenant.id).await;
     let loaded = loader(&store).load(opened(&file), Some(&names[0])).await.unwrap();
-    assert!(loaded[0].report.as_ref().is_some_and(|report| report.is_sound()));
+    assert!(loaded[0].report.as_ref().is_some_and(Report::is_sound));
     assert_eq!(rows_of(&store, id).await, was);
     assert_eq!(rows_of(&store, &worlds[1].directory.access.tenant.id).await, others);
 }
