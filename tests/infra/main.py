@@ -159,7 +159,7 @@ class Infra:
         found = []
         asked = [
             *queries.of_files(self.root), *queries.of_workbook(self.root), *queries.of_alerts(self.root),
-            *([*queries.of_explain(executable, found), ("history", queries.of_history(executable))] if executable else []),
+            *([*queries.of_explain(executable, found), ("history", queries.fill(queries.of_history(executable)))] if executable else []),
         ]
         errors, columns = queries.read_by_kusto(asked, library, HERE / "kusto.js")
         contract = json.loads((HERE / "contract.json").read_text())
