@@ -479,6 +479,10 @@ fn what_is_deleted_comes_back_until_it_is_erased() {
 
     desk.fails(&["erase", "acme", id], 1, "--yes");
     assert_eq!(desk.json(&["erase", "acme", id, "--yes"])["wasThere"], true);
+    let said = text(&desk.run(&["erase", "acme", id, "--yes"]).stdout);
+    for part in ["is erased", "still in the identity provider's scope comes back"] {
+        assert!(said.contains(part), "{said}");
+    }
     assert_eq!(send("GET", &path, "").0, 404);
     desk.fails(&["restore", "acme", id], 1, "erased");
     for words in [
