@@ -31,7 +31,7 @@
 //! the hash of their secret (`token~<sha256>`), a tenant's credentials (`of~<tenant>~<credential>`), its extension schemas by
 //! its name, as they are read with it (`schemas~<name>`), when it was last heard of (`seen~<tenant>`), which attributes it
 //! sends in vain (`dropped~<tenant>`), how far the loading of a backup has come (`load~<tenant>`,
-//! and `load~<tenant>~<run>` who is at it; in the tenant's own partition `load~<run>`, until it is there), how long what is past is kept
+//! and `load~<tenant>~<run>` who is at it; in the tenant's own partition `load~<run>`, then `load~<run>~repairs`, until it is there), how long what is past is kept
 //! (`kept`), and operators' events (`o~<operation>`).
 
 use std::fmt;

@@ -117,7 +117,14 @@ async fn round(app: &App, service: &Service, mut places: Option<&mut Places>) ->
 /// All tenants. Their credentials are learned beside, so that strangers never keep out whom this process has not met yet.
 async fn tenants(app: &App, service: &Service) -> Result<Vec<Tenant>, tenants::Error> {
     let deadline = Instant::now() + app.settings.deadline();
-    let tenants = service.tenants.all(deadline).await?;
+    let mut tenants = Vec::new();
+    for (name, tenant) in service.tenants.each(deadline).await? {
+        match tenant {
+            Ok(tenant) => tenants.push(tenant),
+            // It keeps no other from being looked after.
+            Err(error) => tracing::warn!(%error, tenant = name, "a tenant cannot be read"),
+        }
+    }
     if let Err(error) = service.tenants.learn(&tenants, deadline).await {
         tracing::warn!(%error, "could not learn which credentials there are");
     }

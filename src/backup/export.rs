@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     Begin, CONTAINS, Error, FORMAT, Line, Missing, Named, Range, Saved,
     file::{Target, Writer},
+    hold::is_fence,
     recent::Recent,
 };
 use crate::{
@@ -125,8 +126,8 @@ impl Exporter {
         let mut scan = Scan::new(&tenant.id, rows::range(""));
         while let Some(rows) = scan.step(self).await? {
             for row in rows {
-                // Where pages begin is told by rows that anybody writes anew.
-                if !matches!(Key::parse(&row.key), Some(Key::Mark(_))) {
+                // Where pages begin is told by rows that anybody writes anew; no file has a load's fence.
+                if !matches!(Key::parse(&row.key), Some(Key::Mark(_))) && !is_fence(&row.key) {
                     out.line(&Line::Row(Saved::of(row)))?;
                 }
             }

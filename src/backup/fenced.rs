@@ -48,7 +48,7 @@ impl Store for Fenced {
             let fence = [Change::Touch(self.fence.clone())];
             return self.store.commit(partition, &[changes, &fence].concat()).await;
         }
-        // A full one spreads what was pending, and says in each commit what it rests on.
+        // A full one goes on with what was pending, and says itself what it rests on.
         match self.store.get(partition, &[&self.fence]).await?.pop().flatten() {
             Some(_) => self.store.commit(partition, changes).await,
             None => Err(Error::Missing(self.fence.clone())),

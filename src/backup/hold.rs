@@ -195,6 +195,7 @@ impl Load<'_> {
     /// Puts up this run's fence in the tenant's partition, in the place of others; its mark must have been taken.
     pub(super) async fn fence(&self, id: &str) -> Result<(), Error> {
         let own = self.fence_key();
+        self.held(id).await?;
         for _ in 0..TRIES {
             let range = rows::range(PREFIX);
             let found = settle::patient_scan_all(&*self.to.store, id, &range, self.to.deadline()).await?;
@@ -234,8 +235,9 @@ impl Load<'_> {
     pub(super) async fn unfence(&self, id: &str) -> Result<(), Error> {
         let range = rows::range(PREFIX);
         let found = settle::patient_scan_all(&*self.to.store, id, &range, self.to.deadline()).await?;
+        // Somebody tore it down, and what was to be mended behind it is not.
         if !found.iter().any(|row| row.key.starts_with(&self.fence_key())) {
-            return self.held(id).await.map(drop);
+            return Err(Error::Overtaken);
         }
         let fences = found.into_iter().map(|row| Change::Delete(row.key, None));
         let fences: Vec<Change> = fences.take(MAX_CHANGES).collect();

@@ -177,7 +177,8 @@ impl Load<'_> {
         let report = repaired?;
         self.unfence(&id).await?;
         let marks = (self.holding(&id), self.adopting(&id, line).await?);
-        let adopted = self.to.tenants.adopt(&id, &name, record, marks, self.to.deadline());
+        let (tenants, by) = (&self.to.tenants, &self.to.by);
+        let adopted = tenants.adopt(&id, &name, record, marks, by, self.to.deadline());
         adopted.await.map_err(|unfit| unfit_to_load(unfit, &name, line))?;
         Ok(Loaded {
             name,

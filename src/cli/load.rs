@@ -50,10 +50,6 @@ pub(super) async fn run(operator: &Operator, load: &Load) -> anyhow::Result<u8> 
     let array = back.iter().map(describe).collect();
     let lines: Vec<String> = back.iter().map(text).collect();
     load.output.print(&Value::Array(array), &lines.join("\n"))?;
-    for loaded in back.iter().filter(|loaded| loaded.report.is_some()) {
-        let tenant = operator.tenants.find(&loaded.name, operator.deadline()).await?;
-        operator.write_down("tenant-load", &tenant).await?;
-    }
     let is_sound = |loaded: &Loaded| loaded.missing.is_none() && loaded.report.as_ref().is_none_or(Report::is_sound);
     Ok(u8::from(!back.iter().all(is_sound)))
 }

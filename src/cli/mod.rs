@@ -111,8 +111,8 @@ enum Command {
     ///
     /// Users, groups, memberships, what is deleted and kept, schemas, versions, the log, and the hashes of credentials. Whoever
     /// has the file has all personal data in it, so it is made for its owner's eyes only (mode 0600); keep it like the store
-    /// itself. Without --output it goes to standard output, for a program that encrypts it. The exit code is 3 when
-    /// a tenant could not be read: it is named, and the file is a whole backup of the others.
+    /// itself. Without --output it goes to standard output, for a program that encrypts it. With --all the exit code
+    /// is 3 when a tenant could not be read: it is named, and the file is a whole backup of the others.
     Export(export::Export),
     /// Load a backup that 'export' made: all of it into an empty store, or one tenant that is not there
     ///

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -73,8 +74,11 @@ impl Kept {
 
 pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()> {
     let tenants = match &purge.tenant {
-        Some(name) => vec![operator.tenants.find(name, operator.deadline()).await?],
-        None => operator.tenants.all(operator.deadline()).await?,
+        Some(name) => vec![(
+            name.clone(),
+            Ok(operator.tenants.find(name, operator.deadline()).await?),
+        )],
+        None => operator.tenants.each(operator.deadline()).await?,
     };
     let kept = Kept::read(operator).await?;
     if !purge.yes {
@@ -86,15 +90,32 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
         let which = purge.tenant.as_deref().unwrap_or("all");
         show::confirm(&what, "name of the tenant, or 'all',", which)?;
     }
-    let mut rows = Vec::new();
-    let mut array = Vec::new();
-    for tenant in tenants {
-        let name = tenant.name.clone();
-        let purged = one(operator, &tenant, &kept).await?;
-        if purged.has_removed() {
-            operator.write_down("tenant-purge", &tenant).await?;
+    let (mut all, mut failed) = (Vec::new(), Vec::new());
+    for (name, tenant) in tenants {
+        // One that fails keeps no other.
+        let (purged, end) = match tenant {
+            Ok(tenant) => one(operator, &tenant, &kept).await,
+            Err(error) => (Purged::default(), Err(error.into())),
+        };
+        if let Err(error) = end {
+            failed.push(show::printable(&format!("tenant '{name}': {error:#}")));
         }
-        array.push(json!({
+        all.push((name, purged));
+    }
+    if purge.all {
+        forget_deeds(operator, &kept).await?;
+    }
+    show::progress("");
+    purge.output.print(&json(&all), &text(&all, &kept))?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("not all of what is due is gone: {}", failed.join("; "))
+}
+
+fn json(all: &[(String, Purged)]) -> Value {
+    let each = all.iter().map(|(name, purged)| {
+        json!({
             "tenant": name,
             "tombstones": purged.tombstones,
             "memberships": purged.memberships,
@@ -102,39 +123,38 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
             "events": purged.events,
             "leftBehind": purged.left_behind,
             "later": purged.later,
-        }));
-        let counts = [
-            purged.tombstones,
-            purged.memberships,
-            purged.marks,
-            purged.events,
-            purged.left_behind,
-            purged.later,
-        ];
-        let [deleted, memberships, marks, events, left_behind, later] = counts.map(|count| count.to_string());
-        rows.push([name, deleted, memberships, marks, events, left_behind, later]);
-    }
-    if purge.all {
-        forget_deeds(operator, &kept).await?;
-    }
-    show::progress("");
-    let mut text = show::table(
+        })
+    });
+    each.collect()
+}
+
+fn text(all: &[(String, Purged)], kept: &Kept) -> String {
+    let rows = all.iter().map(|(name, purged)| {
         [
-            "TENANT",
-            "DELETED",
-            "MEMBERSHIPS",
-            "MARKS",
-            "EVENTS",
-            "LEFT BEHIND",
-            "LATER",
-        ],
-        &rows,
-    );
+            show::printable(name),
+            purged.tombstones.to_string(),
+            purged.memberships.to_string(),
+            purged.marks.to_string(),
+            purged.events.to_string(),
+            purged.left_behind.to_string(),
+            purged.later.to_string(),
+        ]
+    });
+    let head = [
+        "TENANT",
+        "DELETED",
+        "MEMBERSHIPS",
+        "MARKS",
+        "EVENTS",
+        "LEFT BEHIND",
+        "LATER",
+    ];
+    let mut text = show::table(head, &rows.collect::<Vec<_>>());
     let _ = write!(text, "\n({}; {}.)", kept.of_deleted(), kept.of_events());
-    if rows.iter().any(|[.., later]| later != "0") {
+    if all.iter().any(|(_, purged)| purged.later > 0) {
         text.push_str("\nWhat goes later waits a minute for requests that may be reading its memberships.");
     }
-    purge.output.print(&Value::Array(array), &text)
+    text
 }
 
 /// The log of what operators did with tenants.
@@ -144,13 +164,23 @@ async fn forget_deeds(operator: &Operator, kept: &Kept) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn one(operator: &Operator, tenant: &Tenant, kept: &Kept) -> anyhow::Result<Purged> {
+/// What was removed until the end, or until it failed; either is written down.
+async fn one(operator: &Operator, tenant: &Tenant, kept: &Kept) -> (Purged, anyhow::Result<()>) {
     let mut all = Purged::default();
+    let mut end = steps(operator, tenant, kept, &mut all).await;
+    if all.has_removed() {
+        let written = operator.write_down("tenant-purge", tenant).await;
+        end = end.and(written.map_err(Into::into));
+    }
+    (all, end)
+}
+
+async fn steps(operator: &Operator, tenant: &Tenant, kept: &Kept, all: &mut Purged) -> anyhow::Result<()> {
     let mut place = None;
     loop {
         let directory = operator.directory(tenant.clone());
         let (purged, next) = directory.purge(kept.both(), place.as_deref()).await?;
-        all += purged;
+        *all += purged;
         let removed = all.tombstones + all.memberships + all.marks + all.events;
         let looked_at = all.looked_at;
         show::progress(&format!(
@@ -158,7 +188,7 @@ async fn one(operator: &Operator, tenant: &Tenant, kept: &Kept) -> anyhow::Resul
             tenant.name
         ));
         if next.is_none() {
-            return Ok(all);
+            return Ok(());
         }
         place = next;
     }

@@ -206,7 +206,8 @@ impl Tenants {
         id: &str,
         name: &str,
         rows: Vec<Write>,
-        (holding, marks): (Change, Vec<Change>),
+        (holding, mut marks): (Change, Vec<Change>),
+        by: &str,
         deadline: Instant,
     ) -> Result<(), Unfit> {
         let (last, first): (Vec<Write>, Vec<Write>) = {
@@ -216,6 +217,7 @@ impl Tenants {
         for rows in first.chunks(ROWS_AT_ONCE) {
             self.insert(rows, std::slice::from_ref(&holding), deadline).await?;
         }
+        marks.push(self.event("tenant-load", ("Tenant", id), id, by));
         self.insert(&last, &marks, deadline).await
     }
 

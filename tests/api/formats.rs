@@ -408,9 +408,29 @@ pub(crate) fn make(runtime: &Runtime) -> Result<(), String> {
         return Err(format!("{} is there: what a version wrote stays", rows.display()));
     }
     fs::create_dir_all(folder()).map_err(|error| error.to_string())?;
-    let made = runtime.block_on(filled(&store, &rows))?;
+    let place = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let made = runtime.block_on(filled(&place.path().join("live.db"), &rows))?;
+    whole(place.path(), &store)?;
     let lines: Vec<String> = made.iter().map(Value::to_string).collect();
     fs::write(answers, lines.join("\n") + "\n").map_err(|error| error.to_string())
+}
+
+/// The store as one file: of a copy nobody else holds the log open, who may still try to spread a change.
+fn whole(place: &Path, store: &Path) -> Result<(), String> {
+    let copy = place.join("copy.db");
+    for suffix in ["", "-wal"] {
+        let [from, to] = ["live", "copy"].map(|name| place.join(format!("{name}.db{suffix}")));
+        fs::copy(from, to).map_err(|error| error.to_string())?;
+    }
+    drop(SqliteStore::open(&copy).map_err(|error| error.to_string())?);
+    let log = place.join("copy.db-wal");
+    for _ in 0..100 {
+        if !log.exists() {
+            return fs::copy(copy, store).map(drop).map_err(|error| error.to_string());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err(format!("{} stays", log.display()))
 }
 
 /// A store with something of everything; what its clients are told.

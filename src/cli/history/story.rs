@@ -92,7 +92,7 @@ impl Words<'_> {
         }
         let _ = write!(
             text,
-            "\nAll requests about it, reads too, in Application Insights (as query 23 shows them):\n\n{}",
+            "\nAll requests about it, reads too, in Application Insights (much as query 23 shows them):\n\n{}",
             self.query()
         );
         text

@@ -97,7 +97,7 @@ impl Mend {
     }
 }
 
-/// Whether there is room for an event and a stamp too, and no two changes are of one row.
+/// Whether there is room for an event, a stamp and what a load asserts, and no two changes are of one row.
 fn fits(bundle: &[(&Found, &Mend)]) -> bool {
     let changes = merged(bundle);
     let mut keys: Vec<&str> = changes.iter().map(|change| change.key()).collect();
@@ -105,7 +105,7 @@ fn fits(bundle: &[(&Found, &Mend)]) -> bool {
     keys.dedup();
     let stamps = bundle.iter().any(|(_, mend)| mend.leaves.is_some());
     let stamped = rows::resource_key("g", &bundle[0].1.id);
-    keys.len() == changes.len() && changes.len() + 2 <= MAX_CHANGES && !(stamps && keys.contains(&stamped.as_str()))
+    keys.len() == changes.len() && changes.len() + 3 <= MAX_CHANGES && !(stamps && keys.contains(&stamped.as_str()))
 }
 
 /// The changes of all; what several rest on once.

@@ -77,21 +77,15 @@ impl Directory {
     pub async fn purge(&self, kept: Kept, from: Option<&str>) -> Result<(Purged, Option<String>), Error> {
         let mut purged = Purged::default();
         if from.is_none() {
-            purged.left_behind = match self.finish_pending().await {
-                // It must not keep the rest for ever; a check tells of it.
-                Err(Error::Format(error)) => {
-                    tracing::warn!(%error, "something that was left behind makes no sense");
-                    0
-                }
-                left => left?,
-            };
+            purged.left_behind = none_of_nonsense(self.finish_pending().await)?;
         }
         let next = match from {
             Some(OTHERS) => None,
             from => self.forget_tombstones(kept.deleted, from, &mut purged).await?,
         };
         let before = self.ambient.now() - kept.events;
-        purged.events = history::forget(&self.store, &self.access.tenant.id, before, self.deadline).await?;
+        let forgotten = history::forget(&self.store, &self.access.tenant.id, before, self.deadline).await;
+        purged.events = none_of_nonsense(forgotten)?;
         if next.is_some() {
             return Ok((purged, next));
         }
@@ -188,5 +182,16 @@ impl Directory {
             }
         }
         Ok(true)
+    }
+}
+
+/// What makes no sense must not keep the rest for ever; a check tells of it.
+fn none_of_nonsense(done: Result<usize, Error>) -> Result<usize, Error> {
+    match done {
+        Err(Error::Format(error)) => {
+            tracing::warn!(%error, "something that was left behind makes no sense");
+            Ok(0)
+        }
+        done => done,
     }
 }

@@ -217,7 +217,7 @@ impl Directory {
         let asked: BTreeSet<String> = asked.into_iter().map(|(_, _, subject)| subject).collect();
         let mut ids = directory.holders(name).await?;
         ids.extend(self.deleted_holders(name, step).await?);
-        let is_id = is_nobodys_name(name) || (ids.is_empty() && self.is_id(name, step).await?);
+        let is_id = is_nobodys_name(name) || ids.contains(name) || (ids.is_empty() && self.is_id(name, step).await?);
         ids.insert(name.to_owned());
         let mut found = Vec::new();
         let mut subjects = asked.clone();

@@ -177,6 +177,15 @@ async fn who_is_there_or_deleted_is_found_by_any_id_without_the_log() {
     let users = ids.iter().enumerate();
     let users = users.map(|(number, id)| ((*id).to_owned(), user(&format!("user{number}"))));
     world.fill("u", users.collect::<Vec<_>>().into_iter()).await;
+    let named = ("named".to_owned(), user("named"));
+    world.fill("u", [named].into_iter()).await;
+    check(&world.story_without_log("named").await, "done", &[State::Active]);
+    world.delete("named").await;
+    check(
+        &world.story_without_log("named").await,
+        "done-and-undone",
+        &[State::Deleted],
+    );
     let group = ("Tour.Guides".to_owned(), json!({ "displayName": "Tour Guides" }));
     world.fill("g", [group].into_iter()).await;
     for id in ids {

@@ -124,13 +124,14 @@ pub(super) async fn load(store: &Arc<dyn Store>, world: &World, file: &Path) -> 
     Ok(loaded.remove(0))
 }
 
-/// All rows but etags and marks.
+/// All rows but etags, marks, and what a load notes in the log.
 pub(super) async fn rows_of(store: &Arc<dyn Store>, partition: &str) -> BTreeMap<String, (Vec<u8>, Vec<u8>)> {
     let page = store.scan(partition, "", "~", 100_000).await.unwrap();
     let rows = page
         .rows
         .into_iter()
-        .filter(|row| !matches!(Key::parse(&row.key), Some(Key::Mark(_))));
+        .filter(|row| !matches!(Key::parse(&row.key), Some(Key::Mark(_))))
+        .filter(|row| !String::from_utf8_lossy(&row.body).contains(r#""kind":"tenant-load""#));
     rows.map(|row| (row.key, (row.stamp, row.body))).collect()
 }
 
