@@ -631,6 +631,10 @@ async fn a_backup_without_a_tenant_says_so_by_its_exit_code() {
         [told(0), told(1), told(2)],
         [("globex", "now"), ("initech", "now"), ("acme", "missing")]
     );
+    let purged = desk.run(&["purge", "--all", "--yes", "--json"]);
+    check_failure(&purged, 1, "not all of what is due is gone: tenant 'acme': ");
+    let purged: Value = serde_json::from_slice(&purged.stdout).unwrap();
+    assert_eq!(purged.as_array().unwrap().len(), 3);
     // Just now is looked at too: what was noted before may have landed since.
     let changed = desk.run(&["tenant", "changed", "--since", "0m", "--json"]);
     assert_eq!(changed.status.code(), Some(1), "{changed:?}");

@@ -365,6 +365,49 @@ impl<'f> Slow<'f> {
 
 const TO_THE_END: usize = Semaphore::MAX_PERMITS / 2;
 
+/// Somebody who came late tore it down: no tenant is let in of which something is not mended.
+#[tokio::test(start_paused = true)]
+async fn a_load_without_its_fence_ends_and_may_be_repeated() {
+    let source = Source::new(1, 10).await;
+    let id = source.ids().next().unwrap();
+    let mut keys = rows_of(&source.store, id).await.into_keys();
+    let lacking = keys.find(|key| key.starts_with("n~")).unwrap();
+    let delete = [Change::Delete(lacking.clone(), None)];
+    source.store.commit(id, &delete).await.unwrap();
+    let file = File::new();
+    export_all(&source.store, &file.path()).await;
+    let mut ended = 0;
+    for calls in 0.. {
+        let rows = memory();
+        let one = Slow::new(&rows, &file);
+        let turns = async {
+            one.go(calls).await;
+            let fences = rows.scan(id, "load~", "load~~", 10).await.unwrap().rows;
+            let torn: Vec<Change> = fences.into_iter().map(|row| Change::Delete(row.key, None)).collect();
+            if !torn.is_empty() {
+                rows.commit(id, &torn).await.unwrap();
+            }
+            one.go(TO_THE_END).await;
+        };
+        futures::join!(one.run(), turns);
+        let is_there = rows_of(&rows, CONTROL).await.contains_key(&format!("id~{id}"));
+        assert_eq!(is_there, one.is_done(), "{calls}: {:?}", one.result);
+        if !is_there {
+            ended += 1;
+            load(&rows, &file, false).await.unwrap();
+        }
+        assert!(
+            rows_of(&rows, id).await.contains_key(&lacking),
+            "{calls}: {:?}",
+            one.result
+        );
+        if is_there && one.done.1.load(Ordering::Relaxed) <= calls {
+            assert!(ended > 10, "{ended}");
+            return;
+        }
+    }
+}
+
 /// While one mends what it has loaded, another one comes, whose rows are not all there yet: whichever comes to its end, all is there.
 /// When each has stopped the other, a third one may.
 #[tokio::test(start_paused = true)]

@@ -190,6 +190,33 @@ async fn a_tenant_that_was_deleted_comes_back_as_it_was() {
     assert_eq!(rows_of(&store, &worlds[1].directory.access.tenant.id).await, others);
 }
 
+/// An operator's event that nobody can read is in a backup of all, and no tenant's; a load that ended badly has left its fence.
+#[tokio::test]
+async fn what_is_no_tenants_keeps_none_from_coming_back() {
+    let (store, worlds, names) = two().await;
+    let odd = |key: &str, body: &[u8]| {
+        Change::Insert(Write {
+            key: key.to_owned(),
+            stamp: Vec::new(),
+            body: body.to_vec(),
+        })
+    };
+    let event = rows::event_key(&Operation::new(System.now(), 0, System.secret()));
+    store.commit(CONTROL, &[odd(&event, b"{")]).await.unwrap();
+    let id = &worlds[0].directory.access.tenant.id;
+    let was = rows_of(&store, id).await;
+    store.commit(id, &[odd("load~somebody", b"")]).await.unwrap();
+    let [all, one] = [File::new(), File::new()];
+    export_all(Arc::clone(&store), &all).await;
+    export(Arc::clone(&store), &worlds[0], &one.path()).await.unwrap();
+    for file in [&all, &one] {
+        let other = memory();
+        loader(&other).load(opened(file), Some(&names[0])).await.unwrap();
+        assert_eq!(rows_of(&other, id).await, was);
+        assert!(!rows_of(&other, CONTROL).await.contains_key(&event));
+    }
+}
+
 /// No file is made that has nothing in it.
 #[tokio::test]
 async fn of_a_tenant_that_is_removed_meanwhile_there_is_no_backup() {
