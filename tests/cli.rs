@@ -580,6 +580,9 @@ fn a_backup_brings_a_tenant_back_in_another_store() {
     new.fails(&["load", file, "--tenant", "acme"], 1, "in this store already");
     let log = text(&new.run(&["history", "acme", "--all"]).stdout);
     assert_eq!(log.matches("tenant-load Tenant").count(), 1, "{log}");
+    let empty = Desk::new();
+    empty.fails(&["load", "nowhere.jsonl", "--all"], 1, "nowhere.jsonl");
+    assert_eq!(std::fs::read_dir(empty.folder.path()).unwrap().count(), 0);
     // What comes through a pipe can be read once only.
     for file in ["-", "/dev/stdin"].iter().take(if cfg!(unix) { 2 } else { 1 }) {
         let other = Desk::new();
@@ -1096,8 +1099,8 @@ fn usage_names_each_way() {
         ),
         (&["tenant", "pause"], "scimgate tenant pause <NAME|--all>"),
         (
-            &["history", "acme"],
-            "scimgate history [OPTIONS] <TENANT> <NAME>\n       scimgate history [OPTIONS] [TENANT] --all",
+            &["history"],
+            "scimgate history [OPTIONS] <TENANT> <NAME>\n       scimgate history [OPTIONS] <TENANT>\n       scimgate history [OPTIONS] --all",
         ),
     ] {
         desk.fails(words, 2, &format!("Usage: {usage}\n"));
@@ -1739,6 +1742,21 @@ fn one_users_story_is_told_and_names_nobody() {
     }
     let told = desk.json(&["history", "acme", id, "--names"]);
     assert_eq!(told["accounts"][0]["name"], "user1@example.com");
+    // What a pause refuses is in no log, and nobody is told that it was not sent without a word of that.
+    desk.json(&["tenant", "pause", "acme", "--no-wait"]);
+    let mut server = Server::start(&desk, &[("SCIMGATE_DRAIN", "0")]);
+    let paused = server.create("acme", token, &user("paused@example.com", "true"));
+    assert!(paused.starts_with("HTTP/1.1 503"), "{paused}");
+    server.signal("TERM");
+    server.child.wait().unwrap();
+    let said = text(&desk.run(&["history", "acme", "paused@example.com"]).stdout);
+    for part in [
+        "NEVER SENT",
+        "If the query below finds nothing either",
+        "answered 429 or 5xx (a paused tenant",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 /// The auditor's export, with what operators did.
@@ -1803,7 +1821,11 @@ fn a_log_is_exported_line_by_line() {
         events(&["history", "acme2", "--all", "--since", "2099-01-01", "--json"]),
         []
     );
-    desk.fails(&["history", "acme2"], 2, "<NAME>");
+    assert_eq!(
+        events(&["history", "acme2", "--json"]),
+        events(&["history", "acme2", "--all", "--json"])
+    );
+    desk.fails(&["history", "acme2", "--names"], 2, "<NAME>");
     desk.fails(&["history", "acme2", "--all", "--since", "yesterday"], 2, "24h");
     desk.fails(&["history", "acme", "--all"], 1, "no tenant 'acme'");
 }

@@ -7,7 +7,7 @@ use time::{Date, Duration, OffsetDateTime, format_description::well_known::Rfc33
 
 use super::{Operator, show};
 use crate::{
-    directory::history::{BEHIND, Event, Events, Follower, Scope},
+    directory::history::{BEHIND, Event, Events, Follower, Scope, Search},
     tenants::Tenant,
 };
 
@@ -21,16 +21,17 @@ const POLL: Step = Step::from_secs(5);
 
 #[derive(Args)]
 #[command(
-    group = clap::ArgGroup::new("which").args(["name", "all"]).required(true),
-    override_usage = "scimgate history [OPTIONS] <TENANT> <NAME>\n       scimgate history [OPTIONS] [TENANT] --all"
+    override_usage = "scimgate history [OPTIONS] <TENANT> <NAME>\n       scimgate history [OPTIONS] <TENANT>\n       scimgate history [OPTIONS] --all"
 )]
 pub(super) struct History {
     /// The tenant's name
     #[arg(required_unless_present = "all")]
     tenant: Option<String>,
-    /// The userName, externalId or id of a user, or the displayName, externalId or id of a group
+    /// The userName, externalId or id of a user, or the displayName, externalId or id of a group [default: everything in the
+    /// tenant's log]
+    #[arg(conflicts_with = "all")]
     name: Option<String>,
-    /// Everything in the tenant's log; without a tenant, of all tenants
+    /// Everything in the tenant's log; without a tenant, in those of all tenants
     #[arg(long)]
     all: bool,
     /// From when on: a date (2026-11-01, UTC), a time (2026-11-01T10:00:00Z), or so long ago (90m, 24h, 30d) [default: as far as
@@ -41,7 +42,7 @@ pub(super) struct History {
     #[arg(long)]
     follow: bool,
     /// Show also the names of the user and of groups, which are personal data
-    #[arg(long, conflicts_with = "all")]
+    #[arg(long, requires = "name")]
     names: bool,
     #[command(flatten)]
     output: show::Output,
@@ -136,11 +137,23 @@ async fn teller(operator: &Operator, tenant: &Tenant) -> anyhow::Result<Teller> 
     Ok(Teller::new(&tenant.name, labels))
 }
 
-/// A log that is followed: what comes to it, and who tells of it; nothing of a story's that has nobody to be about.
-type Followed = Option<(Follower, Teller)>;
+/// A log that is followed.
+struct Followed {
+    /// What comes to it.
+    follower: Follower,
+    /// Whose story it is; nothing: everything.
+    search: Option<Search>,
+    teller: Teller,
+}
 
 /// Tells everything in a scope.
-async fn tell(operator: &Operator, command: &History, scope: Scope, teller: Teller) -> anyhow::Result<Followed> {
+/// Returns nothing when nobody reads any more.
+async fn tell(
+    operator: &Operator,
+    command: &History,
+    scope: Scope,
+    teller: Teller,
+) -> anyhow::Result<Option<Followed>> {
     let step = operator.settings.deadline();
     let of_all = command.tenant.is_none();
     let mut follower = Follower::behind(operator.store.clone(), step, scope.clone());
@@ -159,7 +172,11 @@ async fn tell(operator: &Operator, command: &History, scope: Scope, teller: Tell
         return Ok(None);
     }
     show::progress("");
-    Ok(Some((follower, teller)))
+    Ok(Some(Followed {
+        follower,
+        search: None,
+        teller,
+    }))
 }
 
 /// Prints one event; false when nobody reads any more.
@@ -169,19 +186,35 @@ fn print(command: &History, teller: &Teller, event: &Event) -> anyhow::Result<bo
 }
 
 /// Goes on with what comes.
-async fn follow(operator: &Operator, command: &History, mut followed: Vec<(Follower, Teller)>) -> anyhow::Result<()> {
+async fn follow(operator: &Operator, command: &History, mut followed: Vec<Followed>) -> anyhow::Result<()> {
     show::takes_long("Following; Ctrl-C ends it.");
     let of_all = command.tenant.is_none();
     loop {
         tokio::time::sleep(POLL).await;
-        for (number, (follower, teller)) in followed.iter_mut().enumerate() {
-            for event in follower.news(operator.ambient.now() - BEHIND).await? {
+        for (number, log) in followed.iter_mut().enumerate() {
+            for event in log.follower.news(operator.ambient.now() - BEHIND).await? {
                 // The first one has what operators did.
                 let is_twice = of_all && number > 0 && event.body.tenant.is_some();
-                if !is_twice && teller.tells(&event) && !print(command, teller, &event)? {
+                if !is_twice && !log.print(command, event)? {
                     return Ok(());
                 }
             }
         }
+    }
+}
+
+impl Followed {
+    /// Prints what came; false when nobody reads any more.
+    fn print(&mut self, command: &History, event: Event) -> anyhow::Result<bool> {
+        let Some(search) = &mut self.search else {
+            return print(command, &self.teller, &event);
+        };
+        for told in search.news(event) {
+            let (json, text) = (self.teller.deed_json(&told), self.teller.news(&told));
+            if !command.output.print_line(&json, &text)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

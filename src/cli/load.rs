@@ -1,6 +1,6 @@
 //! `scimgate load`
 
-use std::{fmt::Write, path::PathBuf, sync::Arc};
+use std::{fmt::Write, fs::File, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -30,9 +30,15 @@ pub(super) struct Load {
     output: show::Output,
 }
 
+impl Load {
+    /// The file to be loaded.
+    pub(super) fn open(&self) -> anyhow::Result<File> {
+        input::twice(&self.file).with_context(|| self.file.display().to_string())
+    }
+}
+
 /// Returns the exit code: 1 if anything that was loaded is not sound, or not in the file.
-pub(super) async fn run(operator: &Operator, load: &Load) -> anyhow::Result<u8> {
-    let file = input::twice(&load.file).with_context(|| load.file.display().to_string())?;
+pub(super) async fn run(operator: &Operator, load: &Load, file: File) -> anyhow::Result<u8> {
     let loader = Loader {
         tenants: operator.tenants.clone(),
         patience: operator.settings.deadline(),

@@ -218,7 +218,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             .await
             .map(|()| 0),
         Command::Export(export) => export::run(&Operator::new(settings, false).await?, &export).await,
-        Command::Load(load) => load::run(&Operator::new(settings, true).await?, &load).await,
+        Command::Load(load) => {
+            // No store is made for a file that is not there.
+            let file = load.open()?;
+            load::run(&Operator::new(settings, true).await?, &load, file).await
+        }
         Command::Purge(purge) => purge::run(&Operator::new(settings, false).await?, &purge)
             .await
             .map(|()| 0),

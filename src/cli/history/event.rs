@@ -1,6 +1,6 @@
 //! One event in one line: for people, and for programs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -18,8 +18,6 @@ pub(super) struct Teller {
     names: BTreeMap<String, String>,
     /// Among those of other tenants, the tenant is named too: by these names, or its id.
     among: Option<BTreeMap<String, String>>,
-    /// Only of these ids and subjects is told; nothing means of everything.
-    about: Option<BTreeSet<String>>,
 }
 
 impl Teller {
@@ -29,7 +27,6 @@ impl Teller {
             labels,
             names: BTreeMap::new(),
             among: None,
-            about: None,
         }
     }
 
@@ -39,24 +36,9 @@ impl Teller {
         self
     }
 
-    /// From now on only of these ids and subjects.
-    pub(super) fn only(&mut self, about: impl IntoIterator<Item = String>) {
-        self.about = Some(about.into_iter().collect());
-    }
-
     /// What to call groups.
     pub(super) fn call(&mut self, names: impl IntoIterator<Item = (String, String)>) {
         self.names.extend(names);
-    }
-
-    /// Whether it is one to tell of.
-    pub(super) fn tells(&self, event: &Event) -> bool {
-        let members = &event.members;
-        let named = members.users.iter().chain(&members.groups).chain(&members.leave);
-        let mut named = named.chain(&event.body.subjects).chain([&event.body.id]);
-        self.about
-            .as_ref()
-            .is_none_or(|about| named.any(|name| about.contains(name)))
     }
 
     /// Who did it.
@@ -96,19 +78,28 @@ impl Teller {
 
     /// For people: what it did to somebody.
     pub(super) fn deed(&self, told: &Told) -> String {
+        self.told(&told.event, &self.what(told))
+    }
+
+    /// The same where it stands alone, and so says to whom.
+    pub(super) fn news(&self, told: &Told) -> String {
+        let whose = told.account.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
+        self.told(&told.event, &format!("{whose}{}", self.what(told)))
+    }
+
+    fn what(&self, told: &Told) -> String {
         let event = &told.event;
         let group = |id: &String| {
             let name = self.names.get(id).map(|name| format!(" ({name})"));
             format!("{id}{}", name.unwrap_or_default())
         };
-        let what = match &told.deed {
+        match &told.deed {
             Deed::Own => format!("{}{}{}", event.body.kind, members(event), paths(event)),
             Deed::Joined(id) => format!("added to group {}", group(id)),
             Deed::Left(id) => format!("removed from group {}", group(id)),
             Deed::LostGroup(id) => format!("group {} deleted", group(id)),
             Deed::Refused => refusal(event),
-        };
-        self.told(event, &what)
+        }
     }
 
     fn told(&self, event: &Event, what: &str) -> String {

@@ -22,7 +22,7 @@ pub(super) async fn tell(
     tenant: &Tenant,
     (name, scope): (&str, Scope),
     mut teller: Teller,
-) -> anyhow::Result<Followed> {
+) -> anyhow::Result<Option<Followed>> {
     let step = operator.settings.deadline();
     let mut follower = Follower::behind(operator.store.clone(), step, scope.clone());
     let mut rows = 0;
@@ -33,7 +33,7 @@ pub(super) async fn tell(
         follower.told(event);
     };
     let directory = operator.directory(tenant.clone());
-    let mut story = directory.story(name, (scope.since, scope.until), step, read).await?;
+    let (mut story, search) = directory.story(name, (scope.since, scope.until), step, read).await?;
     show::progress("");
     if !command.names {
         for account in &mut story.accounts {
@@ -57,9 +57,11 @@ pub(super) async fn tell(
         ),
     };
     command.output.print(&told.json(), &told.text())?;
-    let ids = story.accounts.iter().map(|account| account.id.clone());
-    teller.only(ids.chain(story.subjects.iter().cloned()));
-    Ok(Some((follower, teller)))
+    Ok(Some(Followed {
+        follower,
+        search: Some(search),
+        teller,
+    }))
 }
 
 struct Words<'s> {
@@ -92,7 +94,8 @@ impl Words<'_> {
         }
         let _ = write!(
             text,
-            "\nAll requests about it, reads too, in Application Insights (much as query 23 shows them):\n\n{}",
+            "\nAll requests about it in Application Insights (much as query 23 shows them), also what is not in the log: reads, and what \
+             was answered 429 or 5xx (a paused tenant, a share used up, storage away):\n\n{}",
             self.query()
         );
         text
@@ -230,9 +233,10 @@ impl Words<'_> {
             "NEVER SENT. Nothing is or was here by this name: no user or group has it as userName, externalId, \
              displayName of a group or id, and the log ({}) knows no write of it, done or refused.\n\
              What was refused less than a minute ago may be missing.\n\
-             The identity provider has not sent it, or by another name. In Entra, Provisioning > Provision on demand with this \
-             person says why: not assigned, outside a scoping filter, or another value in the matching attribute. If it says \
-             success, look whether the job is on and not in quarantine (Provisioning > Overview).",
+             If the query below finds nothing either, the identity provider has not sent it, or by another name, or with a token that \
+             nobody knows. In Entra, Provisioning > Provision on demand with this person says why: 401, not assigned, outside a \
+             scoping filter, or another value in the matching attribute. If it says success, look \
+             whether the job is on and not in quarantine (Provisioning > Overview).",
             self.since
         );
         for event in &self.story.nobodys {

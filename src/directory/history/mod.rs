@@ -15,5 +15,5 @@ mod verdict;
 pub use account::{Account, State};
 pub use log::{BEHIND, Event, Events, Follower, Scope};
 pub use purge::{forget, forget_deeds};
-pub use story::{Deed, Story, Told};
+pub use story::{Deed, Search, Story, Told};
 pub use verdict::{Verdict, advice};

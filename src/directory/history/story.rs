@@ -64,8 +64,8 @@ pub struct Story {
     pub nobodys: Vec<Event>,
 }
 
-/// What one walk over the log collects.
-struct Search {
+/// What one walk over the log collects, and what it is to go on with.
+pub struct Search {
     /// The name's own hashes.
     asked: BTreeSet<String>,
     /// Everything that has the name, or had it.
@@ -91,6 +91,12 @@ impl Search {
         self.groups.clear();
         self.lost.clear();
         self.deleted.clear();
+    }
+
+    /// What an event that came later did to whoever is looked for.
+    pub fn news(&mut self, event: Event) -> Vec<Told> {
+        self.take(event);
+        std::mem::take(&mut self.told).into()
     }
 
     fn size(&self) -> usize {
@@ -200,8 +206,8 @@ impl Search {
 
 impl Directory {
     /// The story of whoever has, or had, this `userName`, `externalId` or id, or a group's `displayName`, as far as the log goes
-    /// back; `read` is told of each event, maybe several times, and how many rows were read. Without kept events and rows it is
-    /// empty.
+    /// back, and what goes on with it; `read` is told of each event, maybe several times, and how many rows were read. Without
+    /// kept events and rows it is empty.
     ///
     /// # Errors
     /// [`Error::Store`] when the store does not answer for as long as one `step` may take; [`Error::Format`].
@@ -211,7 +217,7 @@ impl Directory {
         (since, until): (OffsetDateTime, OffsetDateTime),
         step: Step,
         mut read: impl FnMut(&Event, usize),
-    ) -> Result<Story, Error> {
+    ) -> Result<(Story, Search), Error> {
         let directory = self.at(step);
         let asked = subject::subjects(&directory.access.tenant, name);
         let asked: BTreeSet<String> = asked.into_iter().map(|(_, _, subject)| subject).collect();
@@ -255,10 +261,10 @@ impl Directory {
                 break;
             }
         }
-        self.finish_story(found, search, step).await
+        Ok((self.finish_story(found, &mut search, step).await?, search))
     }
 
-    async fn finish_story(&self, found: Vec<Account>, search: Search, step: Step) -> Result<Story, Error> {
+    async fn finish_story(&self, found: Vec<Account>, search: &mut Search, step: Step) -> Result<Story, Error> {
         let mut found: HashMap<String, Account> = found.into_iter().map(|one| (one.id.clone(), one)).collect();
         let mut accounts = Vec::new();
         let mut order: Vec<&String> = Vec::new();
@@ -288,10 +294,10 @@ impl Directory {
         }
         Ok(Story {
             accounts,
-            told: search.told.into(),
-            subjects: search.subjects.into_iter().collect(),
+            told: std::mem::take(&mut search.told).into(),
+            subjects: search.subjects.iter().cloned().collect(),
             left_out: search.left_out,
-            nobodys: search.nobodys.into_values().collect(),
+            nobodys: std::mem::take(&mut search.nobodys).into_values().collect(),
         })
     }
 

@@ -23,6 +23,7 @@ impl World {
             .story(name, (since, until), STEP, |_, _| ())
             .await
             .unwrap()
+            .0
     }
 
     /// The same where the log goes back to nothing.
@@ -32,6 +33,7 @@ impl World {
             .story(name, (until, until), STEP, |_, _| ())
             .await
             .unwrap()
+            .0
     }
 
     async fn group(&self, name: &str, members: &[&str]) -> String {
@@ -334,6 +336,50 @@ async fn a_name_that_was_taken_up_again_is_told_of_both() {
         assert_eq!(ids, [&first, &second]);
         check(&world.story(&second).await, "done", &[State::Active]);
     }
+}
+
+/// Also who was nobody when that began; whose group is deleted, whom the event does not name; and what was refused.
+#[tokio::test]
+async fn whoever_is_followed_is_told_what_a_story_would_tell() {
+    let world = World::new().await;
+    let other = world.create(user("b")).await.unwrap();
+    let Scope { since, until, .. } = world.scope();
+    let directory = &world.directory;
+    let (story, mut search) = directory.story("a", (since, until), STEP, |_, _| ()).await.unwrap();
+    check(&story, "never-sent", &[]);
+    world.refuse("wrong-type", Some("a"), "").await;
+    let id = world.create(user("a")).await.unwrap();
+    let [group, _] = [
+        world.group("one", &[&id, &other]).await,
+        world.group("two", &[&other]).await,
+    ];
+    world.remove(&world.groups, &group).await.unwrap();
+    world
+        .directory
+        .restore(&group, Duration::days(30), false)
+        .await
+        .unwrap();
+    world.delete(&id).await;
+    let mut told: Vec<(Option<String>, Deed)> = Vec::new();
+    for event in world.log(world.scope()).await {
+        told.extend(search.news(event).into_iter().map(|told| (told.account, told.deed)));
+    }
+    let story = world.story("a").await;
+    let expected: Vec<_> = story.told.into_iter().map(|told| (told.account, told.deed)).collect();
+    assert_eq!(told, expected);
+    let deeds: Vec<&Deed> = told.iter().map(|(_, deed)| deed).collect();
+    let joined = Deed::Joined(group.clone());
+    assert_eq!(
+        deeds,
+        [
+            &Deed::Refused,
+            &Deed::Own,
+            &joined,
+            &Deed::LostGroup(group),
+            &joined,
+            &Deed::Own
+        ]
+    );
 }
 
 /// Nothing but events is left of it.
