@@ -407,7 +407,6 @@ fn a_paused_tenant_is_shown_and_refused_until_it_goes_on() {
     desk.fails(&["tenant", "resume", "acme", "--all"], 2, "cannot be used with");
 }
 
-/// A deleted user comes back, is erased, and asked for again.
 /// Whoever reads that it was deleted wants it back, or knows that it can't be.
 #[test]
 fn history_tells_how_who_was_deleted_comes_back() {
@@ -435,6 +434,7 @@ fn history_tells_how_who_was_deleted_comes_back() {
     assert!(!told.contains("scimgate restore"), "{told}");
 }
 
+/// A deleted user comes back, is erased, and asked for again.
 #[test]
 fn what_is_deleted_comes_back_until_it_is_erased() {
     let desk = Desk::new();
