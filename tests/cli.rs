@@ -590,6 +590,11 @@ fn a_backup_brings_a_tenant_back_in_another_store() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(other.json(&["tenant", "list"])[0]["name"], "acme");
     }
+    // A pause comes back too, and is told.
+    old.json(&["tenant", "pause", "acme", "--no-wait"]);
+    let paused = old.run(&["export", "acme"]).stdout;
+    let said = text(&piped(&empty, &["load", "-", "--all"], &paused).stdout);
+    assert!(said.contains("It is paused, as it was then"), "{said}");
     // Whoever takes one command for the other is told.
     new.fails(&["import", "acme", file], 1, "--tenant acme' brings it back");
     new.fails(&["import", "--all", file], 1, "'scimgate load FILE --all'");
@@ -1754,6 +1759,7 @@ fn one_users_story_is_told_and_names_nobody() {
         "NEVER SENT",
         "If the query below finds nothing either",
         "answered 429 or 5xx (a paused tenant",
+        "while the tenant is paused is answered 503: 20",
     ] {
         assert!(said.contains(part), "{said}");
     }

@@ -50,6 +50,8 @@ pub struct Loaded {
     pub report: Option<Report>,
     /// Why it is not in the backup, of which it should be a part.
     pub missing: Option<String>,
+    /// It was paused at the backup, and so takes no requests now.
+    pub paused: bool,
 }
 
 /// One call of [`Loader::load`].
@@ -121,6 +123,7 @@ impl Load<'_> {
             name,
             report: None,
             missing: Some(why),
+            paused: false,
         }));
         Ok(loaded)
     }
@@ -215,5 +218,6 @@ fn before(tenant: &Named) -> Loaded {
         name: tenant.name.clone(),
         report: None,
         missing: None,
+        paused: false,
     }
 }

@@ -163,6 +163,7 @@ impl Load<'_> {
             ..
         } = section;
         let tenant = Tenants::read(&id, &name, &record).map_err(|unfit| unfit_to_load(unfit, &name, line))?;
+        let paused = tenant.paused.is_some();
         self.note(&id, line).await?;
         self.fence_repairs(&id).await?;
         let (progress, lines, shown) = (self.to.progress, self.lines, name.clone());
@@ -184,6 +185,7 @@ impl Load<'_> {
             name,
             report: Some(report),
             missing: None,
+            paused,
         })
     }
 
@@ -223,8 +225,8 @@ fn unfit_to_load(unfit: Unfit, name: &str, line: u64) -> Error {
         Unfit::Overtaken => return Error::Overtaken,
         Unfit::Broken(key) => return Error::Broken(line, format!("row {key} is not what tenant '{name}' needs there")),
         Unfit::Id => format!(
-            "tenant '{name}' is in this store already, perhaps under another name: 'scimgate tenant delete' removes it, then its \
-             backup can be loaded"
+            "tenant '{name}' is in this store already, perhaps under another name, or is not removed to its end: 'scimgate tenant \
+             delete' does that, then its backup can be loaded"
         ),
         Unfit::Name => format!("there is another tenant '{name}' in this store: rename that one first"),
         Unfit::Credential => {

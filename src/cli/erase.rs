@@ -24,7 +24,7 @@ pub(super) async fn run(operator: &Operator, erase: &Erase) -> anyhow::Result<()
     let name = tenant.name.clone();
     if !erase.yes {
         let what = format!("This erases user {id} of tenant '{name}', with everything that is kept of it");
-        show::confirm(&what, "id", id)?;
+        show::confirm(&what, "its id", id)?;
     }
     let erased = operator.directory(tenant).erase(id).await;
     let erased = erased.map_err(|why| denied(why, format!("{id} is not erased in tenant '{name}'"), &name))?;

@@ -33,6 +33,7 @@ const BLIND: Duration = Duration::from_mins(1);
 const BAR: usize = 30;
 
 #[derive(Args)]
+#[command(override_usage = "scimgate import [OPTIONS] <TENANT> <FILE>")]
 pub(super) struct Import {
     /// The tenant's name
     tenant: String,
@@ -45,7 +46,8 @@ pub(super) struct Import {
     /// Write nothing; show what would be made, and every line that is in conflict with others or with the tenant
     #[arg(long)]
     dry_run: bool,
-    /// Import what is in no conflict; without it one conflict is enough for nothing to be written
+    /// Import what is in no conflict, and groups without the members who are in one; without it one conflict is enough for nothing
+    /// to be written
     #[arg(long)]
     skip_conflicts: bool,
     /// To the application these are new users and groups, as if the identity provider had created them now

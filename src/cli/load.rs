@@ -72,6 +72,7 @@ fn describe(loaded: &Loaded) -> Value {
         "tenant": loaded.name,
         "loaded": "now",
         "sound": report.is_sound(),
+        "paused": loaded.paused,
         "users": report.users,
         "groups": report.groups,
         "memberships": report.memberships,
@@ -102,6 +103,12 @@ fn text(loaded: &Loaded) -> String {
         let _ = write!(
             text,
             " Rows that changed while the backup was made, and were made to fit: {mended}."
+        );
+    }
+    if loaded.paused {
+        let _ = write!(
+            text,
+            " It is paused, as it was then: 'scimgate tenant resume {name}' lets it go on."
         );
     }
     if !report.is_sound() {

@@ -87,8 +87,10 @@ pub(super) async fn run(operator: &Operator, purge: &Purge) -> anyhow::Result<()
             kept.of_deleted(),
             kept.of_events()
         );
-        let which = purge.tenant.as_deref().unwrap_or("all");
-        show::confirm(&what, "name of the tenant, or 'all',", which)?;
+        match &purge.tenant {
+            Some(name) => show::confirm(&what, "the tenant's name", name)?,
+            None => show::confirm(&what, "all", "all")?,
+        }
     }
     let (mut all, mut failed) = (Vec::new(), Vec::new());
     for (name, tenant) in tenants {

@@ -90,9 +90,7 @@ pub(super) fn confirm(what: &str, asked: &str, answer: &str) -> anyhow::Result<(
     if !std::io::stdin().is_terminal() {
         bail!("{what}; say --yes to do so without being asked");
     }
-    say(format_args!(
-        "{what}, and cannot be undone.\nType its {asked} to go on: "
-    ));
+    say(format_args!("{what}, and cannot be undone.\nType {asked} to go on: "));
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed)?;
     if typed.trim() != answer {

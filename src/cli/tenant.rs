@@ -59,7 +59,7 @@ pub(super) enum Command {
     Pause(pause::Pause),
     /// Let paused tenants go on; in force within 60 s
     Resume(pause::Resume),
-    /// Remove a tenant with everything in it; refuses its requests at once, and returns after some two minutes, when every
+    /// Remove a tenant with everything in it; refuses its requests within 60 s, and returns after some two minutes, when every
     /// instance has noticed
     Delete(Delete),
 }
@@ -327,7 +327,7 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
             return Err(error.into());
         }
         let what = format!("This removes tenant '{}' with everything in it", delete.name);
-        show::confirm(&what, "name", &delete.name)?;
+        show::confirm(&what, "its name", &delete.name)?;
     }
     let mut removal = operator
         .tenants
@@ -360,7 +360,7 @@ async fn delete(operator: &Operator, delete: &Delete) -> anyhow::Result<()> {
         format!("Tenant '{}' is gone, with {}.", delete.name, show::some(removed, "row"))
     } else {
         format!(
-            "Tenant '{0}' is refused, and {1} removed so far. In two minutes run 'scimgate tenant delete {0}' again to \
+            "Tenant '{0}' is refused, on every instance within 60 s, and {1} removed so far. In two minutes run 'scimgate tenant delete {0}' again to \
              finish.",
             delete.name,
             show::some(removed, "row")

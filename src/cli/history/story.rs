@@ -200,6 +200,7 @@ impl Words<'_> {
                     by.unwrap_or_default()
                 )
             }
+            (State::Gone, _) => "\nNothing is kept of it any more: it can't be restored.".to_owned(),
             (_, Some(until)) if until > self.now => format!(
                 "\nIt can be restored until {} UTC with: scimgate restore {} {}",
                 second(until),
@@ -230,9 +231,8 @@ impl Words<'_> {
 
     fn never_sent(&self) -> String {
         let mut text = format!(
-            "NEVER SENT. Nothing is or was here by this name: no user or group has it as userName, externalId, \
+            "NEVER SENT, or refused less than a minute ago. Nothing is or was here by this name: no user or group has it as userName, externalId, \
              displayName of a group or id, and the log ({}) knows no write of it, done or refused.\n\
-             What was refused less than a minute ago may be missing.\n\
              If the query below finds nothing either, the identity provider has not sent it, or by another name, or with a token that \
              nobody knows. In Entra, Provisioning > Provision on demand with this person says why: 401, not assigned, outside a \
              scoping filter, or another value in the matching attribute. If it says success, look \
@@ -243,6 +243,13 @@ impl Words<'_> {
             let _ = write!(
                 text,
                 "\nRequests that named nobody were refused: {}",
+                self.teller.line(event)
+            );
+        }
+        for event in &self.story.pauses {
+            let _ = write!(
+                text,
+                "\nWhat comes while the tenant is paused is answered 503: {}",
                 self.teller.line(event)
             );
         }

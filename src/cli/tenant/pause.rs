@@ -72,8 +72,9 @@ pub(super) async fn pause(operator: &Operator, pause: &Pause) -> anyhow::Result<
     let mut array = Vec::new();
     for one in &paused {
         lines.push(format!(
-            "Tenant '{}' is paused. From {} UTC on every request is answered 503, and from {} UTC on none is under way.",
+            "Tenant '{}' is paused since {} UTC. From {} UTC on every request is answered 503, and from {} UTC on none is under way.",
             one.tenant.name,
+            show::second(one.since),
             show::second(one.in_force()),
             show::second(one.quiet()),
         ));

@@ -62,6 +62,8 @@ pub struct Story {
     pub left_out: usize,
     /// Refusals that named nobody: of a credential, of a body that could not be read.
     pub nobodys: Vec<Event>,
+    /// When the tenant was paused last, and went on last.
+    pub pauses: Vec<Event>,
 }
 
 /// What one walk over the log collects, and what it is to go on with.
@@ -75,6 +77,7 @@ pub struct Search {
     told: VecDeque<Told>,
     left_out: usize,
     nobodys: BTreeMap<String, Event>,
+    pauses: BTreeMap<String, Event>,
     /// The groups of each, as far as the log tells.
     groups: HashMap<String, BTreeSet<String>>,
     /// The groups that each is a member of again when both are back, as far as the log tells.
@@ -88,6 +91,7 @@ impl Search {
         self.told.clear();
         self.left_out = 0;
         self.nobodys.clear();
+        self.pauses.clear();
         self.groups.clear();
         self.lost.clear();
         self.deleted.clear();
@@ -117,6 +121,9 @@ impl Search {
         }
         let is_resource = matches!(event.body.resource_type.as_str(), "User" | "Group");
         if !is_resource {
+            if matches!(&*event.body.kind, "tenant-pause" | "tenant-resume") {
+                self.pauses.insert(event.body.kind.clone(), event);
+            }
             return;
         }
         if has(&self.asked) {
@@ -240,6 +247,7 @@ impl Directory {
             told: VecDeque::new(),
             left_out: 0,
             nobodys: BTreeMap::new(),
+            pauses: BTreeMap::new(),
             groups: HashMap::new(),
             lost: HashMap::new(),
             deleted: BTreeSet::new(),
@@ -298,6 +306,7 @@ impl Directory {
             subjects: search.subjects.iter().cloned().collect(),
             left_out: search.left_out,
             nobodys: std::mem::take(&mut search.nobodys).into_values().collect(),
+            pauses: std::mem::take(&mut search.pauses).into_values().collect(),
         })
     }
 
