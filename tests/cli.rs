@@ -580,26 +580,32 @@ fn a_backup_brings_a_tenant_back_in_another_store() {
     new.fails(&["load", file, "--tenant", "acme"], 1, "in this store already");
     let log = text(&new.run(&["history", "acme", "--all"]).stdout);
     assert_eq!(log.matches("tenant-load Tenant").count(), 1, "{log}");
+}
+
+/// From a pipe as well as from a file; and whoever has another file, or takes one command for the other, is told.
+#[test]
+fn a_backup_comes_through_a_pipe_and_what_is_none_is_refused() {
+    let desk = Desk::new();
+    desk.json(&["tenant", "create", "acme"]);
+    desk.json(&["tenant", "pause", "acme", "--no-wait"]);
+    let backup = desk.run(&["export", "acme"]).stdout;
     let empty = Desk::new();
     empty.fails(&["load", "nowhere.jsonl", "--all"], 1, "nowhere.jsonl");
     assert_eq!(std::fs::read_dir(empty.folder.path()).unwrap().count(), 0);
     // What comes through a pipe can be read once only.
     for file in ["-", "/dev/stdin"].iter().take(if cfg!(unix) { 2 } else { 1 }) {
         let other = Desk::new();
-        let output = piped(&other, &["load", file, "--tenant", "acme", "--json"], backup.as_bytes());
+        let output = piped(&other, &["load", file, "--tenant", "acme"], &backup);
         assert!(output.status.success(), "{output:?}");
+        let said = text(&output.stdout);
+        assert!(said.contains("It is paused, as it was then"), "{said}");
         assert_eq!(other.json(&["tenant", "list"])[0]["name"], "acme");
     }
-    // A pause comes back too, and is told.
-    old.json(&["tenant", "pause", "acme", "--no-wait"]);
-    let paused = old.run(&["export", "acme"]).stdout;
-    let said = text(&piped(&empty, &["load", "-", "--all"], &paused).stdout);
-    assert!(said.contains("It is paused, as it was then"), "{said}");
-    // Whoever takes one command for the other is told.
-    new.fails(&["import", "acme", file], 1, "--tenant acme' brings it back");
-    new.fails(&["import", "--all", file], 1, "'scimgate load FILE --all'");
-    std::fs::write(file, &backup[..backup.len() / 2]).unwrap();
-    new.fails(&["load", file, "--tenant", "acme"], 1, "no whole backup");
+    std::fs::write(desk.folder.path().join("acme.jsonl"), &backup).unwrap();
+    desk.fails(&["import", "acme", "acme.jsonl"], 1, "--tenant acme' brings it back");
+    desk.fails(&["import", "--all", "acme.jsonl"], 1, "'scimgate load FILE --all'");
+    std::fs::write(desk.folder.path().join("acme.jsonl"), &backup[..backup.len() / 2]).unwrap();
+    desk.fails(&["load", "acme.jsonl", "--tenant", "acme"], 1, "no whole backup");
 }
 
 /// Exit code 3: one tenant can't be read, and the backup is whole but for it. Whoever looks which tenants changed is told too.
