@@ -26,7 +26,7 @@ const TENANT_TIME: Duration = Duration::from_mins(2);
 /// processes at the same time. A process that lives for minutes does it as often as one that lives for days.
 const PURGES_ONE_IN: usize = 120;
 /// Steps of a purge in one round and tenant, one after the other, so that requests hardly notice; the next purge goes on
-/// behind them. In a day that is 240,000 tombstones, and as many events, of each tenant and by each process.
+/// behind them. In a day that is at most 240,000 tombstones, and as many events, of each tenant and by each process.
 const MAX_STEPS: usize = 100;
 /// After so long no more steps are taken, so that other tenants need not wait.
 const STEPS_TIME: Duration = Duration::from_secs(20);
@@ -158,7 +158,7 @@ async fn look_after(directory: &Directory, kept: Kept, places: Option<&mut Place
         }
     }
     places.extend(place.map(|place| (tenant.clone(), place)));
-    if done.has_removed() {
+    if done.removed() > 0 {
         let Purged {
             tombstones,
             memberships,

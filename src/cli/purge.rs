@@ -170,7 +170,7 @@ async fn forget_deeds(operator: &Operator, kept: &Kept) -> anyhow::Result<()> {
 async fn one(operator: &Operator, tenant: &Tenant, kept: &Kept) -> (Purged, anyhow::Result<()>) {
     let mut all = Purged::default();
     let mut end = steps(operator, tenant, kept, &mut all).await;
-    if all.has_removed() {
+    if all.removed() > 0 {
         let written = operator.write_down("tenant-purge", tenant).await;
         end = end.and(written.map_err(Into::into));
     }
@@ -183,11 +183,11 @@ async fn steps(operator: &Operator, tenant: &Tenant, kept: &Kept, all: &mut Purg
         let directory = operator.directory(tenant.clone());
         let (purged, next) = directory.purge(kept.both(), place.as_deref()).await?;
         *all += purged;
-        let removed = all.tombstones + all.memberships + all.marks + all.events;
-        let looked_at = all.looked_at;
         show::progress(&format!(
-            "{}: {looked_at} rows looked at, {removed} removed",
-            tenant.name
+            "{}: {} rows looked at, {} removed",
+            tenant.name,
+            all.looked_at,
+            all.removed()
         ));
         if next.is_none() {
             return Ok(());

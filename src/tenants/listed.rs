@@ -58,14 +58,8 @@ impl Tenants {
 
     /// All tenants that are not being removed.
     pub async fn all(&self, deadline: Instant) -> Result<Vec<Tenant>, Error> {
-        let mut tenants = Vec::new();
-        for row in self.rows("tenant~", deadline).await? {
-            let body: TenantBody = rows::body(&row)?;
-            if body.deleting.is_none() {
-                tenants.push(body.tenant(&row.key)?);
-            }
-        }
-        Ok(tenants)
+        let each = self.each(deadline).await?.into_iter();
+        Ok(each.map(|(_, tenant)| tenant).collect::<Result<_, _>>()?)
     }
 
     /// The same by their names, with those whose rows cannot be read.

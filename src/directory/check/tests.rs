@@ -30,6 +30,7 @@ mod copied;
 mod damages;
 mod live;
 mod loaded;
+mod rivals;
 mod several;
 
 /// A tenant, sound: two users and a nested group are members of a group, another user of the nested one, and there were

@@ -49,9 +49,9 @@ pub struct Purged {
 }
 
 impl Purged {
-    /// Whether anything was due.
-    pub fn has_removed(&self) -> bool {
-        self.tombstones + self.memberships + self.marks + self.events > 0
+    /// How much was due and is gone.
+    pub fn removed(&self) -> usize {
+        self.tombstones + self.memberships + self.marks + self.events
     }
 }
 

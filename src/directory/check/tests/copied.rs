@@ -8,7 +8,7 @@ use tokio::{sync::Semaphore, task::yield_now};
 
 use super::{live::write_at_random, *};
 use crate::{
-    backup::{Error as BackupError, Exporter, Loaded, Loader, Target},
+    backup::{Error as BackupError, Exported, Exporter, Loaded, Loader, Target},
     rows::{CONTROL, Key},
     store::{
         self, Page,
@@ -93,17 +93,31 @@ pub(super) fn memory() -> Arc<dyn Store> {
     Arc::new(SqliteStore::memory().unwrap())
 }
 
-/// Makes a backup of the tenant.
-pub(super) async fn export(store: Arc<dyn Store>, world: &World, file: &Path) -> Result<(), BackupError> {
-    let exporter = Exporter {
-        tenants: Tenants::new(Arc::clone(&store), Arc::new(System)),
-        store,
+fn exporter(store: &Arc<dyn Store>) -> Exporter {
+    Exporter {
+        store: Arc::clone(store),
+        tenants: Tenants::new(Arc::clone(store), Arc::new(System)),
         ambient: Arc::new(System),
         patience: PATIENCE,
         progress: |_, _| {},
-    };
+    }
+}
+
+/// Makes a backup of the tenant.
+pub(super) async fn export(store: Arc<dyn Store>, world: &World, file: &Path) -> Result<(), BackupError> {
     let tenant = &world.directory.access.tenant;
-    exporter.write(Some(tenant), Target::file(file)?).await.map(drop)
+    exporter(&store)
+        .write(Some(tenant), Target::file(file)?)
+        .await
+        .map(drop)
+}
+
+/// Makes a backup of the whole store.
+pub(super) async fn export_all(store: &Arc<dyn Store>, file: &File) -> Exported {
+    exporter(store)
+        .write(None, Target::file(&file.path()).unwrap())
+        .await
+        .unwrap()
 }
 
 pub(super) fn loader(store: &Arc<dyn Store>) -> Loader {

@@ -5,12 +5,12 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::{
-    copied::{File, export, loader, memory, rows_of},
+    copied::{File, export, export_all, loader, memory, rows_of},
     *,
 };
 use crate::{
     ambient::{Ambient, Skewed},
-    backup::{Error as BackupError, Exported, Exporter, Target},
+    backup::Error as BackupError,
     rows::CONTROL,
     store::{self, Page},
     tenants,
@@ -62,17 +62,6 @@ fn hooked(rows: &Arc<dyn Store>, at: (&str, &str), deeds: Vec<BoxFuture<'static,
     })
 }
 
-async fn export_all(store: Arc<dyn Store>, file: &File) -> Exported {
-    let exporter = Exporter {
-        tenants: Tenants::new(Arc::clone(&store), Arc::new(System)),
-        store,
-        ambient: Arc::new(System),
-        patience: PATIENCE,
-        progress: |_, _| {},
-    };
-    exporter.write(None, Target::file(&file.path()).unwrap()).await.unwrap()
-}
-
 fn opened(file: &File) -> std::fs::File {
     std::fs::File::open(file.path()).unwrap()
 }
@@ -101,7 +90,7 @@ async fn two() -> (Arc<dyn Store>, [World; 2], [String; 2]) {
 /// The others are in the file, which says who is not.
 async fn check_missing(store: Arc<dyn Store>, missing: &str, there: &str, why: &str) {
     let file = File::new();
-    let exported = export_all(store, &file).await;
+    let exported = export_all(&store, &file).await;
     assert_eq!(exported.tenants, [there]);
     assert_eq!(exported.missing.len(), 1);
     assert!(
@@ -175,7 +164,7 @@ async fn remove(store: &Arc<dyn Store>, name: &str) {
 async fn a_tenant_that_was_deleted_comes_back_as_it_was() {
     let (store, worlds, names) = two().await;
     let file = File::new();
-    export_all(Arc::clone(&store), &file).await;
+    export_all(&store, &file).await;
     let id = &worlds[0].directory.access.tenant.id;
     let was = rows_of(&store, id).await;
     worlds[0].user("after the backup").await;
@@ -207,7 +196,7 @@ async fn what_is_no_tenants_keeps_none_from_coming_back() {
     let was = rows_of(&store, id).await;
     store.commit(id, &[odd("load~somebody", b"")]).await.unwrap();
     let [all, one] = [File::new(), File::new()];
-    export_all(Arc::clone(&store), &all).await;
+    export_all(&store, &all).await;
     export(Arc::clone(&store), &worlds[0], &one.path()).await.unwrap();
     for file in [&all, &one] {
         let other = memory();
@@ -248,7 +237,7 @@ async fn a_tenant_that_gets_another_name_meanwhile_is_in_the_backup_by_that() {
         });
         let first = &worlds[order[0]].directory.access.tenant.id;
         let file = File::new();
-        let exported = export_all(hooked(&store, (first, ""), vec![rename]), &file).await;
+        let exported = export_all(&hooked(&store, (first, ""), vec![rename]), &file).await;
         names[renamed].clone_from(&to);
         assert_eq!(exported.tenants, order.map(|at| names[at].clone()));
         assert_eq!((exported.removed.len(), exported.missing.len()), (0, 0));
@@ -289,7 +278,7 @@ async fn what_a_process_with_a_late_clock_writes_meanwhile_is_in_the_backup() {
     // Its rows have been read when what is left to do is looked at again.
     let nothing: BoxFuture<'static, ()> = Box::pin(async {});
     let file = File::new();
-    export_all(hooked(&store, (&tenant, "pend~"), vec![deed, nothing]), &file).await;
+    export_all(&hooked(&store, (&tenant, "pend~"), vec![deed, nothing]), &file).await;
     let other = memory();
     let loaded = loader(&other).load(opened(&file), Some(&name)).await.unwrap().remove(0);
     assert!(loaded.report.unwrap().is_sound());
@@ -309,7 +298,7 @@ async fn a_file_that_is_changed_while_it_is_loaded_lets_nobody_in() {
     }
     worlds[0].directory.shared.idle().await;
     let file = File::new();
-    export_all(Arc::clone(&store), &file).await;
+    export_all(&store, &file).await;
     let whole = std::fs::read_to_string(file.path()).unwrap();
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     let half = lines[..lines.len() / 4].concat();
